@@ -1,0 +1,1 @@
+"""TorchGeo over the grid: datasets, samplers, augmentation."""

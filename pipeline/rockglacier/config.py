@@ -1,0 +1,293 @@
+"""One YAML file a basin: parsed once, here, into frozen models; unknown keys are refused."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from rockglacier.errors import InputError
+
+Percent = Annotated[float, Field(ge=0, le=100)]
+Band = Literal["B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B11", "B12"]
+NetworkName = Literal["unet", "deeplabv3plus", "hrnet"]
+FeatureSet = Literal["paper-pc1", "paper-rgb", "triplets", "stack"]
+
+
+class Section(BaseModel):
+    """A part of the file: no unknown keys, no changes after reading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SearchConfig(Section):
+    """Which scenes and which DEM, from which catalog."""
+
+    catalog: str = Field(
+        "earth-search",
+        description="earth-search, the URL of a STAC API, or a path or URL of a stac-geoparquet file "
+        "or a static catalog.json.",
+    )
+    collection: str = Field("sentinel-2-c1-l2a", description="Sentinel-2 L2A collection.")
+    dem_catalog: str | None = Field(None, description="Catalog of the DEM; default: the same one.")
+    dem_collection: str = Field("cop-dem-glo-30", description="DEM collection.")
+    start: date = Field(date(2024, 1, 1), description="First day of the period.")
+    end: date = Field(date(2024, 12, 31), description="Last day of the period.")
+    season: tuple[int, int] | None = Field(
+        None,
+        description="First and last month in which scenes are used, wrapping over New Year if the "
+        "first is larger; default July to October in the north, January to April in the south.",
+    )
+    scene_cloud_max: Percent = Field(5, description="The item's own cloud cover, percent.")
+    basin_cloud_max: Percent = Field(5, description="Cloud over the basin from SCL, percent.")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> SearchConfig:
+        if self.end < self.start:
+            raise ValueError(f"end {self.end} lies before start {self.start}")
+        if self.season and not all(1 <= month <= 12 for month in self.season):
+            raise ValueError(f"season {list(self.season)} is not two months from 1 to 12")
+        return self
+
+    @property
+    def period(self) -> str:
+        """Name of the period in file names, e.g. ``2024``."""
+        years = {self.start.year, self.end.year}
+        return "-".join(str(year) for year in sorted(years))
+
+
+class CubeConfig(Section):
+    """The pixel grid and what is composed on it."""
+
+    resolution: float = Field(10, gt=0, description="Edge of a pixel, metres.")
+    bands: tuple[Band, ...] = Field(
+        ("B02", "B03", "B04", "B08", "B11", "B12"), min_length=1, description="Reflectance bands."
+    )
+    block: int = Field(2048, ge=128, multiple_of=128, description="Edge of a block, pixels.")
+    composite: Literal["median", "least-cloudy"] = Field(
+        "median", description="How the clear looks of a pixel become one value."
+    )
+    on_unreadable: Literal["fail", "skip"] = Field(
+        "fail", description="A scene that cannot be read fails the block, or is skipped and counted."
+    )
+
+
+class LabelConfig(Section):
+    """The reference inventory and how the ground is split."""
+
+    reference: str | None = Field(
+        None, description="Polygon inventory (GeoPackage, GeoParquet, Shapefile, GeoJSON)."
+    )
+    complete_within: str | None = Field(
+        None,
+        description="Polygon file within which the reference is complete; unlabelled ground outside "
+        "it is ignored. Default: the area.",
+    )
+    where: dict[str, tuple[str, ...]] = Field(
+        default_factory=dict,
+        description="Keep only polygons whose column has one of the values, e.g. "
+        "{OutType: [Extended]}; the others are ignored ground.",
+    )
+    split: Literal["strip", "blocks", "train-only"] = Field(
+        "blocks",
+        description="strip: one contiguous strip each for test and validation; blocks: scattered "
+        "blocks; train-only: everything trains, for basins that only teach.",
+    )
+    split_block: int = Field(
+        512, ge=64, description="Edge of a block of the split, pixels (split: blocks)."
+    )
+    test_share: float = Field(0.2, ge=0, lt=0.9, description="Share of the ground held out to test.")
+    validation_share: float = Field(0.15, ge=0, lt=0.9, description="Share held out to choose.")
+    guard: int = Field(256, ge=0, description="Unused band around test and validation ground, pixels.")
+    seed: int = Field(0, description="Seed of the split.")
+
+
+class FeatureConfig(Section):
+    """What a network sees."""
+
+    set: FeatureSet = Field("stack", description="Named feature set; see the guide.")
+
+
+class TrainConfig(Section):
+    """Networks and their training."""
+
+    networks: tuple[NetworkName, ...] = Field(("hrnet",), min_length=1)
+    size: Literal["small", "standard"] = Field(
+        "standard",
+        description="standard: ResNet-34 U-Net, DeepLabV3+ on MobileNetV2, HRNetV2-W32; small: "
+        "versions that train on a laptop in minutes.",
+    )
+    chip: int = Field(256, ge=32, multiple_of=32, description="Edge of a training chip, pixels.")
+    batch: int = Field(8, ge=2, description="Chips in a training step.")
+    epochs: int = Field(60, ge=1)
+    chips_per_epoch: int = Field(512, ge=2)
+    patience: int = Field(12, ge=1, description="Epochs without progress before stopping.")
+    max_minutes: float | None = Field(None, gt=0, description="Time limit of one trial.")
+    learning_rate: float = Field(1e-3, gt=0)
+    trials: int = Field(1, ge=1, description="Trials of each network, with seeds of their own.")
+    positive_share: float = Field(
+        0.5, ge=0, le=1, description="Share of the chips that are centred on a landform."
+    )
+    random_split: tuple[NetworkName, ...] = Field(
+        (), description="Networks also trained on the leaking random 9:1 split, to show its leak."
+    )
+    seed: int = 0
+
+
+class PredictConfig(Section):
+    """Windows of the prediction."""
+
+    network: NetworkName | None = Field(
+        None, description="Which trained network; default: the best on the validation ground."
+    )
+    window: int = Field(256, ge=32, multiple_of=32, description="Edge of a window, pixels.")
+    overlap: float = Field(0.5, ge=0, le=0.75, description="Share of a window shared with the next.")
+    batch: int = Field(8, ge=1)
+
+    @property
+    def stride(self) -> int:
+        """Step from one window to the next, pixels."""
+        return max(1, round(self.window * (1 - self.overlap)))
+
+
+class InventoryConfig(Section):
+    """From probabilities to outlines."""
+
+    threshold: float | None = Field(
+        None, gt=0, lt=1, description="Probability of an outline; default: the model's own."
+    )
+    min_area_km2: float = Field(0.01, ge=0, description="Smaller outlines are dropped and counted.")
+    simplify_m: float = Field(10, ge=0, description="Tolerance of the simplification, metres.")
+
+
+class PublishConfig(Section):
+    """What the catalog says about itself."""
+
+    license: str = Field("other", description="SPDX identifier, or other.")
+    provider: str | None = Field(None, description="Who publishes it.")
+    attribution: str | None = Field(None, description="Source and licence of the reference.")
+
+
+class Config(Section):
+    """A study: one basin, from search to publication."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", description="Names files and items.")
+    area: str | tuple[float, float, float, float] = Field(
+        description="Polygon file, or west, south, east, north in degrees."
+    )
+    output: str | None = Field(None, description="Folder of the products; default: the name.")
+    protocol: Literal["leak-free", "paper"] = Field(
+        "leak-free", description="paper: the settings of the 2025 study, its random split included."
+    )
+    search: SearchConfig = SearchConfig()  # type: ignore[call-arg]
+    cube: CubeConfig = CubeConfig()  # type: ignore[call-arg]
+    labels: LabelConfig = LabelConfig()  # type: ignore[call-arg]
+    features: FeatureConfig = FeatureConfig()  # type: ignore[call-arg]
+    train: TrainConfig = TrainConfig()  # type: ignore[call-arg]
+    predict: PredictConfig = PredictConfig()  # type: ignore[call-arg]
+    inventory: InventoryConfig = InventoryConfig()  # type: ignore[call-arg]
+    publish: PublishConfig = PublishConfig()  # type: ignore[call-arg]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _paper_settings(cls, values: Any) -> Any:
+        """Fill what ``protocol: paper`` means under whatever the file says itself."""
+        if not isinstance(values, dict) or values.get("protocol") != "paper":
+            return values
+        merged = dict(values)
+        for section, settings in PAPER.items():
+            given = merged.get(section) or {}
+            if isinstance(given, dict):
+                merged[section] = {**settings, **given}
+        return merged
+
+
+# SCIENCE: the settings that the 2025 paper states (doi 10.3390/rs17243942).
+PAPER: dict[str, dict[str, Any]] = {
+    "cube": {"composite": "least-cloudy"},
+    "features": {"set": "paper-pc1"},
+    "train": {
+        "networks": ["unet", "deeplabv3plus", "hrnet"],
+        "chip": 256,
+        "epochs": 300,
+        "patience": 300,
+        "trials": 5,
+        "random_split": ["unet", "deeplabv3plus", "hrnet"],
+    },
+    "predict": {"window": 256, "overlap": 0.5},
+}
+
+
+def load_config(path: Path) -> Config:
+    """Read and check a study's YAML file.
+
+    Raises
+    ------
+    InputError
+        The file is missing, is not YAML, or has a wrong or unknown key; the message names the
+        nearest valid key.
+    """
+    if not path.is_file():
+        raise InputError(
+            f"no file {str(path)!r}",
+            expected="a YAML file that describes a basin",
+            todo=f"rockglacier new {path.stem} --area YOUR_AREA.gpkg",
+        )
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise InputError(f"{str(path)!r} is not YAML: {error}") from error
+    return parse_config(values, source=str(path))
+
+
+def parse_config(values: Any, *, source: str) -> Config:
+    """Check values that came from YAML, JSON or a test; ``source`` names them in messages."""
+    if not isinstance(values, dict):
+        raise InputError(f"{source!r} holds {type(values).__name__}", expected="keys and values")
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        lines = [f"{len(error.errors())} setting(s) of {source!r} cannot be used:"]
+        lines += [f"    {_explain(problem)}" for problem in error.errors()]
+        raise InputError(
+            "\n".join(lines), todo="mend the file; `rockglacier schema` prints every key"
+        ) from error
+
+
+def _explain(problem: Any) -> str:
+    location = ".".join(str(part) for part in problem["loc"]) or "the file"
+    if problem["type"] == "extra_forbidden":
+        valid = _keys_of(problem["loc"][:-1])
+        near = difflib.get_close_matches(str(problem["loc"][-1]), valid, n=1, cutoff=0.4)
+        hint = f"did you mean {near[0]!r}?" if near else f"valid: {', '.join(valid)}"
+        return f"{location}: unknown key; {hint}"
+    shown = repr(problem.get("input"))
+    return f"{location}: {problem['msg']} (found {shown if len(shown) < 80 else shown[:77] + '...'})"
+
+
+def _keys_of(location: tuple[Any, ...]) -> list[str]:
+    model: type[BaseModel] = Config
+    for part in location:
+        field = model.model_fields.get(str(part))
+        if field is None or not isinstance(field.annotation, type):
+            break
+        if issubclass(field.annotation, BaseModel):
+            model = field.annotation
+    return list(model.model_fields)
+
+
+def json_schema() -> str:
+    """Return the JSON Schema of a study's file."""
+    return json.dumps(Config.model_json_schema(), indent=2)
+
+
+def fingerprint(values: Any) -> str:
+    """Return a short stable hash of JSON-able values; what receipts and caches are keyed by."""
+    text = json.dumps(values, sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

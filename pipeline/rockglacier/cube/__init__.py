@@ -1,0 +1,1 @@
+"""Scenes and DEM tiles become one cube of reflectance and terrain."""

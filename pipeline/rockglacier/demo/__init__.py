@@ -1,0 +1,1 @@
+"""A synthetic mountain basin with its catalog: made, not downloaded."""

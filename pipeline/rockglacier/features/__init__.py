@@ -1,0 +1,1 @@
+"""Bands and terrain become what a network sees."""

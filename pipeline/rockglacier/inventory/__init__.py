@@ -1,0 +1,1 @@
+"""Probabilities become outlines with attributes, ids and matches."""

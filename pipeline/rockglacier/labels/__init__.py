@@ -1,0 +1,1 @@
+"""A reference inventory becomes burnt labels and a split of the ground."""

@@ -1,0 +1,1 @@
+"""A trained network becomes seamless rasters of a whole basin."""

@@ -1,0 +1,1 @@
+"""Which scenes are used, with what offset, and why."""

@@ -1,0 +1,253 @@
+"""A study: a checked config, its folder, and the products that stages leave in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import shapely
+import yaml
+from shapely.geometry.base import BaseGeometry
+
+from rockglacier.config import Config, load_config
+from rockglacier.errors import InputError, NotFoundError
+from rockglacier.grid import Grid
+from rockglacier.storage import read_json, write_text
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """Everything a stage is given."""
+
+    config: Config
+    base: Path
+    """Folder against which relative paths of the config are meant."""
+
+    @cached_property
+    def folder(self) -> Path:
+        """Folder of the products."""
+        return (self.base / (self.config.output or self.config.name)).absolute()
+
+    def resolve(self, uri: str) -> str:
+        """Return a path of the config as an absolute one; URLs stay as they are."""
+        if "://" in uri:
+            return uri
+        return str((self.base / uri).absolute())
+
+    @cached_property
+    def area(self) -> BaseGeometry:
+        """The basin, EPSG:4326, longitude first, valid."""
+        given = self.config.area
+        if isinstance(given, tuple):
+            return area_of_bbox(given)
+        return read_area(self.resolve(given))
+
+    @cached_property
+    def grid(self) -> Grid:
+        """The pixel grid that the search decided on."""
+        path = self.grid_path
+        if not path.is_file():
+            raise NotFoundError(
+                f"no pixel grid in {str(self.folder)!r}",
+                expected="grid.json, written by the search",
+                todo="rockglacier search STUDY.yaml",
+            )
+        return Grid.from_dict(read_json(path))
+
+    def require(self, path: Path, *, stage: str) -> Path:
+        """Return ``path`` if it is there, or say which stage makes it."""
+        if not path.exists():
+            raise NotFoundError(
+                f"no {path.name!r} in {str(path.parent)!r}",
+                expected=f"the product of the stage `{stage}`",
+                todo=f"rockglacier {stage} STUDY.yaml, or rockglacier run STUDY.yaml",
+            )
+        return path
+
+    @property
+    def grid_path(self) -> Path:
+        """The pixel grid, JSON."""
+        return self.folder / "grid.json"
+
+    @property
+    def scenes_path(self) -> Path:
+        """Exactly the items used, with our decisions as columns."""
+        return self.folder / "scenes.parquet"
+
+    @property
+    def dropped_path(self) -> Path:
+        """The items that were found and not used, each with the rule that dropped it."""
+        return self.folder / "scenes-dropped.parquet"
+
+    @property
+    def dem_path(self) -> Path:
+        """The DEM items used."""
+        return self.folder / "dem.parquet"
+
+    @property
+    def cube_path(self) -> Path:
+        """Reflectance and terrain, Zarr."""
+        return self.folder / "cube.zarr"
+
+    @property
+    def labels_path(self) -> Path:
+        """Burnt labels, Zarr."""
+        return self.folder / "labels.zarr"
+
+    @property
+    def label_table_path(self) -> Path:
+        """The repaired reference polygons, GeoParquet."""
+        return self.folder / "labels.parquet"
+
+    @property
+    def splits_path(self) -> Path:
+        """Train, validation, test and guard ground, GeoParquet."""
+        return self.folder / "splits.parquet"
+
+    @property
+    def fusion_path(self) -> Path:
+        """The fitted feature set, JSON."""
+        return self.folder / "fusion.json"
+
+    @property
+    def features_path(self) -> Path:
+        """Features of the configured set, Zarr."""
+        return self.folder / "features" / f"{self.config.features.set}.zarr"
+
+    @property
+    def models_path(self) -> Path:
+        """A folder a network, a folder a trial."""
+        return self.folder / "models"
+
+    @property
+    def selection_path(self) -> Path:
+        """Which trained model predicts, with its threshold, JSON."""
+        return self.models_path / "selection.json"
+
+    @property
+    def evaluation_path(self) -> Path:
+        """Scores on the held-out ground, JSON."""
+        return self.models_path / "evaluation.json"
+
+    @property
+    def prediction_path(self) -> Path:
+        """Folder of the period's rasters."""
+        return self.folder / "predictions" / self.config.search.period
+
+    @property
+    def inventory_path(self) -> Path:
+        """Folder of the period's inventory."""
+        return self.folder / "inventory" / self.config.search.period
+
+    @property
+    def report_path(self) -> Path:
+        """The report, one HTML file."""
+        return self.folder / "report" / "index.html"
+
+    @property
+    def stac_path(self) -> Path:
+        """Folder of the published catalog."""
+        return self.folder / "stac"
+
+    @property
+    def receipts_path(self) -> Path:
+        """Receipts, a folder a stage."""
+        return self.folder / "receipts"
+
+    def claim(self) -> None:
+        """Create the folder, or check that it is this study's; write the resolved config into it.
+
+        Raises
+        ------
+        InputError
+            The folder belongs to another basin.
+        """
+        record = self.folder / "study.yaml"
+        if record.is_file():
+            held = yaml.safe_load(record.read_text(encoding="utf-8"))
+            if held.get("name") != self.config.name:
+                raise InputError(
+                    f"{str(self.folder)!r} holds the products of basin {held.get('name')!r}",
+                    expected=f"an empty folder, or one of basin {self.config.name!r}",
+                    todo="set `output` to another folder",
+                )
+        elif self.folder.is_dir() and any(
+            path.name != ".lease" for path in self.folder.iterdir()
+        ):
+            raise InputError(
+                f"{str(self.folder)!r} holds files that rockglacier did not write",
+                expected="an empty or new folder",
+                todo="set `output` to another folder",
+            )
+        write_text(record, yaml.safe_dump(self.resolved(), sort_keys=False))
+
+    def resolved(self) -> dict[str, Any]:
+        """Return the config with every default filled in, JSON-able."""
+        return self.config.model_dump(mode="json")
+
+
+def open_study(path: str | Path) -> Study:
+    """Read a study's YAML file.
+
+    Examples
+    --------
+    >>> open_study("hunza.yaml").config.name  # doctest: +SKIP
+    'hunza'
+    """
+    path = Path(path)
+    return Study(config=load_config(path), base=path.parent)
+
+
+def area_of_bbox(bbox: tuple[float, float, float, float]) -> BaseGeometry:
+    """Return west, south, east, north (degrees) as a polygon, checked."""
+    west, south, east, north = bbox
+    if not (-180 <= west < east <= 180 and -90 <= south < north <= 90):
+        raise InputError(
+            f"area {list(bbox)} is not a box on the globe",
+            expected="west < east within ±180 and south < north within ±90, degrees",
+            todo="check the order: west, south, east, north",
+        )
+    return shapely.box(west, south, east, north)
+
+
+def read_area(uri: str) -> BaseGeometry:
+    """Read a basin from a polygon file: one EPSG:4326 geometry, the union of all its polygons.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read, has no CRS, no polygon, or crosses itself.
+    """
+    try:
+        table = gpd.read_parquet(uri) if uri.endswith(".parquet") else gpd.read_file(uri)
+    except Exception as error:
+        raise InputError(
+            f"the area {uri!r} cannot be read: {error}",
+            expected="a polygon file (GeoPackage, GeoJSON, Shapefile, GeoParquet)",
+        ) from error
+    polygons = table[table.geometry.notna() & ~table.geometry.is_empty]
+    polygons = polygons[polygons.geom_type.isin(["Polygon", "MultiPolygon"])]
+    if polygons.empty:
+        raise InputError(
+            f"the area {uri!r} has {len(table)} feature(s) and no polygon",
+            expected="at least one polygon",
+            todo="draw the outline of the basin",
+        )
+    if polygons.crs is None:
+        raise InputError(
+            f"the area {uri!r} has no CRS",
+            expected="a file that says its coordinate reference system",
+            todo="set it in QGIS (Layer > Set CRS) and save the layer again",
+        )
+    broken = polygons[~polygons.geometry.is_valid]
+    if not broken.empty:
+        reason = shapely.is_valid_reason(broken.geometry.iloc[0])
+        raise InputError(
+            f"{len(broken)} polygon(s) of the area {uri!r} are invalid: {reason}",
+            expected="outlines that do not cross themselves",
+            todo="mend them in QGIS (Vector geometry > Fix geometries)",
+        )
+    return polygons.to_crs(4326).geometry.union_all()

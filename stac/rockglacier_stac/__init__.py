@@ -1,0 +1,1 @@
+"""STAC in and out: catalogs, search, items, collections, validation. Reads no pixels."""
