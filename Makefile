@@ -1,14 +1,41 @@
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
-PYTHON_ENV := .venv/bin
-.PHONY: demo test lint real soak bench lock env clean
+BIN := .venv/bin
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint real soak bench lock env clean
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+
+demo: env ## the whole job on a made-up basin, offline: products in rockglacier-demo/
+	@$(BIN)/rockglacier demo rockglacier-demo
+
+test: env ## lint and tests
+	@$(MAKE) --no-print-directory lint
+	@$(BIN)/pytest
+
+lint: env ## style, types, layers, lock
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
+	@! grep -nE '(--(extra-)?index-url|--find-links|https?://)' requirements.lock
+
+real: env ## the pipeline on real pixels; needs ../shared/data
+	@$(BIN)/pytest -m real tests/real -s
+
+soak: env ## long trials: minutes to hours
+	@$(BIN)/pytest -m soak -s
+
+bench: env ## measurements, as ratios taken side by side
+	@$(BIN)/python -m tests.benchmarks
+
+lock: env ## resolve the newest versions that work together
+	@$(BIN)/python -m uv pip compile --no-config --universal --python-version 3.12 \
+	  --no-emit-index-url --no-header --no-annotate --group dev --all-extras \
+	  --upgrade --quiet pyproject.toml -o requirements.lock
 
 env: ## make or refresh .venv
 	@sh scripts/bootstrap.sh
-
-lock: env ## resolve the newest versions that work together
-	$(PYTHON_ENV)/python -m uv pip compile --no-config --universal --python-version 3.12 \
-	  --no-emit-index-url --no-header --no-annotate --group dev --all-extras \
-	  --upgrade pyproject.toml -o requirements.lock
 
 clean: ## forget the environment
 	rm -rf .venv

@@ -31,8 +31,8 @@ class SearchConfig(Section):
 
     catalog: str = Field(
         "earth-search",
-        description="earth-search, the URL of a STAC API, or a path or URL of a stac-geoparquet file "
-        "or a static catalog.json.",
+        description="earth-search, the URL of a STAC API, or a path or URL of a stac-geoparquet "
+        "file or a static catalog.json.",
     )
     collection: str = Field("sentinel-2-c1-l2a", description="Sentinel-2 L2A collection.")
     dem_catalog: str | None = Field(None, description="Catalog of the DEM; default: the same one.")
@@ -74,7 +74,8 @@ class CubeConfig(Section):
         "median", description="How the clear looks of a pixel become one value."
     )
     on_unreadable: Literal["fail", "skip"] = Field(
-        "fail", description="A scene that cannot be read fails the block, or is skipped and counted."
+        "fail",
+        description="A scene that cannot be read fails the block, or is skipped and counted.",
     )
 
 
@@ -86,8 +87,8 @@ class LabelConfig(Section):
     )
     complete_within: str | None = Field(
         None,
-        description="Polygon file within which the reference is complete; unlabelled ground outside "
-        "it is ignored. Default: the area.",
+        description="Polygon file within which the reference is complete; unlabelled ground "
+        "outside it is ignored. Default: the area.",
     )
     where: dict[str, tuple[str, ...]] = Field(
         default_factory=dict,
@@ -102,9 +103,13 @@ class LabelConfig(Section):
     split_block: int = Field(
         512, ge=64, description="Edge of a block of the split, pixels (split: blocks)."
     )
-    test_share: float = Field(0.2, ge=0, lt=0.9, description="Share of the ground held out to test.")
+    test_share: float = Field(
+        0.2, ge=0, lt=0.9, description="Share of the ground held out to test."
+    )
     validation_share: float = Field(0.15, ge=0, lt=0.9, description="Share held out to choose.")
-    guard: int = Field(256, ge=0, description="Unused band around test and validation ground, pixels.")
+    guard: int = Field(
+        256, ge=0, description="Unused band around test and validation ground, pixels."
+    )
     seed: int = Field(0, description="Seed of the split.")
 
 
@@ -147,7 +152,9 @@ class PredictConfig(Section):
         None, description="Which trained network; default: the best on the validation ground."
     )
     window: int = Field(256, ge=32, multiple_of=32, description="Edge of a window, pixels.")
-    overlap: float = Field(0.5, ge=0, le=0.75, description="Share of a window shared with the next.")
+    overlap: float = Field(
+        0.5, ge=0, le=0.75, description="Share of a window shared with the next."
+    )
     batch: int = Field(8, ge=1)
 
     @property
@@ -268,7 +275,9 @@ def _explain(problem: Any) -> str:
         hint = f"did you mean {near[0]!r}?" if near else f"valid: {', '.join(valid)}"
         return f"{location}: unknown key; {hint}"
     shown = repr(problem.get("input"))
-    return f"{location}: {problem['msg']} (found {shown if len(shown) < 80 else shown[:77] + '...'})"
+    return (
+        f"{location}: {problem['msg']} (found {shown if len(shown) < 80 else shown[:77] + '...'})"
+    )
 
 
 def _keys_of(location: tuple[Any, ...]) -> list[str]:

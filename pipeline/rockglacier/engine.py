@@ -128,7 +128,9 @@ def run_tasks(
     return Outcome(built=built, kept=kept)
 
 
-def _timed(work: Callable[[Task], Mapping[str, Any]], task: Task) -> tuple[Mapping[str, Any], float]:
+def _timed(
+    work: Callable[[Task], Mapping[str, Any]], task: Task
+) -> tuple[Mapping[str, Any], float]:
     start = time.perf_counter()
     return work(task), time.perf_counter() - start
 

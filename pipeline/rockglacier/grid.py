@@ -1,7 +1,7 @@
 """The pixel grid of a basin and its blocks, shared by every stage.
 
-A grid is an odc-geo ``GeoBox`` (y descending, square pixels, metres) cut into square blocks. A block
-is the unit of work, of memory and of storage: one Zarr shard.
+A grid is an odc-geo ``GeoBox`` (y descending, square pixels, metres) cut into square blocks. A
+block is the unit of work, of memory and of storage: one Zarr shard.
 """
 
 from __future__ import annotations
@@ -136,14 +136,14 @@ class Grid:
 
     def window_geobox(self, window: Window) -> GeoBox:
         """Return the geobox of a window; the window may reach beyond the grid."""
-        affine = self.transform * Affine.translation(window.x, window.y)
+        affine = self.transform @ Affine.translation(window.x, window.y)
         return GeoBox((window.height, window.width), affine, self.geobox.crs)
 
     def window_of(self, bounds: tuple[float, float, float, float]) -> Window:
         """Return the smallest window that holds ``bounds`` (CRS metres), unclipped."""
         west, south, east, north = bounds
-        left, top = ~self.transform * (west, north)
-        right, bottom = ~self.transform * (east, south)
+        left, top = ~self.transform @ (west, north)
+        right, bottom = ~self.transform @ (east, south)
         # 1e-6 px absorbs the float noise of bounds that lie exactly on the grid
         x0, y0 = math.floor(left + 1e-6), math.floor(top + 1e-6)
         x1, y1 = math.ceil(right - 1e-6), math.ceil(bottom - 1e-6)
@@ -202,7 +202,7 @@ class Grid:
 
 
 def projected(geometry: BaseGeometry, *, epsg: int, source_epsg: int = 4326) -> BaseGeometry:
-    """Return a geometry in another CRS, its long edges first cut so that they bend as they should."""
+    """Return a geometry in another CRS, its long edges cut first so that they bend."""
     if epsg == source_epsg:
         return geometry
     step = 0.01 if source_epsg == 4326 else 1000.0

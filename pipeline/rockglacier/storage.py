@@ -48,7 +48,8 @@ def require_space(folder: Path, needed_bytes: int, *, what: str) -> None:
     free = shutil.disk_usage(folder).free
     if free < needed_bytes:
         raise InputError(
-            f"{free / 1e9:.1f} GB free at {str(folder)!r}, {what} needs {needed_bytes / 1e9:.1f} GB",
+            f"{free / 1e9:.1f} GB free at {str(folder)!r}; "
+            f"{what} needs {needed_bytes / 1e9:.1f} GB",
             expected="a disk with room for the products",
             todo="free some space, or set `output` to a folder on a larger disk",
         )

@@ -174,9 +174,7 @@ class Study:
                     expected=f"an empty folder, or one of basin {self.config.name!r}",
                     todo="set `output` to another folder",
                 )
-        elif self.folder.is_dir() and any(
-            path.name != ".lease" for path in self.folder.iterdir()
-        ):
+        elif self.folder.is_dir() and any(path.name != ".lease" for path in self.folder.iterdir()):
             raise InputError(
                 f"{str(self.folder)!r} holds files that rockglacier did not write",
                 expected="an empty or new folder",

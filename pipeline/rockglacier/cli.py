@@ -1,0 +1,310 @@
+"""The command line: parse, build the study, call one function, show what came of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rockglacier.run import Context, Stage, Standing
+    from rockglacier.study import Study
+
+# Heavy imports live inside the commands, so that `--help` answers at once.
+
+app = typer.Typer(
+    name="rockglacier",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    help="""Map rock glaciers of any mountain basin, from STAC search to a published STAC catalog.
+
+    [bold]First steps[/bold]
+
+    rockglacier demo                              the whole job on a made-up basin, offline
+
+    rockglacier new hunza --area hunza.gpkg --reference outlines.gpkg
+
+    rockglacier plan hunza.yaml
+
+    rockglacier run hunza.yaml
+    """,
+)
+
+StudyFile = Annotated[Path, typer.Argument(help="The study's YAML file, e.g. hunza.yaml.")]
+Cluster = Annotated[
+    str,
+    typer.Option(help="threads, local (worker processes) or a scheduler, e.g. tcp://host:8786."),
+]
+
+
+def main() -> None:
+    """Run the command line."""
+    from rockglacier.console import errors_shown
+
+    with errors_shown():
+        app()
+
+
+@app.command()
+def new(
+    name: Annotated[str, typer.Argument(help="Name of the basin: lower case, no spaces.")],
+    area: Annotated[str, typer.Option(help="Polygon file of the basin.")],
+    reference: Annotated[str | None, typer.Option(help="Inventory to learn from.")] = None,
+) -> None:
+    """Write a commented NAME.yaml with modest defaults.
+
+    Example: rockglacier new hunza --area hunza.gpkg --reference outlines.gpkg
+    """
+    import yaml
+
+    from rockglacier.config import parse_config
+    from rockglacier.console import out
+    from rockglacier.errors import InputError
+    from rockglacier.storage import write_text
+    from rockglacier.study import read_area
+    from rockglacier.template import commented_yaml
+
+    path = Path(f"{name}.yaml")
+    if path.exists():
+        raise InputError(
+            f"{str(path)!r} is there already", todo="choose another name, or delete it"
+        )
+    text = commented_yaml(name, area=area, reference=reference)
+    parse_config(yaml.safe_load(text), source=str(path))
+    read_area(area)
+    write_text(path, text)
+    out.print(f"wrote {path}\nnext: rockglacier plan {path}")
+
+
+@app.command()
+def plan(study: StudyFile) -> None:
+    """Say what a run will take: scenes, cloud, chips, bytes, disk and hours. Reads SCL only.
+
+    Example: rockglacier plan hunza.yaml
+    """
+    from rockglacier.console import out
+    from rockglacier.plan import make_plan, plan_lines
+    from rockglacier.run import Context, run_stages, stage_named
+
+    opened = _open(study)
+    with _progress() as progress:
+        run_stages(opened, [stage_named("search")], Context(progress=progress))
+    out.print("\n".join(plan_lines(make_plan(opened))))
+
+
+@app.command()
+def run(study: StudyFile, cluster: Cluster = "threads") -> None:
+    """Run every stage in order, resuming where it stopped; says first which stages are stale.
+
+    Example: rockglacier run hunza.yaml --cluster local
+    """
+    from rockglacier.run import Context, stages_of
+
+    opened = _open(study)
+    stages = stages_of(opened, mapping=False)
+    _show_standings(opened, stages, Context())
+    _run(opened, stages, cluster=cluster)
+
+
+@app.command()
+def status(study: StudyFile) -> None:
+    """Show which stages are done, stale or failed, and why.
+
+    Example: rockglacier status hunza.yaml
+    """
+    from rockglacier.run import Context, stages_of
+
+    opened = _open(study)
+    mapping = opened.config.labels.reference is None
+    _show_standings(opened, stages_of(opened, mapping=mapping), Context(), every=True)
+
+
+def _add_stage_command(name: str, summary: str) -> None:
+    def command(study: StudyFile, cluster: Cluster = "threads") -> None:
+        from rockglacier.run import Context, require_stages_before, stage_named
+
+        opened = _open(study)
+        stage = stage_named(name)
+        require_stages_before(opened, stage, Context())
+        _run(opened, [stage], cluster=cluster, force=True)
+
+    command.__doc__ = f"{summary}\n\nExample: rockglacier {name} hunza.yaml"
+    app.command(name, rich_help_panel="One stage")(command)
+
+
+for _name, _summary in {
+    "search": "Choose scenes and DEM tiles from the catalog.",
+    "cube": "Compose reflectance and terrain on one grid.",
+    "label": "Burn the reference inventory and split the ground.",
+    "fuse": "Turn bands and terrain into what a network sees.",
+    "train": "Train the networks.",
+    "evaluate": "Score the networks on held-out ground.",
+    "predict": "Write the probability and class rasters.",
+    "inventory": "Draw outlines and measure them.",
+    "report": "Write the report, one HTML file.",
+    "publish": "Write the STAC catalog of the products.",
+}.items():
+    _add_stage_command(_name, _summary)
+
+
+@app.command(name="map")
+def map_(
+    area: Annotated[str, typer.Argument(help="Polygon file of the basin.")],
+    model: Annotated[Path, typer.Option(help="A packed model, from `rockglacier pack`.")],
+    name: Annotated[str | None, typer.Option(help="Default: the area file's name.")] = None,
+    catalog: Annotated[str, typer.Option(help="As search.catalog of a study.")] = "earth-search",
+    start: Annotated[str, typer.Option(help="First day, e.g. 2024-01-01.")] = "2024-01-01",
+    end: Annotated[str, typer.Option(help="Last day, e.g. 2024-12-31.")] = "2024-12-31",
+    output: Annotated[str | None, typer.Option(help="Folder; default: the name.")] = None,
+    cluster: Cluster = "threads",
+) -> None:
+    """Map a basin with a given model: no labels, no training.
+
+    Example: rockglacier map gilgit.gpkg --model hunza-hrnet.rgbundle.zip
+    """
+    from rockglacier.mapping import study_for_bundle
+    from rockglacier.model.bundle import read_bundle
+    from rockglacier.run import stages_of
+
+    bundle = read_bundle(model)
+    search = {"catalog": catalog, "start": start, "end": end}
+    opened = study_for_bundle(area, bundle, name=name, search=search, output=output)
+    _run(opened, stages_of(opened, mapping=True), cluster=cluster, bundle=bundle)
+
+
+@app.command()
+def pack(
+    study: StudyFile,
+    to: Annotated[Path | None, typer.Option(help="Default: NAME-NETWORK.rgbundle.zip.")] = None,
+) -> None:
+    """Put the trained model into one file that `map` reads.
+
+    Example: rockglacier pack hunza.yaml
+    """
+    from rockglacier.console import out
+    from rockglacier.mapping import pack_model
+
+    path = pack_model(_open(study), to)
+    out.print(f"wrote {path} ({path.stat().st_size / 1e6:.1f} MB)")
+    out.print(f"next: rockglacier map AREA.gpkg --model {path}")
+
+
+@app.command()
+def validate(
+    study: StudyFile,
+) -> None:
+    """Check the published catalog against the STAC schemas, offline.
+
+    Example: rockglacier validate hunza.yaml
+    """
+    from rockglacier_stac.validate import validate_catalog
+
+    from rockglacier.console import out
+    from rockglacier.errors import ContractError
+
+    opened = _open(study)
+    catalog = opened.require(opened.stac_path / "catalog.json", stage="publish")
+    problems = validate_catalog(catalog)
+    if problems:
+        raise ContractError(
+            f"{len(problems)} problem(s) in {str(catalog)!r}:\n"
+            + "\n".join(f"    {problem}" for problem in problems[:20]),
+            todo="rockglacier publish STUDY.yaml, then report it if it stays",
+        )
+    out.print(f"{catalog}: valid")
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of a study's file.
+
+    Example: rockglacier schema > study.schema.json
+    """
+    from rockglacier.config import json_schema
+
+    typer.echo(json_schema())
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Argument(help="Where to put it all.")] = Path("rockglacier-demo"),
+    seed: Annotated[int, typer.Option(help="Another seed makes another basin.")] = 7,
+    picture: Annotated[Path | None, typer.Option(help="Also write the README's picture.")] = None,
+) -> None:
+    """Do the whole job on a made-up basin with an embedded catalog: no network, no account.
+
+    Example: rockglacier demo my-demo
+    """
+    from rockglacier.demo.show import run_demo
+
+    with _progress() as progress:
+        run_demo(folder, seed=seed, progress=progress, told=_told, picture=picture)
+
+
+def _open(path: Path) -> Study:
+    from rockglacier.study import open_study
+
+    return open_study(path)
+
+
+def _progress() -> Any:
+    from rockglacier.console import shown_progress
+
+    return shown_progress()
+
+
+def _run(
+    study: Study,
+    stages: Any,
+    *,
+    cluster: str,
+    force: bool = False,
+    bundle: Any = None,
+) -> None:
+    from rockglacier.cluster import cluster_client
+    from rockglacier.console import log_to, out
+    from rockglacier.run import Context, run_stages
+
+    log_to(study.folder / "logs")
+    with cluster_client(cluster) as client, _progress() as progress:
+        context = Context(progress=progress, client=client, bundle=bundle)
+        run_stages(study, stages, context, force=force, told=_told)
+    out.print(f"products: {study.folder}")
+
+
+def _told(stage: Stage, kept: Standing | None, facts: dict[str, Any], seconds: float) -> None:
+    from rockglacier.console import out
+
+    if kept is not None:
+        out.print(f"[dim]{stage.name:<10} kept: done before[/dim]")
+        return
+    shown = ", ".join(
+        f"{key.replace('_', ' ')} {_short(value)}"
+        for key, value in facts.items()
+        if isinstance(value, str | int | float)
+    )
+    out.print(f"[bold]{stage.name:<10}[/bold] {seconds:6.1f} s  {shown}")
+
+
+def _short(value: str | float) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def _show_standings(study: Study, stages: Any, context: Context, *, every: bool = False) -> None:
+    from rockglacier.console import out
+    from rockglacier.run import standings
+
+    colours = {"done": "green", "stale": "yellow", "missing": "dim", "failed": "red"}
+    for standing in standings(study, stages, context):
+        if every or standing.state in {"stale", "failed"}:
+            took = f" ({standing.seconds:.0f} s)" if standing.seconds else ""
+            out.print(
+                f"[{colours[standing.state]}]{standing.state:<8}[/] {standing.stage.name:<10} "
+                f"{standing.why or standing.stage.makes}{took}"
+            )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,140 @@
+"""What a person sees: progress bars in a terminal, lines without one, and one-screen errors."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.progress import Progress as RichProgress
+from rich.progress import Task as RichTask
+from rich.text import Text
+
+from rockglacier.engine import Progress
+from rockglacier.errors import RockGlacierError
+
+EXIT_FAILED = 1
+EXIT_INTERRUPTED = 130
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+class RateColumn(TextColumn):
+    """Units done a second (or seconds a unit, when it is slow)."""
+
+    def __init__(self) -> None:
+        super().__init__("")
+
+    def render(self, task: RichTask) -> Text:
+        """Render the rate of one bar."""
+        speed = task.finished_speed or task.speed
+        if not speed:
+            return Text("")
+        return Text(f"{speed:.1f}/s" if speed >= 1 else f"{1 / speed:.1f} s each", style="dim")
+
+
+class Bars:
+    """Progress as bars, one a piece of work; what it is, how much is left, how fast it goes."""
+
+    def __init__(self, bars: RichProgress) -> None:
+        self._bars = bars
+        self._known: dict[str, TaskID] = {}
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        """Show ``done`` of ``total``."""
+        if what not in self._known:
+            self._known[what] = self._bars.add_task(what, total=total)
+        self._bars.update(self._known[what], completed=done, total=total)
+
+
+class Lines:
+    """Progress as lines, for a run without a terminal: the start, one each 10 s, the end."""
+
+    seconds_between = 10.0
+
+    def __init__(self) -> None:
+        self._started: dict[str, float] = {}
+        self._spoken: dict[str, float] = {}
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        """Print a line if it is time for one."""
+        now = time.monotonic()
+        start = self._started.setdefault(what, now)
+        is_end = done >= total
+        if not is_end and now - self._spoken.get(what, float("-inf")) < self.seconds_between:
+            return
+        self._spoken[what] = now
+        elapsed = now - start
+        rate = done / elapsed if elapsed > 0 and done else 0.0
+        left = f", about {(total - done) / rate:.0f} s left" if rate and not is_end else ""
+        out.print(f"  {what}: {done}/{total}{left}")
+        if is_end:
+            self._started.pop(what)
+            self._spoken.pop(what)
+
+
+@contextmanager
+def shown_progress() -> Iterator[Progress]:
+    """Yield a progress that suits where the output goes."""
+    if not out.is_terminal:
+        yield Lines()
+        return
+    bars = RichProgress(
+        TextColumn("  {task.description}"),
+        BarColumn(bar_width=28),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        RateColumn(),
+        console=out,
+        transient=True,
+    )
+    with bars:
+        yield Bars(bars)
+
+
+def log_to(folder: Path) -> Path:
+    """Write the log of this process to ``logs/run.log`` of a study and return its path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "run.log"
+    handler = logging.FileHandler(path, encoding="utf-8", delay=True)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    for name in ("rockglacier", "rockglacier_stac"):
+        logger = logging.getLogger(name)
+        logger.setLevel(logging.INFO)
+        logger.addHandler(handler)
+    return path
+
+
+@contextmanager
+def errors_shown() -> Iterator[None]:
+    """Turn an error into a one-screen message and exit code 1; Ctrl-C into 130."""
+    try:
+        yield
+    except RockGlacierError as error:
+        err.print(Text(f"error: {error}", style="red"))
+        sys.exit(EXIT_FAILED)
+    except KeyboardInterrupt:
+        err.print("\nstopped. Finished work is kept: the same command goes on from there.")
+        sys.exit(EXIT_INTERRUPTED)
+    except Exception as error:
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        err.print(Text(f"error: {type(error).__name__}: {error}", style="red"))
+        err.print(f"  at:       {Path(place.filename).name}:{place.lineno} in {place.name}")
+        err.print("  expected: no such error: this is a bug, or a file that nobody foresaw")
+        err.print("  to do:    see logs/run.log in the study's folder, and report it with that log")
+        sys.exit(EXIT_FAILED)

@@ -1,0 +1,109 @@
+"""A study's file: what is refused, and with which words."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from rockglacier.config import fingerprint, json_schema, load_config, parse_config
+from rockglacier.errors import InputError
+from rockglacier.template import commented_yaml
+
+BASINS = Path(__file__).parents[2] / "pipeline" / "basins"
+MINIMAL = {"name": "here", "area": [74.0, 36.0, 74.1, 36.1]}
+
+
+def parse(**values):
+    return parse_config({**MINIMAL, **values}, source="here.yaml")
+
+
+def test_unknown_key_names_the_nearest_valid_one():
+    with pytest.raises(InputError) as caught:
+        parse(search={"scene_cloud_mx": 3})
+    assert "search.scene_cloud_mx: unknown key; did you mean 'scene_cloud_max'?" in str(
+        caught.value
+    )
+    assert "rockglacier schema" in str(caught.value)
+
+
+def test_wrong_value_is_shown():
+    with pytest.raises(InputError, match=r"cube.resolution.*found -10"):
+        parse(cube={"resolution": -10})
+
+
+def test_end_before_start_is_refused():
+    with pytest.raises(InputError, match="lies before start"):
+        parse(search={"start": "2024-05-01", "end": "2024-04-01"})
+
+
+def test_season_outside_the_year_is_refused():
+    with pytest.raises(InputError, match="two months from 1 to 12"):
+        parse(search={"season": [7, 13]})
+
+
+def test_missing_file_says_how_to_make_one(tmp_path):
+    with pytest.raises(InputError, match="rockglacier new lost"):
+        load_config(tmp_path / "lost.yaml")
+
+
+def test_file_that_is_not_yaml_is_refused(tmp_path):
+    (tmp_path / "bad.yaml").write_text("name: [")
+    with pytest.raises(InputError, match="is not YAML"):
+        load_config(tmp_path / "bad.yaml")
+
+
+def test_yaml_cannot_make_objects(tmp_path):
+    (tmp_path / "bad.yaml").write_text("name: !!python/object/apply:os.getcwd []")
+    with pytest.raises(InputError, match="is not YAML"):
+        load_config(tmp_path / "bad.yaml")
+
+
+def test_paper_protocol_brings_its_settings():
+    config = parse(protocol="paper")
+    assert config.train.trials == 5
+    assert config.train.epochs == 300
+    assert config.cube.composite == "least-cloudy"
+    assert config.features.set == "paper-pc1"
+
+
+def test_paper_protocol_leaves_what_the_file_says():
+    assert parse(protocol="paper", train={"trials": 2}).train.trials == 2
+
+
+@pytest.mark.parametrize("name", ["hunza", "oetztal", "demo"])
+def test_shipped_basins_are_valid(name):
+    assert load_config(BASINS / f"{name}.yaml").name == name
+
+
+def test_hunza_is_the_study_of_the_paper():
+    config = load_config(BASINS / "hunza.yaml")
+    assert config.area == (74.03, 35.90, 75.80, 37.09)
+    assert config.protocol == "paper"
+    assert config.search.collection == "sentinel-2-c1-l2a"
+
+
+def test_schema_is_json_with_every_section():
+    schema = json.loads(json_schema())
+    assert {"search", "cube", "labels", "train"} <= set(schema["properties"])
+
+
+def test_new_study_file_is_valid_and_holds_the_defaults():
+    text = commented_yaml("hunza", area="hunza.gpkg", reference="outlines.gpkg")
+    config = parse_config(yaml.safe_load(text), source="hunza.yaml")
+    plain = parse_config(
+        {"name": "hunza", "area": "hunza.gpkg", "labels": {"reference": "outlines.gpkg"}},
+        source="plain",
+    )
+    assert config == plain
+
+
+def test_new_study_file_explains_its_keys():
+    text = commented_yaml("hunza", area="hunza.gpkg", reference=None)
+    assert "# Cloud over the basin from SCL, percent." in text
+    assert "basin_cloud_max: 5" in text
+
+
+def test_fingerprint_ignores_the_order_of_keys():
+    assert fingerprint({"a": 1, "b": 2}) == fingerprint({"b": 2, "a": 1})
+    assert fingerprint({"a": 1}) != fingerprint({"a": 2})

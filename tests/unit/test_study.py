@@ -1,0 +1,91 @@
+"""A study and its area: bad input and its messages."""
+
+import geopandas as gpd
+import pytest
+import shapely
+
+from rockglacier.config import parse_config
+from rockglacier.errors import InputError, NotFoundError
+from rockglacier.study import Study, area_of_bbox, open_study, read_area
+
+SQUARE = shapely.box(74.0, 36.0, 74.1, 36.1)
+BOW_TIE = shapely.Polygon([(0, 0), (1, 1), (1, 0), (0, 1)])
+
+
+def write(path, geometry, crs="EPSG:4326"):
+    gpd.GeoDataFrame(geometry=geometry, crs=crs).to_file(path)
+    return str(path)
+
+
+def make_study(folder, name="here"):
+    config = parse_config({"name": name, "area": [74.0, 36.0, 74.1, 36.1]}, source="test")
+    return Study(config=config, base=folder)
+
+
+def test_area_in_another_crs_is_transformed(tmp_path):
+    projected = gpd.GeoSeries([SQUARE], crs=4326).to_crs(32643)
+    area = read_area(write(tmp_path / "a.gpkg", list(projected), crs=32643))
+    assert area.symmetric_difference(SQUARE).area < 1e-4 * SQUARE.area
+
+
+def test_area_without_crs_is_refused(tmp_path):
+    with pytest.warns(UserWarning, match="crs"):
+        path = write(tmp_path / "a.shp", [SQUARE], crs=None)
+    with pytest.raises(InputError, match="has no CRS"):
+        read_area(path)
+
+
+def test_empty_area_is_refused(tmp_path):
+    path = write(tmp_path / "a.gpkg", [shapely.Point(74, 36)])
+    with pytest.raises(InputError, match=r"1 feature\(s\) and no polygon"):
+        read_area(path)
+
+
+def test_area_that_crosses_itself_is_refused(tmp_path):
+    path = write(tmp_path / "a.gpkg", [BOW_TIE])
+    with pytest.raises(InputError, match="Self-intersection"):
+        read_area(path)
+
+
+def test_missing_area_file_is_refused(tmp_path):
+    with pytest.raises(InputError, match="cannot be read"):
+        read_area(str(tmp_path / "lost.gpkg"))
+
+
+@pytest.mark.parametrize("bbox", [(75, 36, 74, 37), (74, 37, 75, 36), (74, 36, 275, 37)])
+def test_bbox_that_is_no_box_on_the_globe_is_refused(bbox):
+    with pytest.raises(InputError, match="west, south, east, north"):
+        area_of_bbox(bbox)
+
+
+def test_folder_of_another_basin_is_refused(tmp_path):
+    first = make_study(tmp_path)
+    first.claim()
+    config = first.config.model_copy(update={"name": "there", "output": "here"})
+    with pytest.raises(InputError, match="products of basin 'here'"):
+        Study(config=config, base=tmp_path).claim()
+
+
+def test_folder_with_foreign_files_is_refused(tmp_path):
+    study = make_study(tmp_path)
+    study.folder.mkdir()
+    (study.folder / "thesis.docx").touch()
+    with pytest.raises(InputError, match="did not write"):
+        study.claim()
+    assert [path.name for path in study.folder.iterdir()] == ["thesis.docx"]
+
+
+def test_missing_product_names_the_stage_that_makes_it(tmp_path):
+    study = make_study(tmp_path)
+    with pytest.raises(NotFoundError, match="rockglacier cube"):
+        study.require(study.cube_path, stage="cube")
+    with pytest.raises(NotFoundError, match="rockglacier search"):
+        _ = study.grid
+
+
+def test_relative_paths_are_meant_from_the_file(tmp_path):
+    (tmp_path / "x.yaml").write_text("name: x\narea: sub/area.gpkg\n")
+    study = open_study(tmp_path / "x.yaml")
+    assert study.resolve("sub/area.gpkg") == str(tmp_path / "sub" / "area.gpkg")
+    assert study.resolve("https://host/a.gpkg") == "https://host/a.gpkg"
+    assert study.folder == tmp_path / "x"
