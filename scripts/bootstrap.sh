@@ -13,8 +13,9 @@ export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_REQUIRE_VIRTUALENV=0 UV_SYSTEM_CERTS=
 
 say() { printf 'bootstrap: %s\n' "$*" >&2; }
 
-fingerprint() {
-  { printf '%s\n' "$root"; cat "$lock" pyproject.toml scripts/bootstrap.sh; } | cksum | tr ' ' '-'
+fingerprint() { # where it lies, what it holds, how it is made; not the settings of the linters
+  { printf '%s\n' "$root"; cat "$lock" scripts/bootstrap.sh; sed '/^\[tool/,$d' pyproject.toml; } |
+    cksum | tr ' ' '-'
 }
 
 # Print the real path of a candidate that is CPython >= 3.12 able to make a venv. It is run, not merely
