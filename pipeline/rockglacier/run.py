@@ -272,8 +272,8 @@ def _standing(
     context: Context,
     not_done: set[str],
 ) -> Standing:
-    failure = _failure_path(study, stage)
-    receipt_path = _receipt_path(study, stage)
+    failure = _failure_path(study, stage.name)
+    receipt_path = _receipt_path(study, stage.name)
     receipt = read_json(receipt_path) if receipt_path.is_file() else {}
     waiting = [name for name in stage.after if name in not_done]
 
@@ -337,7 +337,7 @@ def _upto(stage: Stage, stages: Sequence[Stage]) -> list[Stage]:
 def _run_stage(
     study: Study, stage: Stage, stages: Sequence[Stage], context: Context
 ) -> tuple[dict[str, Any], float]:
-    receipt_path, failure = _receipt_path(study, stage), _failure_path(study, stage)
+    receipt_path, failure = _receipt_path(study, stage.name), _failure_path(study, stage.name)
     failure.unlink(missing_ok=True)
     receipt_path.unlink(missing_ok=True)
     inputs = _inputs(study, stage, stages, context)
@@ -347,8 +347,8 @@ def _run_stage(
         facts = stage.work(study, context)
     except Exception as error:
         logger.exception("%s: failed", stage.name)
-        with_first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
-        write_json(failure, {"message": with_first_line, "error": type(error).__name__})
+        first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
+        write_json(failure, {"message": first_line, "error": type(error).__name__})
         raise
     seconds = time.perf_counter() - start
     logger.info("%s: done in %.1f s: %s", stage.name, seconds, facts)
@@ -388,7 +388,7 @@ def _inputs(
             inputs[Path(uri).name] = fingerprint([stat.st_size, stat.st_mtime_ns])
     for name in stage.after:
         if any(other.name == name for other in stages):
-            receipt = _receipt_path(study, stage_named(name))
+            receipt = _receipt_path(study, name)
             inputs[f"the {name} stage"] = (
                 read_json(receipt)["output"] if receipt.is_file() else "missing"
             )
@@ -401,12 +401,12 @@ def _changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     return [key for key in {**before, **now} if before.get(key) != now.get(key)]
 
 
-def _receipt_path(study: Study, stage: Stage) -> Path:
-    return study.receipts_path / f"{stage.name}.json"
+def _receipt_path(study: Study, name: str) -> Path:
+    return study.receipts_path / f"{name}.json"
 
 
-def _failure_path(study: Study, stage: Stage) -> Path:
-    return study.receipts_path / f"{stage.name}.failed.json"
+def _failure_path(study: Study, name: str) -> Path:
+    return study.receipts_path / f"{name}.failed.json"
 
 
 def require_stages_before(study: Study, stage: Stage, context: Context) -> None:
@@ -427,6 +427,6 @@ def require_stages_before(study: Study, stage: Stage, context: Context) -> None:
 def timings(study: Study, stages: Sequence[Stage]) -> Iterator[tuple[str, float]]:
     """Yield the seconds that every finished stage took when it last ran."""
     for stage in stages:
-        receipt = _receipt_path(study, stage)
+        receipt = _receipt_path(study, stage.name)
         if receipt.is_file():
             yield stage.name, read_json(receipt)["seconds"]

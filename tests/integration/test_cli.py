@@ -1,0 +1,100 @@
+"""The command line: help, exit codes, one-screen messages."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import geopandas as gpd
+import pytest
+import shapely
+import yaml
+
+COMMANDS = [
+    "new", "plan", "run", "status", "search", "cube", "label", "fuse", "train", "evaluate",
+    "predict", "inventory", "report", "publish", "map", "pack", "validate", "schema", "demo",
+]  # fmt: skip
+
+
+def rockglacier(*arguments, cwd):
+    command = [str(Path(sys.executable).with_name("rockglacier")), *arguments]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture
+def area(tmp_path):
+    table = gpd.GeoDataFrame(geometry=[shapely.box(74.0, 36.0, 74.1, 36.1)], crs=4326)
+    table.to_file(tmp_path / "here.gpkg")
+    return tmp_path / "here.gpkg"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_with_an_example(command, tmp_path):
+    answer = rockglacier(command, "--help", cwd=tmp_path)
+    assert answer.returncode == 0
+    assert "Example: rockglacier" in " ".join(answer.stdout.split())
+
+
+def test_help_imports_nothing_heavy():
+    code = (
+        "import sys, rockglacier.cli\n"
+        "heavy = 'torch xarray geopandas rasterio pydantic'.split()\n"
+        "print([name for name in heavy if name in sys.modules])"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert answer.stdout.strip() == "[]"
+
+
+def test_new_writes_a_file_that_the_others_read(area, tmp_path):
+    assert rockglacier("new", "here", "--area", area.name, cwd=tmp_path).returncode == 0
+    assert yaml.safe_load((tmp_path / "here.yaml").read_text())["area"] == "here.gpkg"
+    answer = rockglacier("status", "here.yaml", cwd=tmp_path)
+    assert answer.returncode == 0
+    assert "missing  search" in answer.stdout
+
+
+def test_new_overwrites_nothing(area, tmp_path):
+    rockglacier("new", "here", "--area", area.name, cwd=tmp_path)
+    answer = rockglacier("new", "here", "--area", area.name, cwd=tmp_path)
+    assert answer.returncode == 1
+    assert "is there already" in answer.stderr
+
+
+def test_bad_file_exits_1_with_found_expected_and_what_to_do(tmp_path):
+    (tmp_path / "x.yaml").write_text("name: x\narea: a.gpkg\ncub: {}\n")
+    answer = rockglacier("run", "x.yaml", cwd=tmp_path)
+    assert answer.returncode == 1
+    assert "did you mean 'cube'?" in answer.stderr
+    assert "to do:" in answer.stderr
+    assert "Traceback" not in answer.stderr
+
+
+def test_wrong_usage_exits_2(tmp_path):
+    assert rockglacier("run", cwd=tmp_path).returncode == 2
+    assert rockglacier("dance", cwd=tmp_path).returncode == 2
+
+
+def test_schema_is_json(tmp_path):
+    answer = rockglacier("schema", cwd=tmp_path)
+    assert json.loads(answer.stdout)["title"] == "Config"
+
+
+def test_stage_alone_says_what_has_to_run_before(area, tmp_path):
+    rockglacier("new", "here", "--area", area.name, cwd=tmp_path)
+    answer = rockglacier("cube", "here.yaml", cwd=tmp_path)
+    assert answer.returncode == 1
+    assert "rockglacier search" in answer.stderr
+
+
+def test_interrupt_says_that_finished_work_is_kept(tmp_path):
+    code = (
+        "from rockglacier.console import errors_shown\n"
+        "with errors_shown():\n    raise KeyboardInterrupt\n"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert answer.returncode == 130
+    assert "Finished work is kept" in answer.stderr

@@ -1,0 +1,126 @@
+"""Stages in order: done, stale, failed, and what runs again."""
+
+import pytest
+
+from rockglacier.config import parse_config
+from rockglacier.errors import InputError, NotFoundError
+from rockglacier.run import (
+    STAGES,
+    Context,
+    Stage,
+    require_stages_before,
+    run_stages,
+    stage_named,
+    stages_of,
+    standings,
+)
+from rockglacier.study import Study
+
+CONTEXT = Context()
+
+
+def make_study(folder, **values):
+    config = parse_config(
+        {"name": "here", "area": [74.0, 36.0, 74.1, 36.1], **values}, source="test"
+    )
+    return Study(config=config, base=folder)
+
+
+def make_stages(calls, *, broken=False):
+    """Two stages that write a file each; the second reads the first."""
+
+    def work(name):
+        def write(study, context):
+            calls.append(name)
+            if broken and name == "second":
+                raise ValueError("no luck\nat all")
+            (study.folder / name).write_text(name)
+            return {"name": name}
+
+        return write
+
+    def stage(name, sections, after):
+        return Stage(
+            name=name,
+            makes=f"the {name} file",
+            work=work(name),
+            sections=sections,
+            after=after,
+            product=lambda study: study.folder / name,
+        )
+
+    return [stage("first", ("cube",), ()), stage("second", ("inventory",), ("first",))]
+
+
+def test_second_run_keeps_what_is_done(tmp_path):
+    calls, study = [], make_study(tmp_path)
+    run_stages(study, make_stages(calls), CONTEXT)
+    run_stages(study, make_stages(calls), CONTEXT)
+    assert calls == ["first", "second"]
+
+
+def test_changed_setting_makes_its_stage_and_the_later_ones_stale(tmp_path):
+    calls = []
+    run_stages(make_study(tmp_path), make_stages(calls), CONTEXT)
+    changed = make_study(tmp_path, cube={"resolution": 20})
+    states = standings(changed, make_stages(calls), CONTEXT)
+    assert [(s.state, s.why) for s in states] == [
+        ("stale", "changed: cube settings"),
+        ("stale", "first has to run before it"),
+    ]
+    run_stages(changed, make_stages(calls), CONTEXT)
+    assert calls == ["first", "second", "first", "second"]
+
+
+def test_setting_of_a_later_stage_leaves_the_earlier_ones(tmp_path):
+    calls = []
+    run_stages(make_study(tmp_path), make_stages(calls), CONTEXT)
+    run_stages(make_study(tmp_path, inventory={"threshold": 0.4}), make_stages(calls), CONTEXT)
+    assert calls == ["first", "second", "second"]
+
+
+def test_lost_product_is_made_again(tmp_path):
+    calls, study = [], make_study(tmp_path)
+    run_stages(study, make_stages(calls), CONTEXT)
+    (study.folder / "first").unlink()
+    run_stages(study, make_stages(calls), CONTEXT)
+    assert calls == ["first", "second", "first"]
+
+
+def test_failed_stage_says_why_and_runs_again(tmp_path):
+    calls, study = [], make_study(tmp_path)
+    with pytest.raises(ValueError, match="no luck"):
+        run_stages(study, make_stages(calls, broken=True), CONTEXT)
+    states = standings(study, make_stages(calls), CONTEXT)
+    assert [(s.state, s.why) for s in states] == [("done", ""), ("failed", "no luck")]
+    run_stages(study, make_stages(calls), CONTEXT)
+    assert [s.state for s in standings(study, make_stages(calls), CONTEXT)] == ["done", "done"]
+
+
+def test_folder_is_free_after_a_failure(tmp_path):
+    study = make_study(tmp_path)
+    with pytest.raises(ValueError, match="no luck"):
+        run_stages(study, make_stages([], broken=True), CONTEXT)
+    assert not (study.folder / ".lease").exists()
+
+
+def test_every_stage_reads_only_earlier_ones():
+    names = [stage.name for stage in STAGES]
+    for stage in STAGES:
+        assert all(names.index(name) < names.index(stage.name) for name in stage.after)
+
+
+def test_study_without_reference_cannot_learn(tmp_path):
+    with pytest.raises(InputError, match="rockglacier map AREA"):
+        stages_of(make_study(tmp_path), mapping=False)
+    assert not any(stage.learns for stage in stages_of(make_study(tmp_path), mapping=True))
+
+
+def test_single_stage_names_what_it_lacks(tmp_path):
+    with pytest.raises(NotFoundError, match="rockglacier search"):
+        require_stages_before(make_study(tmp_path), stage_named("cube"), CONTEXT)
+
+
+def test_unknown_stage_lists_the_known_ones():
+    with pytest.raises(InputError, match="search, cube"):
+        stage_named("serach")
