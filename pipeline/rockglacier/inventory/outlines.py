@@ -1,0 +1,303 @@
+"""Probabilities become outlines: components by blocks, united across seams, traced one by one.
+
+A landform is a set of pixels that hang together by their edges (4-connectivity). Blocks are
+labelled one at a time; labels that meet at a seam are united afterwards. A landform is then read
+once more, in its own window, so that neither a label raster nor a mosaic of the basin ever exists,
+and the outlines do not depend on how the grid is cut into blocks.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import shapely
+from affine import Affine
+from numpy.typing import NDArray
+from rasterio.features import shapes
+from scipy import ndimage
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from shapely.geometry import Polygon, shape
+
+from rockglacier.engine import Progress, silent
+from rockglacier.errors import ContractError
+from rockglacier.grid import Grid, Window
+
+NODATA = 255
+"""Probability of a pixel that was not predicted."""
+
+MAX_AREA_CHANGE = 0.1
+"""Share of its area that an outline may gain or lose when it is simplified."""
+
+
+class Raster(Protocol):
+    """What is read by rows and columns: a NumPy or a Zarr array."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Rows and columns."""
+
+    def __getitem__(self, key: tuple[slice, slice]) -> Any:
+        """Return a rectangle of pixels."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Landform:
+    """One connected set of pixels above the threshold."""
+
+    window: Window
+    """Its bounding rectangle on the grid."""
+    pixels: int
+    seed: tuple[int, int]
+    """Row and column of its first pixel in reading order; no other landform has it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Footprint:
+    """The pixels of one landform."""
+
+    window: Window
+    """The landform's rectangle and one pixel around it, where the grid has one."""
+    is_landform: NDArray[np.bool_]
+    """(y, x) of the window."""
+    probability: NDArray[np.uint8]
+    """(y, x) of the window; percent, 255 = nodata."""
+
+
+def level_of(threshold: float) -> int:
+    """Return the smallest stored probability (percent) that belongs to a landform.
+
+    Probabilities are stored as whole percents, so the threshold is rounded to the nearest one, half
+    up, and is at least 1: pixels of probability 0 are never part of a landform.
+
+    Examples
+    --------
+    >>> level_of(0.5), level_of(0.485), level_of(0.001)
+    (50, 49, 1)
+    """
+    # 1e-9 absorbs the float noise of 0.485 * 100 = 48.49999...
+    return max(1, math.floor(threshold * 100 + 0.5 + 1e-9))
+
+
+def is_above(probability: NDArray[np.uint8], *, threshold: float) -> NDArray[np.bool_]:
+    """Say which pixels belong to landforms; nodata (255) never does."""
+    return (probability >= level_of(threshold)) & (probability != NODATA)
+
+
+def find_landforms(
+    probability: Raster, grid: Grid, *, threshold: float, progress: Progress = silent
+) -> list[Landform]:
+    """Find every landform of a basin, block by block.
+
+    Parameters
+    ----------
+    probability
+        (y, x) uint8 percent, nodata 255, on the grid; NumPy or Zarr.
+    grid
+        Its blocks are read one at a time.
+    threshold
+        Probability (0 to 1) from which a pixel belongs to a landform; see :func:`level_of`.
+    progress
+        Told after every block.
+
+    Returns
+    -------
+    list of Landform
+        In reading order of their first pixels, whatever the size of the blocks.
+
+    Raises
+    ------
+    ContractError
+        The raster does not have the grid's shape.
+
+    Notes
+    -----
+    Memory is one block of labels, one row of labels of the grid's width, and a few numbers for each
+    component of each block.
+    """
+    if tuple(probability.shape) != grid.shape:
+        raise ContractError(
+            f"the probability raster has shape {tuple(probability.shape)}",
+            expected=f"the grid's shape {grid.shape}",
+            todo="run the stage `predict` again",
+        )
+    blocks = list(grid.blocks())
+    parts: list[_Parts] = []
+    seams: list[NDArray[np.int64]] = []
+    above = np.zeros(grid.shape[1], dtype=np.int64)
+    left = np.zeros(0, dtype=np.int64)
+    number = 0
+    for done, block in enumerate(blocks, start=1):
+        window = block.window
+        values = np.asarray(probability[window.slices])
+        labels, found = ndimage.label(is_above(values, threshold=threshold), output=np.int64)
+        parts.append(_describe(labels, found, window, width=grid.shape[1]))
+        labels[labels > 0] += number
+        number += found
+        columns = window.slices[1]
+        seams.append(_touching(above[columns], labels[0]))
+        if block.col > 0:
+            seams.append(_touching(left, labels[:, 0]))
+        above[columns], left = labels[-1], labels[:, -1].copy()
+        progress("outlines: blocks", done, len(blocks))
+    return _united(parts, seams, number, width=grid.shape[1])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Parts:
+    """The components of one block, an entry each."""
+
+    pixels: NDArray[np.int64]
+    bounds: NDArray[np.int64]
+    """First row, first column, end row, end column on the grid."""
+    seeds: NDArray[np.int64]
+    """Index of the first pixel in reading order of the whole grid."""
+
+
+def _describe(labels: NDArray[np.int64], found: int, window: Window, *, width: int) -> _Parts:
+    bounds = np.empty((found, 4), dtype=np.int64)
+    seeds = np.empty(found, dtype=np.int64)
+    for index, (rows, columns) in enumerate(ndimage.find_objects(labels)):
+        first = columns.start + int(np.argmax(labels[rows.start, columns] == index + 1))
+        bounds[index] = rows.start, columns.start, rows.stop, columns.stop
+        seeds[index] = (window.y + rows.start) * width + window.x + first
+    bounds += np.array([window.y, window.x, window.y, window.x])
+    pixels = np.bincount(labels.ravel(), minlength=found + 1)[1:]
+    return _Parts(pixels=pixels, bounds=bounds, seeds=seeds)
+
+
+def _touching(one: NDArray[np.int64], other: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the pairs of labels (n, 2) that face each other along a seam."""
+    both = (one > 0) & (other > 0)
+    return np.unique(np.stack([one[both], other[both]], axis=1), axis=0)
+
+
+def _united(
+    parts: Sequence[_Parts], seams: Sequence[NDArray[np.int64]], number: int, *, width: int
+) -> list[Landform]:
+    if number == 0:
+        return []
+    pairs = np.concatenate(seams) - 1
+    graph = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(number, number))
+    count, member = connected_components(graph, directed=False)
+    pixels = np.zeros(count, dtype=np.int64)
+    np.add.at(pixels, member, np.concatenate([part.pixels for part in parts]))
+    seeds = np.full(count, np.iinfo(np.int64).max)
+    np.minimum.at(seeds, member, np.concatenate([part.seeds for part in parts]))
+    bounds = np.concatenate([part.bounds for part in parts])
+    starts = np.full((count, 2), np.iinfo(np.int64).max)
+    np.minimum.at(starts, member, bounds[:, :2])
+    ends = np.zeros((count, 2), dtype=np.int64)
+    np.maximum.at(ends, member, bounds[:, 2:])
+    return [
+        Landform(
+            window=Window(
+                y=int(starts[k, 0]),
+                x=int(starts[k, 1]),
+                height=int(ends[k, 0] - starts[k, 0]),
+                width=int(ends[k, 1] - starts[k, 1]),
+            ),
+            pixels=int(pixels[k]),
+            seed=(int(seeds[k] // width), int(seeds[k] % width)),
+        )
+        for k in np.argsort(seeds)
+    ]
+
+
+def footprint_of(probability: Raster, landform: Landform, *, threshold: float) -> Footprint:
+    """Read the pixels of one landform; the same raster and threshold as it was found with.
+
+    Raises
+    ------
+    ContractError
+        The raster no longer holds the landform.
+    """
+    rows, columns = int(probability.shape[0]), int(probability.shape[1])
+    window = landform.window.grown(1).clipped((rows, columns))
+    values = np.asarray(probability[window.slices])
+    labels, _ = ndimage.label(is_above(values, threshold=threshold))
+    own = labels[landform.seed[0] - window.y, landform.seed[1] - window.x]
+    is_landform = (labels == own) & (own > 0)
+    if int(is_landform.sum()) != landform.pixels:
+        raise ContractError(
+            f"the landform at row {landform.seed[0]}, column {landform.seed[1]} has "
+            f"{int(is_landform.sum())} pixels",
+            expected=f"{landform.pixels} pixels, as when it was found",
+            todo="leave the prediction alone while the inventory is being made, and run it again",
+        )
+    return Footprint(window=window, is_landform=is_landform, probability=values)
+
+
+def trace(is_landform: NDArray[np.bool_], transform: Affine) -> Polygon:
+    """Return the exact outline of one landform, holes kept.
+
+    Parameters
+    ----------
+    is_landform
+        (y, x); one 4-connected component.
+    transform
+        Pixel corners to CRS metres.
+
+    Returns
+    -------
+    Polygon
+        Along pixel edges, valid; its area is the number of pixels times the area of a pixel.
+
+    Raises
+    ------
+    ContractError
+        The pixels are not one component, or the outline does not hold exactly their area.
+    """
+    pieces = [
+        shape(geometry)
+        for geometry, _ in shapes(
+            is_landform.astype(np.uint8), mask=is_landform, connectivity=4, transform=transform
+        )
+    ]
+    expected = int(is_landform.sum()) * abs(transform.determinant)
+    if (
+        len(pieces) != 1
+        or not pieces[0].is_valid
+        or not math.isclose(pieces[0].area, expected, rel_tol=1e-9)
+    ):
+        raise ContractError(
+            f"{int(is_landform.sum())} pixels were traced as {len(pieces)} outline(s) of "
+            f"{sum(piece.area for piece in pieces):.1f} m²",
+            expected=f"one valid outline of {expected:.1f} m²",
+        )
+    return shapely.orient_polygons(pieces[0])
+
+
+def simplify(outlines: Sequence[Polygon], *, tolerance_m: float) -> list[Polygon]:
+    """Take the pixel stairs out of outlines, as one coverage: none comes to overlap another.
+
+    Parameters
+    ----------
+    outlines
+        Exact outlines in CRS metres; they may touch at corners.
+    tolerance_m
+        Visvalingam-Whyatt tolerance, metres: a corner goes where the triangle that it makes with
+        its neighbours is smaller than the tolerance squared. One pixel takes a single step of the
+        stairs (half a square pixel) and keeps larger shapes. 0 keeps the exact outlines.
+
+    Returns
+    -------
+    list of Polygon
+        In the same order, valid. An outline that would collapse, or change its area by more than a
+        tenth, stays exact.
+    """
+    if tolerance_m == 0 or not outlines:
+        return list(outlines)
+    exact = np.array(outlines, dtype=object)
+    simple = shapely.orient_polygons(shapely.coverage_simplify(exact, tolerance_m))
+    is_kept = (
+        shapely.is_valid(simple)
+        & ~shapely.is_empty(simple)
+        & (shapely.get_type_id(simple) == shapely.GeometryType.POLYGON)
+        & (np.abs(shapely.area(simple) / shapely.area(exact) - 1) <= MAX_AREA_CHANGE)
+    )
+    return list(np.where(is_kept, simple, exact))
