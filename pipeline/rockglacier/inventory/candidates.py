@@ -1,0 +1,213 @@
+"""The candidates of a basin: drawn from its probabilities, measured on its terrain."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Final
+
+import geopandas as gpd
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from rockglacier.engine import Progress, silent
+from rockglacier.grid import Grid, Window, projected
+from rockglacier.inventory.attributes import (
+    Layers,
+    area_and_perimeter,
+    area_uncertainty_km2,
+    hypsometry,
+    measure,
+    touches_nodata,
+)
+from rockglacier.inventory.geoparquet import hilbert_order
+from rockglacier.inventory.outlines import (
+    Footprint,
+    Landform,
+    Raster,
+    find_landforms,
+    footprint_of,
+    simplify,
+    trace,
+)
+from rockglacier.study import Study
+
+UNSEEN: Final = "unseen"
+"""Ground of a basin on which nothing was trained."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drawn:
+    """The landforms of a basin with their outlines, an entry each, in the order of the file."""
+
+    landforms: list[Landform]
+    outlines: gpd.GeoSeries
+    """Published outlines, CRS of the grid."""
+    points: gpd.GeoSeries
+    """A point inside each, CRS of the grid."""
+    small: int
+    """Left out: under the minimum area."""
+    outside: int
+    """Left out: their point lies outside the area."""
+
+
+def draw(
+    study: Study, probability: Raster, *, threshold: float, progress: Progress = silent
+) -> Drawn:
+    """Find, trace and simplify the landforms of the area.
+
+    Parameters
+    ----------
+    study
+        Its grid, area and inventory settings are used.
+    probability
+        (y, x) uint8 percent, nodata 255.
+    threshold
+        Probability (0 to 1) from which a pixel belongs to a landform.
+    progress
+        Told after every block and every outline.
+    """
+    grid, settings = study.grid, study.config.inventory
+    found = find_landforms(probability, grid, threshold=threshold, progress=progress)
+    min_pixels = math.ceil(settings.min_area_km2 * 1e6 / grid.resolution**2 - 1e-6)
+    landforms = [landform for landform in found if landform.pixels >= min_pixels]
+    exact = []
+    for done, landform in enumerate(landforms, start=1):
+        footprint = footprint_of(probability, landform, threshold=threshold)
+        transform = grid.window_geobox(footprint.window).affine
+        exact.append(trace(footprint.is_landform, transform))
+        progress("outlines: traced", done, len(landforms))
+    outlines = gpd.GeoSeries(simplify(exact, tolerance_m=settings.simplify_m), crs=grid.epsg)
+    points = outlines.representative_point()
+    inside = points.within(projected(study.area, epsg=grid.epsg)).to_numpy(bool)
+    kept = np.flatnonzero(inside)
+    kept = kept[hilbert_order(outlines.iloc[kept])]
+    return Drawn(
+        landforms=[landforms[k] for k in kept],
+        outlines=outlines.iloc[kept].reset_index(drop=True),
+        points=points.iloc[kept].reset_index(drop=True),
+        small=len(found) - len(landforms),
+        outside=int((~inside).sum()),
+    )
+
+
+def measured(
+    study: Study,
+    drawn: Drawn,
+    probability: Raster,
+    cube: zarr.Group,
+    *,
+    threshold: float,
+    progress: Progress = silent,
+) -> tuple[list[dict[str, Any]], list[dict[int, int]]]:
+    """Return the attributes and the hypsometry of every landform, in order.
+
+    Parameters
+    ----------
+    study, drawn
+        The study, and what was drawn of it.
+    probability
+        (y, x) uint8 percent, nodata 255: the raster that it was drawn from.
+    cube
+        With ``elevation, slope, aspect`` (y, x) and ``n_snow, n_shadow`` (time, y, x); the first
+        time is used.
+    threshold
+        The one that it was drawn with.
+    progress
+        Told after every landform.
+    """
+    grid = study.grid
+    within = drawn.outlines.within(projected(study.area, epsg=grid.epsg).buffer(1e-6))
+    outlines = drawn.outlines.to_crs(4326)
+    rows, bands = [], []
+    for done, (landform, outline) in enumerate(zip(drawn.landforms, outlines, strict=True), 1):
+        footprint = footprint_of(probability, landform, threshold=threshold)
+        layers = _layers(cube, footprint)
+        area, perimeter = area_and_perimeter(outline)
+        truncated = (
+            _at_edge(landform.window, grid)
+            or touches_nodata(footprint.is_landform, footprint.probability)
+            or not within.iloc[done - 1]
+        )
+        rows.append(
+            {
+                **measure(footprint.is_landform, layers, resolution=grid.resolution),
+                "area_km2": area,
+                "area_uncertainty_km2": area_uncertainty_km2(perimeter, resolution=grid.resolution),
+                "perimeter_km": perimeter,
+                "truncated": truncated,
+                "Complet": "incomplete" if truncated else "unclear",
+            }
+        )
+        bands.append(hypsometry(layers.elevation[footprint.is_landform]))
+        progress("outlines: measured", done, len(outlines))
+    return rows, bands
+
+
+def _layers(cube: zarr.Group, footprint: Footprint) -> Layers:
+    slices = footprint.window.slices
+
+    def read(name: str) -> NDArray[Any]:
+        array: Any = cube[name]
+        return np.asarray(array[0, *slices] if array.ndim == 3 else array[slices])
+
+    return Layers(
+        probability=footprint.probability,
+        elevation=read("elevation"),
+        slope=read("slope"),
+        aspect=read("aspect"),
+        n_snow=read("n_snow"),
+        n_shadow=read("n_shadow"),
+    )
+
+
+def _at_edge(window: Window, grid: Grid) -> bool:
+    rows, columns = grid.shape
+    return (
+        window.y == 0
+        or window.x == 0
+        or window.y + window.height == rows
+        or window.x + window.width == columns
+    )
+
+
+def ground_of(
+    drawn: Drawn, splits: gpd.GeoDataFrame | None, grid: Grid
+) -> list[dict[str, str | float]]:
+    """Return the split of every landform's point, and the share of it that was trained on.
+
+    Parameters
+    ----------
+    drawn, grid
+        What was drawn, and its grid.
+    splits
+        As for :func:`split_at`, with a geometry in the grid's CRS; None: nothing was trained here.
+    """
+    if splits is None:
+        return [{"split": UNSEEN, "train_share": 0.0} for _ in drawn.landforms]
+    train = splits.geometry[splits["split"] == "train"].union_all()
+    share = drawn.outlines.intersection(train).area / drawn.outlines.area
+    return [
+        {"split": str(name), "train_share": float(part)}
+        for name, part in zip(split_at(drawn.points, splits, grid), share, strict=True)
+    ]
+
+
+def split_at(points: gpd.GeoSeries, splits: gpd.GeoDataFrame, grid: Grid) -> NDArray[Any]:
+    """Return the split of the cell in which each point lies; ``unseen`` outside every cell.
+
+    Parameters
+    ----------
+    points
+        CRS of the grid.
+    splits
+        Columns ``split, row0, col0, height, width`` in pixels of the grid.
+    """
+    columns, rows = ~grid.transform * (points.x.to_numpy(), points.y.to_numpy())
+    found = np.full(len(points), UNSEEN, dtype=object)
+    for cell in splits.itertuples():
+        is_in = (rows >= cell.row0) & (rows < cell.row0 + cell.height)
+        is_in &= (columns >= cell.col0) & (columns < cell.col0 + cell.width)
+        found[is_in] = cell.split
+    return found

@@ -1,0 +1,57 @@
+"""Tables as Parquet, whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+ROW_GROUP = 50_000
+"""Rows read together; the bounding boxes let a reader skip the groups it does not need."""
+
+
+def hilbert_order(geometry: gpd.GeoSeries) -> NDArray[np.int64]:
+    """Return the order of geometries along a Hilbert curve: neighbours lie together in the file."""
+    if len(geometry) < 2:
+        return np.arange(len(geometry))
+    return np.argsort(geometry.hilbert_distance().to_numpy(), kind="stable")
+
+
+def write_geoparquet(table: gpd.GeoDataFrame, path: Path) -> None:
+    """Write GeoParquet 1.1: EPSG:4326, bounding box column, zstd, in the order of the rows.
+
+    Parameters
+    ----------
+    table
+        EPSG:4326; may have no rows.
+    path
+        Replaced as a whole.
+    """
+    _replace(
+        path,
+        lambda partial: table.to_parquet(
+            partial,
+            index=False,
+            compression="zstd",
+            schema_version="1.1.0",
+            write_covering_bbox=True,
+            row_group_size=ROW_GROUP,
+        ),
+    )
+
+
+def write_parquet(table: pd.DataFrame, path: Path) -> None:
+    """Write a table without geometry."""
+    _replace(path, lambda partial: table.to_parquet(partial, index=False, compression="zstd"))
+
+
+def _replace(path: Path, write: Callable[[Path], None]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    write(partial)
+    os.replace(partial, path)

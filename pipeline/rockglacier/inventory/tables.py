@@ -1,0 +1,234 @@
+"""The inventory stage: a basin's probabilities become tables of candidates.
+
+Every outline here is a *candidate*: a model drew it and nobody has looked at it yet.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+import shapely
+import zarr
+
+from rockglacier.config import fingerprint
+from rockglacier.engine import Progress, silent
+from rockglacier.errors import ContractError, NotFoundError
+from rockglacier.inventory import geoparquet, qgis
+from rockglacier.inventory.attributes import BAND_M
+from rockglacier.inventory.candidates import UNSEEN, draw, ground_of, measured, split_at
+from rockglacier.inventory.ids import stable_ids
+from rockglacier.inventory.match import compare
+from rockglacier.inventory.schema import table_of
+from rockglacier.inventory.scores import summary
+from rockglacier.storage import read_json, write_json, write_text
+from rockglacier.study import Study, read_area
+
+logger = logging.getLogger(__name__)
+
+
+class Model(Protocol):
+    """What the inventory asks of somebody's trained model."""
+
+    @property
+    def threshold(self) -> float:
+        """Probability (0 to 1) from which a pixel is a rock glacier."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Short hash of the model."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """What drew the inventory."""
+
+    threshold: float
+    model_id: str
+    run_id: str
+
+
+def build_inventory(
+    study: Study, *, bundle: Model | None = None, progress: Progress = silent
+) -> dict[str, Any]:
+    """Draw, measure, name and match the candidates of a study, and write the inventory.
+
+    Parameters
+    ----------
+    study
+        With its prediction and cube; with ``labels.parquet`` and ``splits.parquet`` if it learned.
+    bundle
+        The given model, if the study maps with one.
+    progress
+        Told of blocks and of landforms.
+
+    Returns
+    -------
+    dict
+        ``objects``, ``area_km2``, ``threshold``, ``dropped_small``, ``dropped_outside``,
+        ``kept_ids``, ``edited_kept``; with a reference also ``reference``, ``matched`` and the same
+        on held-out ground, ``test_reference``, ``test_matched``, ``test_objects``.
+
+    Raises
+    ------
+    NotFoundError
+        The prediction or the cube is missing.
+    ContractError
+        The prediction does not lie on the study's grid.
+
+    Notes
+    -----
+    Writes ``inventory.parquet``, ``inventory.gpkg``, ``hypsometry.csv`` and, with a reference,
+    ``matches.parquet`` and ``matches.json``. A GeoPackage that was edited since is set aside first.
+    """
+    probability = _probability(study)
+    cube = zarr.open_group(study.require(study.cube_path, stage="cube"), mode="r")
+    source = _source(study, bundle)
+    drawn = draw(study, probability, threshold=source.threshold, progress=progress)
+    outlines, points = drawn.outlines.to_crs(4326), drawn.points.to_crs(4326)
+    previous = _previous(study)
+    ids = stable_ids(outlines, points, previous)
+    splits = _splits(study, bundle)
+    rows, bands = measured(
+        study, drawn, probability, cube, threshold=source.threshold, progress=progress
+    )
+    ground = ground_of(drawn, splits, study.grid)
+    origin = {
+        "model_id": source.model_id,
+        "run_id": source.run_id,
+        "period": study.config.search.period,
+    }
+    table = table_of(
+        [
+            {"candidate_id": name, "geometry": outline, **row, **own, **origin}
+            for name, outline, row, own in zip(ids, outlines, rows, ground, strict=True)
+        ]
+    )
+    facts: dict[str, Any] = {
+        "objects": len(table),
+        "area_km2": round(float(table["area_km2"].sum()), 4),
+        "threshold": source.threshold,
+        "dropped_small": drawn.small,
+        "dropped_outside": drawn.outside,
+        "kept_ids": 0 if previous is None else int(np.isin(ids, previous["candidate_id"]).sum()),
+    }
+    facts |= _write(study, table, points, dict(zip(ids, bands, strict=True)))
+    return facts | _write_matches(study, table, splits)
+
+
+def _probability(study: Study) -> zarr.Array[Any]:
+    path = study.require(study.prediction_path / "prediction.zarr", stage="predict")
+    array = zarr.open_group(path, mode="r")["probability"]
+    if not isinstance(array, zarr.Array) or array.dtype != np.uint8:
+        raise ContractError(
+            f"`probability` of {path.name!r} is not an array of uint8",
+            expected="(y, x) uint8 percent, 255 = nodata",
+            todo="run the stage `predict` again",
+        )
+    return array
+
+
+def _source(study: Study, bundle: Model | None) -> Source:
+    """Say what draws: the threshold of the settings, else that of the model."""
+    if bundle is not None:
+        model_id, threshold = f"bundle-{bundle.fingerprint}", bundle.threshold
+    elif study.selection_path.is_file():
+        selection = read_json(study.selection_path)
+        model_id = f"{study.config.name}/{selection['network']}/trial-{selection['trial']}"
+        threshold = selection["threshold"]
+    elif study.config.inventory.threshold is not None:
+        model_id, threshold = "unknown", study.config.inventory.threshold
+    else:
+        raise NotFoundError(
+            f"no threshold for the outlines of {study.config.name!r}",
+            expected="a selected model, a given one, or inventory.threshold in the study's file",
+            todo="run the stage `train`, or set inventory.threshold",
+        )
+    threshold = float(study.config.inventory.threshold or threshold)
+    run_id = fingerprint([study.resolved(), model_id, threshold])
+    return Source(threshold=threshold, model_id=model_id, run_id=run_id)
+
+
+def _previous(study: Study) -> gpd.GeoDataFrame | None:
+    path = study.inventory_path / "inventory.parquet"
+    return gpd.read_parquet(path, columns=["candidate_id", "geometry"]) if path.is_file() else None
+
+
+def _splits(study: Study, bundle: Model | None) -> gpd.GeoDataFrame | None:
+    """Return the split of the ground, or None where a given model has seen none of it."""
+    if bundle is not None or not study.splits_path.is_file():
+        return None
+    return gpd.read_parquet(study.splits_path)
+
+
+def _write(
+    study: Study,
+    table: gpd.GeoDataFrame,
+    points: gpd.GeoSeries,
+    bands: dict[str, dict[int, int]],
+) -> dict[str, Any]:
+    folder = study.inventory_path
+    package, record = folder / "inventory.gpkg", study.receipts_path / "inventory" / "gpkg.json"
+    edited = qgis.set_aside_if_edited(package, record)
+    geoparquet.write_geoparquet(table, folder / "inventory.parquet")
+    qgis.write_geopackage(
+        package,
+        table,
+        points,
+        study.area,
+        name=study.config.name,
+        period=study.config.search.period,
+    )
+    qgis.remember(package, record)
+    lines = ["candidate_id,band_from_m,band_to_m,thousandths"]
+    lines += [
+        f"{name},{low},{low + BAND_M},{n}"
+        for name, shares in bands.items()
+        for low, n in shares.items()
+    ]
+    write_text(folder / "hypsometry.csv", "\n".join(lines) + "\n")
+    return {"edited_kept": edited.name if edited else None}
+
+
+def _write_matches(
+    study: Study, table: gpd.GeoDataFrame, splits: gpd.GeoDataFrame | None
+) -> dict[str, Any]:
+    """Match with the reference, if there is one: all ground, and each split alone."""
+    paths = study.inventory_path / "matches.parquet", study.inventory_path / "matches.json"
+    for path in paths:
+        path.unlink(missing_ok=True)
+    if not study.label_table_path.is_file():
+        return {}
+    reference = gpd.read_parquet(study.label_table_path)
+    reference = reference[reference["used"]]
+    comparison = compare(
+        table, reference, _complete_area(study), id_a="candidate_id", id_b="label_id"
+    )
+    split_a = table.loc[comparison.objects_a.index, "split"].to_numpy()
+    split_b = np.full(len(comparison.objects_b), UNSEEN, dtype=object)
+    if splits is not None:
+        drawn = reference.loc[comparison.objects_b.index].geometry.to_crs(study.grid.epsg)
+        split_b = split_at(drawn.representative_point(), splits, study.grid)
+    scores = {"all": summary(comparison)}
+    for name in pd.unique(np.concatenate([split_a, split_b])):
+        scores[name] = summary(comparison, within_a=split_a == name, within_b=split_b == name)
+    geoparquet.write_parquet(comparison.links, paths[0])
+    write_json(paths[1], {"left_out": comparison.left_out, **scores})
+    facts = {"reference": scores["all"]["n_b"], "matched": scores["all"]["iou_0.5"]["matched_b"]}
+    if "test" in scores:
+        facts["test_reference"] = scores["test"]["n_b"]
+        facts["test_matched"] = scores["test"]["iou_0.5"]["matched_b"]
+        facts["test_objects"] = scores["test"]["n_a"]
+    return facts
+
+
+def _complete_area(study: Study) -> shapely.Geometry:
+    """Return where the reference is complete, EPSG:4326."""
+    given = study.config.labels.complete_within
+    if given is None:
+        return study.area
+    return study.area.intersection(read_area(study.resolve(given)))

@@ -1,0 +1,311 @@
+"""The inventory stage on a small basin."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pyogrio
+import pytest
+import shapely
+import zarr
+
+from rockglacier.config import parse_config
+from rockglacier.errors import ContractError, NotFoundError
+from rockglacier.grid import Grid, Window
+from rockglacier.inventory.schema import COLUMNS
+from rockglacier.inventory.tables import build_inventory
+from rockglacier.storage import write_json
+from rockglacier.study import Study
+
+AREA = (74.500, 36.100, 74.520, 36.115)
+
+
+class GivenModel:
+    threshold = 0.5
+    fingerprint = "abc123"
+
+
+def square(y, x, height, width):
+    return Window(y=y, x=x, height=height, width=width)
+
+
+LARGE, SMALL = square(20, 20, 30, 40), square(80, 20, 5, 5)
+
+
+def study_with(tmp_path, *landforms, **settings):
+    """A study whose prediction holds rectangles of probability 0.9 on sloping ground."""
+    values = {"name": "toy", "area": AREA, **settings}
+    study = Study(config=parse_config(values, source="test"), base=tmp_path)
+    grid = Grid.from_area(study.area, epsg=32643, resolution=10, block=64)
+    write_json(study.grid_path, grid.to_dict())
+    write_json(
+        study.selection_path, {"network": "hrnet", "trial": 1, "threshold": 0.5, "path": "x"}
+    )
+    probability = np.full(grid.shape, 5, np.uint8)
+    for window in landforms:
+        probability[window.slices] = 90
+    store(study.prediction_path / "prediction.zarr", probability=probability)
+    rows = np.arange(grid.shape[0], dtype=np.float32)[:, None]
+    ground = np.broadcast_to(5000 - 5 * rows, grid.shape)
+    looks = np.zeros((1, *grid.shape), np.uint8)
+    store(
+        study.cube_path,
+        elevation=ground,
+        slope=np.full(grid.shape, 26.6, np.float32),
+        aspect=np.full(grid.shape, 180, np.float32),
+        n_snow=looks,
+        n_shadow=looks,
+    )
+    return study
+
+
+def store(path, **arrays):
+    group = zarr.open_group(path, mode="w")
+    for name, values in arrays.items():
+        group.create_array(name, data=np.ascontiguousarray(values))
+
+
+def with_reference(study, *windows, used=True):
+    grid = study.grid
+    boxes = [shapely.box(*grid.window_geobox(window).boundingbox.bbox) for window in windows]
+    table = gpd.GeoDataFrame(
+        {"label_id": [f"L{k}" for k in range(len(boxes))], "used": used},
+        geometry=gpd.GeoSeries(boxes, crs=grid.epsg),
+        crs=grid.epsg,
+    )
+    table.to_crs(4326).to_parquet(study.label_table_path)
+
+
+def with_splits(study, column):
+    """Train west of a pixel column, test east of it."""
+    grid = study.grid
+    height, width = grid.shape
+    cells = [square(0, 0, height, column), square(0, column, height, width - column)]
+    gpd.GeoDataFrame(
+        {
+            "split": ["train", "test"],
+            "row0": 0,
+            "col0": [0, column],
+            "height": height,
+            "width": [column, width - column],
+        },
+        geometry=[shapely.box(*grid.window_geobox(cell).boundingbox.bbox) for cell in cells],
+        crs=grid.epsg,
+    ).to_parquet(study.splits_path)
+
+
+def read(study):
+    return gpd.read_parquet(study.inventory_path / "inventory.parquet")
+
+
+def test_landforms_become_rows_with_every_column(tmp_path):
+    study = study_with(tmp_path, LARGE, SMALL)
+    facts = build_inventory(study)
+    table = read(study)
+    assert list(table.columns) == [*COLUMNS, "geometry"]
+    assert facts["objects"] == len(table) == 1
+    assert facts["dropped_small"] == 1
+    row = table.iloc[0]
+    assert row["area_km2"] == pytest.approx(0.12, rel=0.01)
+    assert row["pixels"] == 1200
+    assert row["elevation_max_m"] == 4900
+    assert row["elevation_min_m"] == 4755
+    assert (row["length_m"], row["width_m"]) == (pytest.approx(300), pytest.approx(400))
+    assert row["candidate_id"].startswith("RGC361")
+    assert not row["truncated"]
+    assert table.crs.to_epsg() == 4326
+    assert table.geometry.is_valid.all()
+
+
+def test_a_model_claims_no_more_than_it_knows(tmp_path):
+    study = study_with(tmp_path, LARGE)
+    build_inventory(study)
+    row = read(study).iloc[0]
+    assert row["status"] == "candidate"
+    assert (row["OutType"], row["ActiCl"], row["KinAtt"]) == ("Extended", "uncertain", "undefined")
+    assert (row["UpslCon"], row["Complet"]) == ("unknown", "unclear")
+    unknown = ["PrimaryID", "certainty", "reviewer", "review_date", "RelFr", "RelIndex", "ActiAss"]
+    assert row[unknown].isna().all()
+    assert row["model_id"] == "toy/hrnet/trial-1"
+    assert (row["split"], row["train_share"]) == ("unseen", 0)
+
+
+def test_landform_at_the_edge_or_beside_nodata_is_truncated(tmp_path):
+    edge, beside, free = square(60, 0, 30, 20), square(100, 100, 20, 20), LARGE
+    study = study_with(tmp_path, edge, beside, free)
+    group = zarr.open_group(study.prediction_path / "prediction.zarr", mode="r+")
+    group["probability"][100:120, 120:122] = 255
+    build_inventory(study)
+    table = read(study).sort_values("pixels")
+    assert table["truncated"].tolist() == [True, True, False]
+    assert table["Complet"].tolist() == ["incomplete", "incomplete", "unclear"]
+
+
+def test_landform_outside_the_area_is_dropped_and_counted(tmp_path):
+    area = gpd.GeoDataFrame(
+        geometry=[shapely.Polygon([(74.5, 36.1), (74.52, 36.1), (74.52, 36.115)])], crs=4326
+    )
+    area.to_file(tmp_path / "area.gpkg")
+    study = study_with(tmp_path, square(10, 10, 20, 20), square(120, 120, 20, 20), area="area.gpkg")
+    facts = build_inventory(study)
+    assert (facts["objects"], facts["dropped_outside"]) == (1, 1)
+
+
+@pytest.mark.parametrize("reference", [False, True])
+def test_no_landform_gives_empty_tables_with_every_column(tmp_path, reference):
+    full, empty = study_with(tmp_path / "a", LARGE), study_with(tmp_path / "b")
+    if reference:
+        with_reference(empty, LARGE)
+    build_inventory(full)
+    facts = build_inventory(empty)
+    assert (facts["objects"], facts["area_km2"]) == (0, 0)
+    assert facts.get("reference") == (1 if reference else None)
+    files = [study.inventory_path / "inventory.parquet" for study in (full, empty)]
+    schemas = [pq.read_schema(file).remove_metadata() for file in files]
+    assert schemas[0] == schemas[1]
+    package = empty.inventory_path / "inventory.gpkg"
+    assert {name for name, _ in pyogrio.list_layers(package)} == {
+        "outlines",
+        "aoi",
+        "markers",
+        "moving_areas",
+    }
+    assert set(COLUMNS) < set(gpd.read_file(package, layer="outlines").columns)
+    header = (empty.inventory_path / "hypsometry.csv").read_text()
+    assert header == "candidate_id,band_from_m,band_to_m,thousandths\n"
+
+
+def test_hypsometry_has_a_thousand_thousandths_a_landform(tmp_path):
+    study = study_with(tmp_path, LARGE, square(90, 100, 20, 20))
+    build_inventory(study)
+    table = pd.read_csv(study.inventory_path / "hypsometry.csv")
+    sums = table.groupby("candidate_id")["thousandths"].sum()
+    assert sums.to_dict() == dict.fromkeys(read(study)["candidate_id"], 1000)
+
+
+def test_threshold_of_the_settings_goes_before_that_of_the_model(tmp_path):
+    study = study_with(tmp_path, LARGE, inventory={"threshold": 0.95})
+    assert build_inventory(study)["objects"] == 0
+    study = study_with(tmp_path / "b", LARGE)
+    assert build_inventory(study, bundle=GivenModel())["threshold"] == 0.5
+    assert read(study)["model_id"].tolist() == ["bundle-abc123"]
+
+
+def test_reference_is_matched_on_all_and_on_held_out_ground(tmp_path):
+    far = square(30, 110, 30, 30)
+    study = study_with(tmp_path, LARGE, far)
+    with_reference(study, LARGE, far, square(100, 110, 20, 20))
+    with_splits(study, 80)
+    facts = build_inventory(study)
+    assert (facts["reference"], facts["matched"]) == (3, 2)
+    assert (facts["test_reference"], facts["test_matched"], facts["test_objects"]) == (2, 1, 1)
+    scores = json.loads((study.inventory_path / "matches.json").read_text())
+    assert scores["test"]["iou_0.5"]["recall"] == 0.5
+    assert scores["train"]["iou_0.5"]["recall"] == 1
+    links = pd.read_parquet(study.inventory_path / "matches.parquet")
+    assert sorted(links["relation"]) == ["matched", "matched", "only_in_b"]
+    table = read(study).set_index("split")
+    assert table["train_share"].to_dict() == {"train": 1.0, "test": 0.0}
+
+
+def test_unused_reference_polygons_are_not_missed(tmp_path):
+    study = study_with(tmp_path, LARGE)
+    with_reference(study, LARGE, square(100, 110, 20, 20), used=[True, False])
+    assert build_inventory(study)["reference"] == 1
+
+
+def test_given_model_has_seen_no_ground(tmp_path):
+    study = study_with(tmp_path, LARGE)
+    with_splits(study, 80)
+    build_inventory(study, bundle=GivenModel())
+    assert read(study)["split"].tolist() == ["unseen"]
+
+
+def test_second_run_keeps_the_ids(tmp_path):
+    study = study_with(tmp_path, LARGE)
+    build_inventory(study)
+    before = read(study)["candidate_id"].tolist()
+    group = zarr.open_group(study.prediction_path / "prediction.zarr", mode="r+")
+    group["probability"][20:50, 60:70] = 90
+    group["probability"][90:120, 100:130] = 90
+    facts = build_inventory(study)
+    assert (facts["objects"], facts["kept_ids"]) == (2, 1)
+    assert before[0] in read(study)["candidate_id"].tolist()
+
+
+def test_second_run_writes_the_same_table(tmp_path):
+    study = study_with(tmp_path, LARGE, square(90, 100, 30, 30))
+    build_inventory(study)
+    before = (study.inventory_path / "inventory.parquet").read_bytes()
+    facts = build_inventory(study)
+    assert (study.inventory_path / "inventory.parquet").read_bytes() == before
+    assert facts["edited_kept"] is None
+
+
+def test_edited_geopackage_is_set_aside(tmp_path):
+    study = study_with(tmp_path, LARGE)
+    build_inventory(study)
+    package = study.inventory_path / "inventory.gpkg"
+    table = gpd.read_file(package, layer="outlines")
+    table["status"] = "confirmed"
+    table.to_file(package, layer="outlines", driver="GPKG")
+    facts = build_inventory(study)
+    assert facts["edited_kept"] == "inventory-edited-1.gpkg"
+    kept = gpd.read_file(study.inventory_path / facts["edited_kept"], layer="outlines")
+    assert kept["status"].tolist() == ["confirmed"]
+    assert gpd.read_file(package, layer="outlines")["status"].tolist() == ["candidate"]
+
+
+def test_geoparquet_says_its_version_crs_and_boxes(tmp_path):
+    study = study_with(tmp_path, LARGE)
+    build_inventory(study)
+    metadata = pq.read_metadata(study.inventory_path / "inventory.parquet")
+    geo = json.loads(metadata.metadata[b"geo"])
+    assert geo["version"] == "1.1.0"
+    column = geo["columns"]["geometry"]
+    assert column["crs"]["id"] == {"authority": "EPSG", "code": 4326}
+    assert set(column["covering"]["bbox"]) == {"xmin", "ymin", "xmax", "ymax"}
+    assert metadata.row_group(0).column(0).compression == "ZSTD"
+
+
+def test_geopackage_holds_the_layers_of_an_rgik_inventory(tmp_path):
+    study = study_with(tmp_path, LARGE)
+    build_inventory(study)
+    package = study.inventory_path / "inventory.gpkg"
+    kinds = dict(pyogrio.list_layers(package).tolist())
+    assert kinds == {
+        "outlines": "MultiPolygon",
+        "aoi": "MultiPolygon",
+        "markers": "Point",
+        "moving_areas": "MultiPolygon",
+    }
+    outlines, markers = (gpd.read_file(package, layer=name) for name in ("outlines", "markers"))
+    assert outlines.geometry.contains(markers.geometry).all()
+    assert markers["candidate_id"].tolist() == outlines["candidate_id"].tolist()
+    assert package.read_bytes()[60:64] == (10300).to_bytes(4, "big")
+
+
+def test_missing_prediction_says_which_stage_makes_it(tmp_path):
+    study = study_with(tmp_path, LARGE)
+    shutil.rmtree(study.prediction_path)
+    with pytest.raises(NotFoundError, match=r"(?s)no 'prediction.zarr'.*stage `predict`.*run"):
+        build_inventory(study)
+
+
+def test_no_threshold_anywhere_is_refused(tmp_path):
+    study = study_with(tmp_path, LARGE)
+    study.selection_path.unlink()
+    with pytest.raises(NotFoundError, match=r"(?s)no threshold.*expected.*inventory.threshold"):
+        build_inventory(study)
+
+
+def test_prediction_of_another_type_is_refused(tmp_path):
+    study = study_with(tmp_path, LARGE)
+    store(study.prediction_path / "prediction.zarr", probability=np.zeros((4, 4), np.float32))
+    with pytest.raises(ContractError, match=r"(?s)not an array of uint8.*uint8 percent"):
+        build_inventory(study)
