@@ -1,0 +1,278 @@
+"""A scene as the pipeline knows it: from a STAC item, and as a row of ``scenes.parquet``."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import pandas as pd
+import shapely
+from shapely.geometry import shape
+from shapely.geometry.base import BaseGeometry
+
+from rockglacier.errors import InputError
+from rockglacier.scenes import radiometry
+from rockglacier.storage import redact
+from rockglacier_stac import dialects
+from rockglacier_stac.search import item_datetime
+from rockglacier_stac.sign import unsigned
+
+JSON_COLUMNS = ("assets", "transform", "shape", "bbox")
+"""Lists and mappings, stored as JSON text so that every Parquet reader can open the file."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scene:
+    """One Sentinel-2 L2A item that may be used."""
+
+    id: str
+    collection: str
+    datetime: datetime
+    """UTC."""
+    tile: str
+    """MGRS tile, e.g. ``43SDA``, or empty."""
+    platform: str
+    epsg: int
+    cloud_cover: float | None
+    """The item's own cloud cover, of its whole tile, percent."""
+    baseline: str
+    """Processing baseline, e.g. ``05.11``, or empty."""
+    sequence: int
+    """Number of the processing among those of the same tile and day."""
+    datatake: str
+    """Datatake without its baseline, or empty."""
+    nodata_percent: float | None
+    offset_in_pixels: int
+    """What must be added to the stored numbers of valid pixels; see ``scenes.radiometry``."""
+    offset_reason: str
+    assets: dict[str, str]
+    """Band, and ``SCL``, to address, unsigned."""
+    self_href: str
+    """Address of the source item, without secrets; empty if it has none."""
+    sun_azimuth: float | None
+    """Degrees clockwise from north."""
+    sun_elevation: float | None
+    """Degrees above the horizon."""
+    basin_cloud: float | None = None
+    """Cloud over the basin from the full-resolution SCL, percent of what the scene covers."""
+    basin_snow: float | None = None
+    basin_shadow: float | None = None
+    """Topographic shadow, percent of what the scene covers of the basin."""
+    basin_clear: float | None = None
+    """Neither cloud nor its shadow nor snow, percent of what the scene covers of the basin."""
+    basin_cover: float | None = None
+    """Share of the basin that the scene covers with data, percent."""
+    transform: tuple[float, ...] | None = None
+    """Affine coefficients a, b, c, d, e, f of the finest band's pixels, as the item says."""
+    shape: tuple[int, int] | None = None
+    """Rows and columns of the finest band, as the item says."""
+    geometry: BaseGeometry
+    """Footprint, EPSG:4326."""
+    bbox: tuple[float, float, float, float]
+    """West, south, east, north of the footprint, degrees."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DemTile:
+    """One DEM item."""
+
+    id: str
+    href: str
+    collection: str
+    geometry: BaseGeometry
+    """Footprint, EPSG:4326."""
+    self_href: str
+
+
+def scene_from_item(item: dict[str, Any], bands: Sequence[str]) -> Scene:
+    """Read an item of any provider as a scene.
+
+    Parameters
+    ----------
+    item
+        A STAC item with absolute addresses; nothing of it is changed.
+    bands
+        Reflectance bands that it must have, ``B02`` and so on; ``SCL`` is always needed.
+
+    Raises
+    ------
+    InputError
+        A band's asset, the CRS or the geometry is missing, or nothing tells the offset.
+    """
+    assets = {band: _asset(item, band) for band in (*bands, "SCL")}
+    epsg = dialects.epsg_of(item)
+    if epsg is None:
+        raise InputError(
+            f"item {item['id']!r} does not say its CRS",
+            expected="proj:code or proj:epsg, of the item or of its band assets",
+            todo="take another collection",
+        )
+    geometry = _geometry(item)
+    decision = radiometry.decide(item, bands[0])
+    sun_azimuth, sun_elevation = dialects.sun_of(item)
+    transform, rows_columns = _finest_grid(assets)
+    return Scene(
+        id=item["id"],
+        collection=str(item.get("collection") or ""),
+        datetime=item_datetime(item),
+        tile=dialects.tile_of(item),
+        platform=str(item["properties"].get("platform") or "").lower(),
+        epsg=epsg,
+        cloud_cover=_number(item["properties"].get("eo:cloud_cover")),
+        baseline=dialects.baseline_of(item),
+        sequence=dialects.sequence_of(item),
+        datatake=dialects.datatake_of(item),
+        nodata_percent=dialects.nodata_percent_of(item),
+        offset_in_pixels=decision.add,
+        offset_reason=decision.reason,
+        assets={band: unsigned(asset["href"]) for band, asset in assets.items()},
+        self_href=redact(dialects.link_of(item, "self")),
+        sun_azimuth=sun_azimuth,
+        sun_elevation=sun_elevation,
+        transform=transform,
+        shape=rows_columns,
+        geometry=geometry,
+        bbox=geometry.bounds,
+    )
+
+
+def dem_from_item(item: dict[str, Any]) -> DemTile:
+    """Read a DEM item, whose pixels are in the asset ``data``.
+
+    Raises
+    ------
+    InputError
+        It has no asset ``data`` or no geometry.
+    """
+    if "data" not in item["assets"]:
+        raise _missing(item, "data", "data")
+    return DemTile(
+        id=item["id"],
+        href=unsigned(item["assets"]["data"]["href"]),
+        collection=str(item.get("collection") or ""),
+        geometry=_geometry(item),
+        self_href=redact(dialects.link_of(item, "self")),
+    )
+
+
+def _asset(item: dict[str, Any], band: str) -> dict[str, Any]:
+    found = dialects.band_asset(item, band)
+    if found is None:
+        raise _missing(item, band, " or ".join(dialects.ASSET_KEYS[band]))
+    return found[1]
+
+
+def _missing(item: dict[str, Any], band: str, keys: str) -> InputError:
+    return InputError(
+        f"item {item['id']!r} has no asset for {band}",
+        expected=f"an asset {keys}; it has {', '.join(sorted(item['assets'])) or 'none'}",
+        todo="take another collection, or leave the band out of cube.bands",
+    )
+
+
+def _geometry(item: dict[str, Any]) -> BaseGeometry:
+    if not item.get("geometry"):
+        raise InputError(
+            f"item {item['id']!r} has no geometry",
+            expected="its footprint in EPSG:4326",
+            todo="mend the item, or take it out of the catalog",
+        )
+    geometry = shape(item["geometry"])
+    return geometry if geometry.is_valid else shapely.make_valid(geometry)
+
+
+def _finest_grid(
+    assets: dict[str, dict[str, Any]],
+) -> tuple[tuple[float, ...] | None, tuple[int, int] | None]:
+    finest: tuple[tuple[float, ...] | None, tuple[int, int] | None] = (None, None)
+    for band, asset in assets.items():
+        transform, size = asset.get("proj:transform"), asset.get("proj:shape")
+        if band == "SCL" or not transform:
+            continue
+        if finest[0] is None or transform[0] < finest[0][0]:
+            rows_columns = (int(size[0]), int(size[1])) if size else None
+            finest = tuple(float(value) for value in transform[:6]), rows_columns
+    return finest
+
+
+def _number(value: Any) -> float | None:
+    return None if value is None else float(value)
+
+
+def scene_table(scenes: Sequence[Scene]) -> gpd.GeoDataFrame:
+    """Return scenes as a table, one row each, EPSG:4326; lists and mappings as JSON text."""
+    columns: dict[str, list[Any]] = {}
+    for field in fields(Scene):
+        values = [getattr(scene, field.name) for scene in scenes]
+        if field.name in JSON_COLUMNS:
+            values = [None if value is None else json.dumps(value) for value in values]
+        columns[field.name] = values
+    frame = gpd.GeoDataFrame(columns, geometry="geometry", crs=4326)
+    frame["datetime"] = pd.to_datetime(frame["datetime"], utc=True)
+    for name in _FLOATS:
+        frame[name] = frame[name].astype("float64")
+    return frame
+
+
+_FLOATS = (
+    "cloud_cover",
+    "nodata_percent",
+    "sun_azimuth",
+    "sun_elevation",
+    "basin_cloud",
+    "basin_snow",
+    "basin_shadow",
+    "basin_clear",
+    "basin_cover",
+)
+
+
+def write_scenes(scenes: Sequence[Scene], path: Path) -> None:
+    """Write scenes as GeoParquet, whole or not at all."""
+    write_table(scene_table(scenes), path)
+
+
+def read_scenes(path: Path) -> list[Scene]:
+    """Read the scenes that :func:`write_scenes` wrote."""
+    rows = gpd.read_parquet(path).to_dict(orient="records")
+    return [_scene_of_row(row) for row in rows]
+
+
+def _scene_of_row(row: dict[str, Any]) -> Scene:
+    values = dict(row)
+    for name in JSON_COLUMNS:
+        values[name] = None if values[name] is None else json.loads(values[name])
+    for name in _FLOATS:
+        values[name] = None if math.isnan(values[name]) else values[name]
+    for name in ("transform", "shape", "bbox"):
+        values[name] = None if values[name] is None else tuple(values[name])
+    values["datetime"] = values["datetime"].to_pydatetime()
+    return Scene(**values)
+
+
+def write_dem_tiles(tiles: Sequence[DemTile], path: Path) -> None:
+    """Write DEM tiles as GeoParquet, whole or not at all."""
+    columns = {
+        field.name: [getattr(tile, field.name) for tile in tiles] for field in fields(DemTile)
+    }
+    write_table(gpd.GeoDataFrame(columns, geometry="geometry", crs=4326), path)
+
+
+def read_dem_tiles(path: Path) -> list[DemTile]:
+    """Read the tiles that :func:`write_dem_tiles` wrote."""
+    return [DemTile(**row) for row in gpd.read_parquet(path).to_dict(orient="records")]
+
+
+def write_table(table: gpd.GeoDataFrame, path: Path) -> None:
+    """Write GeoParquet 1.1, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    table.to_parquet(partial, schema_version="1.1.0", compression="zstd", index=False)
+    os.replace(partial, path)

@@ -1,0 +1,181 @@
+"""Search of a STAC API: conditions asked of the server and checked here, failures asked again."""
+
+from __future__ import annotations
+
+import logging
+from datetime import date
+from functools import cached_property
+from typing import Any
+
+import pystac
+import shapely
+import stamina
+from pystac_client import Client
+from pystac_client.conformance import ConformanceClasses
+from pystac_client.exceptions import APIError
+from pystac_client.stac_api_io import StacApiIO
+from shapely.geometry import mapping
+from shapely.geometry.base import BaseGeometry
+from urllib3 import Retry
+
+from rockglacier_stac.errors import CatalogError, ServiceError
+from rockglacier_stac.search import (
+    Bbox,
+    Query,
+    make_query,
+    satisfies,
+    tidied,
+    unknown_collection,
+)
+from rockglacier_stac.sign import TRANSIENT
+
+logger = logging.getLogger(__name__)
+
+PAGE = 100
+"""Items asked for at a time; halved when a server fails, as too large answers end in 502
+(Element84/earth-search#17)."""
+SMALLEST_PAGE = 10
+ATTEMPTS = 5
+
+
+class ApiCatalog:
+    """A STAC API.
+
+    Parameters
+    ----------
+    name
+        For messages.
+    url
+        Address of its landing page.
+    """
+
+    is_remote = True
+
+    def __init__(self, *, name: str, url: str) -> None:
+        self.name = name
+        self.url = url.rstrip("/")
+
+    @cached_property
+    def _io(self) -> StacApiIO:
+        # 429 and 503 may say when to ask again; the rest is the loop's in `search`
+        polite = Retry(
+            total=4,
+            status_forcelist=[429, 503],
+            allowed_methods=None,
+            backoff_factor=0.2,
+            respect_retry_after_header=True,
+            raise_on_status=False,
+        )
+        return StacApiIO(max_retries=polite, timeout=60)
+
+    @cached_property
+    def _client(self) -> Client:
+        return Client.open(self.url, stac_io=self._io)
+
+    def collections(self) -> list[str]:
+        """Return the ids of the collections."""
+        found: list[str] = []
+        href: str | None = f"{self.url}/collections"
+        while href:
+            answer = self._io.read_json(href)
+            found += [collection["id"] for collection in answer["collections"]]
+            links = answer.get("links", [])
+            href = next((link["href"] for link in links if link.get("rel") == "next"), None)
+        return found
+
+    def search(
+        self,
+        collection: str,
+        *,
+        bbox: Bbox | None = None,
+        intersects: BaseGeometry | None = None,
+        start: date | None = None,
+        end: date | None = None,
+        cloud_max: float | None = None,
+    ) -> list[dict[str, Any]]:
+        """Return the items; see :meth:`rockglacier_stac.catalogs.Catalog.search`."""
+        query = make_query(
+            collection,
+            bbox=bbox,
+            intersects=intersects,
+            start=start,
+            end=end,
+            cloud_max=cloud_max,
+        )
+        try:
+            found = self._search(query)
+            known = self.collections() if not found else [collection]
+        except APIError as error:
+            raise self._failure(error) from error
+        except (pystac.STACError, pystac.STACTypeError, KeyError, ValueError) as error:
+            raise CatalogError(
+                f"{self.url!r} does not answer like a STAC API: {error!r}",
+                expected="the URL of a STAC API's landing page",
+                todo="check search.catalog",
+            ) from error
+        if collection not in known:
+            raise unknown_collection(collection, known, catalog=self.name)
+        return found
+
+    def _search(self, query: Query) -> list[dict[str, Any]]:
+        pages = iter(max(SMALLEST_PAGE, PAGE >> halvings) for halvings in range(ATTEMPTS))
+        patient = stamina.RetryingCaller(attempts=ATTEMPTS, timeout=600, wait_initial=0.5)
+        return patient(_is_transient, lambda: self._ask(query, page=next(pages)))
+
+    def _ask(self, query: Query, *, page: int) -> list[dict[str, Any]]:
+        search = self._client.search(
+            collections=[query.collection],
+            intersects=_hull(query.area),
+            datetime=query.interval,
+            limit=page,
+            **self._cloud_condition(query.cloud_max),
+        )
+        answered = [tidied(item, base=self.url + "/") for item in search.items_as_dicts()]
+        unique = {item["id"]: item for item in answered}
+        found = [item for item in unique.values() if satisfies(item, query)]
+        logger.info(
+            "%s: %d item(s) of %s, %d of them as asked",
+            self.name,
+            len(answered),
+            query.collection,
+            len(found),
+        )
+        return found
+
+    def _cloud_condition(self, cloud_max: float | None) -> dict[str, Any]:
+        """Ask with a number: pgstac compares the string form of `query` as text."""
+        if cloud_max is None:
+            return {}
+        if self._client.conforms_to(ConformanceClasses.QUERY):
+            return {"query": {"eo:cloud_cover": {"lt": cloud_max}}}
+        if self._client.conforms_to(ConformanceClasses.FILTER):
+            less = {"op": "<", "args": [{"property": "eo:cloud_cover"}, cloud_max]}
+            return {"filter": less, "filter_lang": "cql2-json"}
+        return {}
+
+    def _failure(self, error: APIError) -> ServiceError | CatalogError:
+        status = getattr(error, "status_code", None)
+        first_line = (str(error).splitlines() or [""])[0][:200]
+        if status is None or status in TRANSIENT:
+            return ServiceError(
+                f"{self.url!r} failed {ATTEMPTS} times, at last with "
+                f"{status or 'no answer'}: {first_line}",
+                todo="run the same command again later, or take another catalog",
+            )
+        return CatalogError(
+            f"{self.url!r} refused the search with {status}: {first_line}",
+            expected="the URL of a STAC API's landing page",
+            todo="check search.catalog",
+        )
+
+
+def _hull(area: BaseGeometry | None) -> dict[str, Any] | None:
+    """Return a simple outline to ask with: detailed ones have been refused for their size."""
+    return None if area is None else mapping(shapely.convex_hull(area))
+
+
+def _is_transient(error: Exception) -> bool:
+    if not isinstance(error, APIError):
+        return False
+    status = getattr(error, "status_code", None)
+    return status is None or status in TRANSIENT

@@ -1,0 +1,137 @@
+"""What is asked of a catalog, and the same conditions checked on what comes back."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import Any
+from urllib.parse import urljoin
+
+from shapely.geometry import box, shape
+from shapely.geometry.base import BaseGeometry
+
+from rockglacier_stac.errors import UnknownCollectionError
+
+Bbox = tuple[float, float, float, float]
+"""West, south, east, north, degrees."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Query:
+    """One question to a catalog."""
+
+    collection: str
+    area: BaseGeometry | None = None
+    """EPSG:4326; items whose geometry does not touch it are left out."""
+    start: date | None = None
+    """First day, UTC."""
+    end: date | None = None
+    """Last day, UTC, included."""
+    cloud_max: float | None = None
+    """Items must have less cloud than this, percent; those that do not say are left out."""
+
+    @property
+    def interval(self) -> str | None:
+        """The period as STAC writes it, or None."""
+        if self.start is None and self.end is None:
+            return None
+        first = f"{self.start}T00:00:00Z" if self.start else ".."
+        last = f"{self.end}T23:59:59Z" if self.end else ".."
+        return f"{first}/{last}"
+
+
+def make_query(
+    collection: str,
+    *,
+    bbox: Bbox | None = None,
+    intersects: BaseGeometry | None = None,
+    start: date | None = None,
+    end: date | None = None,
+    cloud_max: float | None = None,
+) -> Query:
+    """Return a question; ``intersects`` wins over ``bbox``."""
+    area = intersects if intersects is not None else box(*bbox) if bbox is not None else None
+    return Query(collection=collection, area=area, start=start, end=end, cloud_max=cloud_max)
+
+
+def satisfies(item: dict[str, Any], query: Query) -> bool:
+    """Say whether an item meets every condition; servers have been seen to ignore some.
+
+    References
+    ----------
+    brazil-data-cube/rstac#145: a filter that the server ignored.
+    """
+    if item.get("collection") != query.collection:
+        return False
+    if query.cloud_max is not None:
+        cloud = item["properties"].get("eo:cloud_cover")
+        if cloud is None or float(cloud) >= query.cloud_max:
+            return False
+    if query.start is not None or query.end is not None:
+        day = item_datetime(item).date()
+        if (query.start and day < query.start) or (query.end and day > query.end):
+            return False
+    if query.area is not None:
+        geometry = item.get("geometry")
+        return geometry is not None and bool(shape(geometry).intersects(query.area))
+    return True
+
+
+def item_datetime(item: dict[str, Any]) -> datetime:
+    """Return the time of an item, UTC; the start of its interval where it has no instant."""
+    properties = item["properties"]
+    text = properties.get("datetime") or properties["start_datetime"]
+    moment = text if isinstance(text, datetime) else datetime.fromisoformat(text)
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def tidied(item: dict[str, Any], *, base: str) -> dict[str, Any]:
+    """Return a copy without empty values and with every address absolute.
+
+    Parameters
+    ----------
+    item
+        A STAC item as a provider wrote it; nothing is migrated.
+    base
+        Path or URL of the file that holds the item, against which relative addresses are meant.
+    """
+    assets = {
+        key: {**_filled(asset), "href": absolute(asset["href"], base=base)}
+        for key, asset in item["assets"].items()
+        if asset and asset.get("href")
+    }
+    links = [
+        {**_filled(link), "href": absolute(link["href"], base=base)}
+        for link in item.get("links") or []
+        if link and link.get("href")
+    ]
+    return {**item, "properties": _filled(item["properties"]), "assets": assets, "links": links}
+
+
+def _filled(values: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if value is not None}
+
+
+def absolute(href: str, *, base: str) -> str:
+    """Return an address as an absolute one, relative ones meant from the folder of ``base``."""
+    if "://" in href or os.path.isabs(href):  # noqa: PTH117 - an address may be no path
+        return href
+    if "://" in base:
+        return urljoin(base, href)
+    return os.path.normpath(os.path.join(os.path.dirname(base), href))  # noqa: PTH118, PTH120
+
+
+def unknown_collection(
+    collection: str, known: Iterable[str], *, catalog: str
+) -> UnknownCollectionError:
+    """Return the error for a collection that is not there, naming the nearest one that is."""
+    names = sorted(known)
+    near = difflib.get_close_matches(collection, names, n=1, cutoff=0.5)
+    return UnknownCollectionError(
+        f"catalog {catalog!r} has no collection {collection!r}",
+        expected=f"one of: {', '.join(names[:40])}" if names else "a catalog with collections",
+        todo=f"did you mean {near[0]!r}?" if near else "name one of those",
+    )

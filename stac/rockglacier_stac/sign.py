@@ -1,0 +1,121 @@
+"""Make an asset's address readable now: tokens are asked for when pixels are read, never stored."""
+
+from __future__ import annotations
+
+import threading
+from datetime import UTC, datetime, timedelta
+from urllib.parse import urlsplit
+
+import requests
+import stamina
+
+from rockglacier_stac.errors import ServiceError
+
+TOKEN_URL = "https://planetarycomputer.microsoft.com/api/sas/v1/token"  # noqa: S105 - an address
+AZURE_HOST = ".blob.core.windows.net"
+MARGIN = timedelta(minutes=5)
+"""A token that ends sooner is not used any more."""
+TRANSIENT = frozenset({429, 500, 502, 503, 504})
+"""HTTP statuses after which asking again makes sense."""
+
+# Buckets that anybody may read over HTTPS, so that no AWS account is needed.
+OPEN_BUCKETS = {
+    "copernicus-dem-30m": "https://copernicus-dem-30m.s3.amazonaws.com",
+    "sentinel-cogs": "https://sentinel-cogs.s3.us-west-2.amazonaws.com",
+    "e84-earth-search-sentinel-data": (
+        "https://e84-earth-search-sentinel-data.s3.us-west-2.amazonaws.com"
+    ),
+}
+
+
+def sign(href: str) -> str:
+    """Return an address that can be read now.
+
+    Azure blobs (Planetary Computer) get a fresh token, the open S3 buckets of Earth Search become
+    HTTPS; every other address, local paths included, comes back as it is.
+
+    Raises
+    ------
+    ServiceError
+        The token service failed, after it was asked again.
+    """
+    parts = urlsplit(href)
+    if parts.scheme == "s3" and parts.netloc in OPEN_BUCKETS:
+        return OPEN_BUCKETS[parts.netloc] + parts.path
+    if parts.scheme == "https" and parts.netloc.endswith(AZURE_HOST):
+        return _TOKENS.sign(href)
+    return href
+
+
+def unsigned(href: str) -> str:
+    """Return an address without the token that an item may carry, for storing it."""
+    if "://" in href and urlsplit(href).netloc.endswith(AZURE_HOST):
+        return href.split("?", 1)[0]
+    return href
+
+
+class Tokens:
+    """Tokens of Azure containers, kept until shortly before they end; safe among threads.
+
+    Parameters
+    ----------
+    url
+        Address of the token service.
+    """
+
+    def __init__(self, url: str = TOKEN_URL) -> None:
+        self.url = url
+        self._held: dict[str, tuple[str, datetime]] = {}
+        self._lock = threading.Lock()
+
+    def sign(self, href: str) -> str:
+        """Return the address of a blob with a token that is valid for minutes at least."""
+        plain = href.split("?", 1)[0]
+        parts = urlsplit(plain)
+        account, container = parts.netloc.split(".", 1)[0], parts.path.split("/")[1]
+        token = self._token(f"{account}/{container}")
+        return f"{plain}?{token}" if token else plain
+
+    def _token(self, container: str) -> str:
+        with self._lock:
+            token, end = self._held.get(container, ("", datetime.min.replace(tzinfo=UTC)))
+            if end - MARGIN < datetime.now(UTC):
+                token, end = self._ask(container)
+                self._held[container] = token, end
+            return token
+
+    def _ask(self, container: str) -> tuple[str, datetime]:
+        try:
+            response = _get(f"{self.url}/{container}")
+        except requests.RequestException as error:
+            raise ServiceError(
+                f"no token for {container!r}: {error}",
+                expected="an answer of the Planetary Computer's token service",
+                todo="run the same command again later: finished work is kept",
+            ) from error
+        if response is None:  # a container that the service does not know is a public one
+            return "", datetime.now(UTC) + timedelta(hours=1)
+        answer = response.json()
+        return answer["token"], datetime.fromisoformat(answer["msft:expiry"])
+
+
+def _wait(error: Exception) -> bool | float:
+    """Say whether to ask again, and after how many seconds if the server says so."""
+    if isinstance(error, requests.HTTPError) and error.response is not None:
+        if error.response.status_code not in TRANSIENT:
+            return False
+        after = error.response.headers.get("Retry-After", "")
+        return min(float(after), 60.0) if after.isdigit() and after != "0" else True
+    return isinstance(error, requests.ConnectionError | requests.Timeout)
+
+
+@stamina.retry(on=_wait, attempts=5, timeout=180)
+def _get(url: str) -> requests.Response | None:
+    response = requests.get(url, timeout=30)
+    if response.status_code == 404:
+        return None
+    response.raise_for_status()
+    return response
+
+
+_TOKENS = Tokens()
