@@ -14,7 +14,6 @@ from rockglacier.inventory.outlines import (
     find_landforms,
     footprint_of,
     is_above,
-    level_of,
     simplify,
     trace,
 )
@@ -47,10 +46,11 @@ def diagonal_landform(size=90, width=7):
 
 
 @pytest.mark.parametrize(
-    ("threshold", "level"), [(0.5, 50), (0.485, 49), (0.484, 48), (0.29, 29), (0.001, 1)]
+    ("threshold", "least"), [(0.5, 50), (0.485, 49), (0.48, 48), (0.29, 29), (0.001, 1)]
 )
-def test_threshold_is_rounded_to_whole_percents_half_up(threshold, level):
-    assert level_of(threshold) == level
+def test_pixel_belongs_if_its_whole_percent_reaches_the_threshold(threshold, least):
+    percent = np.arange(101, dtype=np.uint8)
+    assert percent[is_above(percent, threshold=threshold)].min() == least
 
 
 def test_nodata_is_never_above_a_threshold():

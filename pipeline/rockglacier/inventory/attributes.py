@@ -17,7 +17,7 @@ from scipy import ndimage
 from shapely.geometry.base import BaseGeometry
 
 from rockglacier.grid import WGS84
-from rockglacier.inventory.outlines import NODATA
+from rockglacier.prediction.blend import PERCENT_NODATA
 
 FRONT_PERCENTILE = 5
 """Height of the front: low enough for a front, high enough not to be one wrong pixel (2 to 5)."""
@@ -156,7 +156,7 @@ def _flow_axis(places: FloatArray, heights: FloatArray) -> FloatArray:
 def touches_nodata(is_landform: NDArray[np.bool_], probability: NDArray[np.uint8]) -> bool:
     """Say whether a landform ends where the prediction does, in a window one pixel larger."""
     rim = ndimage.binary_dilation(is_landform) & ~is_landform
-    return bool((probability[rim] == NODATA).any())
+    return bool((probability[rim] == PERCENT_NODATA).any())
 
 
 def measure(
@@ -189,7 +189,7 @@ def measure(
         "width_m": width,
         "probability_mean": float(percent.mean()) / 100,
         "probability_p10": float(np.percentile(percent, 10)) / 100,
-        "valid_share": float((layers.probability[filled] != NODATA).mean()),
+        "valid_share": float((layers.probability[filled] != PERCENT_NODATA).mean()),
         "snow_share": float((layers.n_snow[is_landform] > 0).mean()),
         "shadow_share": float((layers.n_shadow[is_landform] > 0).mean()),
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -32,6 +33,8 @@ from rockglacier.inventory.outlines import (
     trace,
 )
 from rockglacier.study import Study
+
+CUBE_LAYERS: Final = ("elevation", "slope", "aspect", "n_snow", "n_shadow")
 
 UNSEEN: Final = "unseen"
 """Ground of a basin on which nothing was trained."""
@@ -120,10 +123,11 @@ def measured(
     grid = study.grid
     within = drawn.outlines.within(projected(study.area, epsg=grid.epsg).buffer(1e-6))
     outlines = drawn.outlines.to_crs(4326)
+    arrays = {name: cube[name] for name in CUBE_LAYERS}  # opened once: metadata is slow to parse
     rows, bands = [], []
     for done, (landform, outline) in enumerate(zip(drawn.landforms, outlines, strict=True), 1):
         footprint = footprint_of(probability, landform, threshold=threshold)
-        layers = _layers(cube, footprint)
+        layers = _layers(arrays, footprint)
         area, perimeter = area_and_perimeter(outline)
         truncated = (
             _at_edge(landform.window, grid)
@@ -145,21 +149,14 @@ def measured(
     return rows, bands
 
 
-def _layers(cube: zarr.Group, footprint: Footprint) -> Layers:
+def _layers(arrays: Mapping[str, Any], footprint: Footprint) -> Layers:
     slices = footprint.window.slices
 
     def read(name: str) -> NDArray[Any]:
-        array: Any = cube[name]
+        array = arrays[name]
         return np.asarray(array[0, *slices] if array.ndim == 3 else array[slices])
 
-    return Layers(
-        probability=footprint.probability,
-        elevation=read("elevation"),
-        slope=read("slope"),
-        aspect=read("aspect"),
-        n_snow=read("n_snow"),
-        n_shadow=read("n_shadow"),
-    )
+    return Layers(probability=footprint.probability, **{name: read(name) for name in CUBE_LAYERS})
 
 
 def _at_edge(window: Window, grid: Grid) -> bool:

@@ -26,9 +26,7 @@ from shapely.geometry import Polygon, shape
 from rockglacier.engine import Progress, silent
 from rockglacier.errors import ContractError
 from rockglacier.grid import Grid, Window
-
-NODATA = 255
-"""Probability of a pixel that was not predicted."""
+from rockglacier.prediction.blend import PERCENT_NODATA, threshold_percent
 
 MAX_AREA_CHANGE = 0.1
 """Share of its area that an outline may gain or lose when it is simplified."""
@@ -68,24 +66,18 @@ class Footprint:
     """(y, x) of the window; percent, 255 = nodata."""
 
 
-def level_of(threshold: float) -> int:
-    """Return the smallest stored probability (percent) that belongs to a landform.
+def is_above(percent: NDArray[np.uint8], *, threshold: float) -> NDArray[np.bool_]:
+    """Say which pixels belong to landforms; nodata (255) never does.
 
-    Probabilities are stored as whole percents, so the threshold is rounded to the nearest one, half
-    up, and is at least 1: pixels of probability 0 are never part of a landform.
-
-    Examples
-    --------
-    >>> level_of(0.5), level_of(0.485), level_of(0.001)
-    (50, 49, 1)
+    Parameters
+    ----------
+    percent
+        Stored probability, any shape.
+    threshold
+        0 to 1. A pixel belongs if its stored whole percent reaches it, which is the rule of the
+        raster of classes too.
     """
-    # 1e-9 absorbs the float noise of 0.485 * 100 = 48.49999...
-    return max(1, math.floor(threshold * 100 + 0.5 + 1e-9))
-
-
-def is_above(probability: NDArray[np.uint8], *, threshold: float) -> NDArray[np.bool_]:
-    """Say which pixels belong to landforms; nodata (255) never does."""
-    return (probability >= level_of(threshold)) & (probability != NODATA)
+    return (percent >= threshold_percent(threshold)) & (percent != PERCENT_NODATA)
 
 
 def find_landforms(
@@ -100,7 +92,7 @@ def find_landforms(
     grid
         Its blocks are read one at a time.
     threshold
-        Probability (0 to 1) from which a pixel belongs to a landform; see :func:`level_of`.
+        Probability (0 to 1) from which a pixel belongs to a landform; see :func:`is_above`.
     progress
         Told after every block.
 
