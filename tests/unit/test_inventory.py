@@ -70,14 +70,15 @@ def store(path, **arrays):
         group.create_array(name, data=np.ascontiguousarray(values))
 
 
-def with_reference(study, *windows, used=True):
+def with_reference(study, *windows, actions=None):
     grid = study.grid
     boxes = [shapely.box(*grid.window_geobox(window).boundingbox.bbox) for window in windows]
     table = gpd.GeoDataFrame(
-        {"label_id": [f"L{k}" for k in range(len(boxes))], "used": used},
+        {"label_id": [f"L{k}" for k in range(len(boxes))], "action": actions or "kept"},
         geometry=gpd.GeoSeries(boxes, crs=grid.epsg),
         crs=grid.epsg,
     )
+    table["used"] = table["action"] == "kept"
     table.to_crs(4326).to_parquet(study.label_table_path)
 
 
@@ -215,8 +216,18 @@ def test_reference_is_matched_on_all_and_on_held_out_ground(tmp_path):
 
 def test_unused_reference_polygons_are_not_missed(tmp_path):
     study = study_with(tmp_path, LARGE)
-    with_reference(study, LARGE, square(100, 110, 20, 20), used=[True, False])
+    with_reference(study, LARGE, square(100, 110, 20, 20), actions=["kept", "duplicate"])
     assert build_inventory(study)["reference"] == 1
+
+
+def test_candidate_on_a_filtered_reference_polygon_is_not_judged(tmp_path):
+    far = square(100, 110, 20, 20)
+    study = study_with(tmp_path, LARGE, far)
+    with_reference(study, LARGE, far, actions=["kept", "filtered"])
+    assert build_inventory(study)["objects"] == 2
+    scores = json.loads((study.inventory_path / "matches.json").read_text())
+    assert scores["left_out"]["ignored_a"] == 1
+    assert scores["all"]["iou_0.5"]["precision"] == 1
 
 
 def test_given_model_has_seen_no_ground(tmp_path):

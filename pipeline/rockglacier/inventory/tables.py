@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import geopandas as gpd
 import numpy as np
 import pandas as pd
 import shapely
 import zarr
+from numpy.typing import NDArray
 
 from rockglacier.config import fingerprint
 from rockglacier.engine import Progress, silent
 from rockglacier.errors import ContractError, NotFoundError
+from rockglacier.grid import Grid
 from rockglacier.inventory import geoparquet, qgis
 from rockglacier.inventory.attributes import BAND_M
 from rockglacier.inventory.candidates import UNSEEN, draw, ground_of, measured, split_at
@@ -29,6 +31,10 @@ from rockglacier.storage import read_json, write_json, write_text
 from rockglacier.study import Study, read_area
 
 logger = logging.getLogger(__name__)
+
+
+MOSTLY: Final = 0.5
+"""Share of a candidate on ignored ground from which it is not judged."""
 
 
 class Model(Protocol):
@@ -203,10 +209,11 @@ def _write_matches(
         path.unlink(missing_ok=True)
     if not study.label_table_path.is_file():
         return {}
-    reference = gpd.read_parquet(study.label_table_path)
-    reference = reference[reference["used"]]
+    labels = gpd.read_parquet(study.label_table_path)
+    reference = labels[labels["used"]]
+    is_ignored = _is_on_ignored(table, labels[labels["action"] == "filtered"], study.grid)
     comparison = compare(
-        table, reference, _complete_area(study), id_a="candidate_id", id_b="label_id"
+        table[~is_ignored], reference, _complete_area(study), id_a="candidate_id", id_b="label_id"
     )
     split_a = table.loc[comparison.objects_a.index, "split"].to_numpy()
     split_b = np.full(len(comparison.objects_b), UNSEEN, dtype=object)
@@ -217,13 +224,26 @@ def _write_matches(
     for name in pd.unique(np.concatenate([split_a, split_b])):
         scores[name] = summary(comparison, within_a=split_a == name, within_b=split_b == name)
     geoparquet.write_parquet(comparison.links, paths[0])
-    write_json(paths[1], {"left_out": comparison.left_out, **scores})
+    left_out = comparison.left_out | {"ignored_a": int(is_ignored.sum())}
+    write_json(paths[1], {"left_out": left_out, **scores})
     facts = {"reference": scores["all"]["n_b"], "matched": scores["all"]["iou_0.5"]["matched_b"]}
     if "test" in scores:
         facts["test_reference"] = scores["test"]["n_b"]
         facts["test_matched"] = scores["test"]["iou_0.5"]["matched_b"]
         facts["test_objects"] = scores["test"]["n_a"]
     return facts
+
+
+def _is_on_ignored(
+    table: gpd.GeoDataFrame, ignored: gpd.GeoDataFrame, grid: Grid
+) -> NDArray[np.bool_]:
+    """Say which candidates lie mostly on reference polygons that the settings filtered out.
+
+    They are neither right nor wrong: the reference has a landform there, of a class not asked for.
+    """
+    outlines = table.geometry.to_crs(grid.epsg)
+    share = outlines.intersection(ignored.to_crs(grid.epsg).union_all()).area / outlines.area
+    return (share >= MOSTLY).to_numpy(bool)
 
 
 def _complete_area(study: Study) -> shapely.Geometry:
