@@ -13,7 +13,6 @@ import segmentation_models_pytorch as smp
 import timm
 import torch
 import torch.nn.functional as functional
-from timm.models.hrnet import HighResolutionNetFeatures
 from torch import Tensor, nn
 
 from rockglacier.config import NetworkName
@@ -96,10 +95,11 @@ def make_network(
 
     Notes
     -----
-    Ridges and furrows of a rock glacier repeat every 4 to 8 pixels at 10 m, so the small networks
-    give up depth and width, not resolution: the U-Net starts its decoder at stride 16 on a
-    ResNet-18; DeepLabV3+ has a ResNet-18 and a narrow decoder; HRNet has narrow streams (16 to 128
-    channels, one module a stage) and a stem of stride 2 instead of 4.
+    Ridges and furrows of a rock glacier repeat every 4 to 8 pixels at 10 m. The small networks
+    give up depth and width first: the U-Net starts its decoder at stride 16 on a ResNet-18;
+    DeepLabV3+ has a ResNet-18 and a narrow decoder; HRNet is W18-small, one module a stage, with
+    its full 64-channel stem, which is what sees the texture. A stem of stride 2 instead of 4 learnt
+    more from a step and less in a minute, as its steps take 2.6 times as long.
 
     The pooled branch of DeepLabV3+ normalises one value a channel and chip, so that training needs
     at least two chips a batch.
@@ -127,7 +127,7 @@ def _small_unet(channels: int, classes: int) -> nn.Module:
         "resnet18",
         encoder_weights=None,
         encoder_depth=4,
-        decoder_channels=(128, 64, 32, 32),
+        decoder_channels=(96, 64, 32, 16),
         in_channels=channels,
         classes=classes,
     )
@@ -155,9 +155,17 @@ def _small_deeplabv3plus(channels: int, classes: int) -> nn.Module:
 
 
 def _hrnet(channels: int, classes: int) -> nn.Module:
+    return _hrnet_on("hrnet_w32", channels, classes)
+
+
+def _small_hrnet(channels: int, classes: int) -> nn.Module:
+    return _hrnet_on("hrnet_w18_small", channels, classes)
+
+
+def _hrnet_on(backbone: str, channels: int, classes: int) -> nn.Module:
     # feature_location="" gives the streams themselves; the default gives the classifier's features
     streams: Any = timm.create_model(
-        "hrnet_w32",
+        backbone,
         pretrained=False,
         in_chans=channels,
         features_only=True,
@@ -166,38 +174,6 @@ def _hrnet(channels: int, classes: int) -> nn.Module:
     )
     widths = streams.feature_info.channels()
     return HRNetSegmenter(streams, widths=widths, hidden=sum(widths), classes=classes)
-
-
-def _small_hrnet(channels: int, classes: int) -> nn.Module:
-    streams: Any = HighResolutionNetFeatures(
-        _narrow_hrnet(16), in_chans=channels, feature_location="", out_indices=HRNET_STREAMS
-    )
-    streams.conv2.stride = (1, 1)
-    widths = streams.feature_info.channels()
-    return HRNetSegmenter(streams, widths=widths, hidden=64, classes=classes)
-
-
-def _narrow_hrnet(width: int) -> dict[str, Any]:
-    """Return timm's description of an HRNet of one module a stage and two blocks a branch."""
-    stages: dict[str, Any] = {
-        "stem_width": 32,
-        "stage1": _stage(1, block="BOTTLENECK", blocks=1, widths=(16,)),
-    }
-    for branches in (2, 3, 4):
-        widths = tuple(width * 2**branch for branch in range(branches))
-        stages[f"stage{branches}"] = _stage(branches, block="BASIC", blocks=2, widths=widths)
-    return stages
-
-
-def _stage(branches: int, *, block: str, blocks: int, widths: tuple[int, ...]) -> dict[str, Any]:
-    return {
-        "num_modules": 1,
-        "num_branches": branches,
-        "block_type": block,
-        "num_blocks": (blocks,) * branches,
-        "num_channels": widths,
-        "fuse_method": "SUM",
-    }
 
 
 _MAKERS: dict[str, dict[str, Callable[[int, int], nn.Module]]] = {
