@@ -104,9 +104,15 @@ def read(study):
     return gpd.read_parquet(study.inventory_path / "inventory.parquet")
 
 
-def test_landforms_become_rows_with_every_column(tmp_path):
-    study = study_with(tmp_path, LARGE, SMALL)
-    facts = build_inventory(study)
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """A study with one landform, its inventory made; to read, not to change."""
+    study = study_with(tmp_path_factory.mktemp("built"), LARGE, SMALL)
+    return study, build_inventory(study)
+
+
+def test_landforms_become_rows_with_every_column(built):
+    study, facts = built
     table = read(study)
     assert list(table.columns) == [*COLUMNS, "geometry"]
     assert facts["objects"] == len(table) == 1
@@ -123,9 +129,8 @@ def test_landforms_become_rows_with_every_column(tmp_path):
     assert table.geometry.is_valid.all()
 
 
-def test_a_model_claims_no_more_than_it_knows(tmp_path):
-    study = study_with(tmp_path, LARGE)
-    build_inventory(study)
+def test_a_model_claims_no_more_than_it_knows(built):
+    study, _ = built
     row = read(study).iloc[0]
     assert row["status"] == "candidate"
     assert (row["OutType"], row["ActiCl"], row["KinAtt"]) == ("Extended", "uncertain", "undefined")
@@ -158,11 +163,10 @@ def test_landform_outside_the_area_is_dropped_and_counted(tmp_path):
 
 
 @pytest.mark.parametrize("reference", [False, True])
-def test_no_landform_gives_empty_tables_with_every_column(tmp_path, reference):
-    full, empty = study_with(tmp_path / "a", LARGE), study_with(tmp_path / "b")
+def test_no_landform_gives_empty_tables_with_every_column(built, tmp_path, reference):
+    full, empty = built[0], study_with(tmp_path)
     if reference:
         with_reference(empty, LARGE)
-    build_inventory(full)
     facts = build_inventory(empty)
     assert (facts["objects"], facts["area_km2"]) == (0, 0)
     assert facts.get("reference") == (1 if reference else None)
@@ -272,9 +276,8 @@ def test_edited_geopackage_is_set_aside(tmp_path):
     assert gpd.read_file(package, layer="outlines")["status"].tolist() == ["candidate"]
 
 
-def test_geoparquet_says_its_version_crs_and_boxes(tmp_path):
-    study = study_with(tmp_path, LARGE)
-    build_inventory(study)
+def test_geoparquet_says_its_version_crs_and_boxes(built):
+    study, _ = built
     metadata = pq.read_metadata(study.inventory_path / "inventory.parquet")
     geo = json.loads(metadata.metadata[b"geo"])
     assert geo["version"] == "1.1.0"
@@ -284,9 +287,8 @@ def test_geoparquet_says_its_version_crs_and_boxes(tmp_path):
     assert metadata.row_group(0).column(0).compression == "ZSTD"
 
 
-def test_geopackage_holds_the_layers_of_an_rgik_inventory(tmp_path):
-    study = study_with(tmp_path, LARGE)
-    build_inventory(study)
+def test_geopackage_holds_the_layers_of_an_rgik_inventory(built):
+    study, _ = built
     package = study.inventory_path / "inventory.gpkg"
     kinds = dict(pyogrio.list_layers(package).tolist())
     assert kinds == {
