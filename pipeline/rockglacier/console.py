@@ -6,6 +6,7 @@ import logging
 import sys
 import time
 import traceback
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -123,6 +124,8 @@ def log_to(folder: Path) -> Path:
 @contextmanager
 def errors_shown() -> Iterator[None]:
     """Turn an error into a one-screen message and exit code 1; Ctrl-C into 130."""
+    # rasterio.features.rasterize says this of its own array in memory
+    warnings.filterwarnings("ignore", message="Dataset has no geotransform")
     try:
         yield
     except RockGlacierError as error:

@@ -131,6 +131,14 @@ def _existing(folder: Path) -> Path:
     return folder
 
 
+def _size(count: float) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e8 else f"{max(count, 1e6) / 1e6:.0f} MB"
+
+
+def _duration(hours: float) -> str:
+    return f"{hours:.1f} h" if hours >= 1 else f"{max(1, round(60 * hours))} min"
+
+
 def plan_lines(plan: Plan) -> list[str]:
     """Return the plan as lines for people."""
     tiles = ", ".join(f"{tile} x{n}" for tile, n in sorted(plan.scenes_by_tile.items()))
@@ -143,8 +151,8 @@ def plan_lines(plan: Plan) -> list[str]:
         f"dropped    {dropped}",
         f"DEM        {plan.dem_tiles} tiles",
         f"chips      {plan.chips:,} at half overlap (the 2025 paper kept {PAPER_CHIPS:,})",
-        f"to read    {plan.read_bytes / 1e9:.1f} GB decoded",
-        f"on disk    {plan.disk_bytes / 1e9:.1f} GB of {plan.disk_free_bytes / 1e9:.0f} GB free",
-        f"time       roughly {plan.hours:.1f} h on two cores",
+        f"to read    {_size(plan.read_bytes)} decoded",
+        f"on disk    {_size(plan.disk_bytes)} of {_size(plan.disk_free_bytes)} free",
+        f"time       roughly {_duration(plan.hours)} on two cores",
     ]
     return lines + [f"warning    {warning}" for warning in plan.warnings]

@@ -1,4 +1,4 @@
-"""The made-up basin rewards shape and texture: a forest that sees single pixels stays far behind."""
+"""The made-up basin rewards shape and texture: a forest on single pixels stays far behind."""
 
 import json
 
