@@ -1,5 +1,6 @@
 """Shared fixtures: where real data lies, and Torch on one thread."""
 
+import importlib.util
 from pathlib import Path
 
 import pytest
@@ -13,3 +14,18 @@ def shared_data() -> Path:
     if not SHARED.is_dir():
         pytest.skip("no folder of real data beside the project")
     return SHARED
+
+
+@pytest.fixture
+def make_basin(tmp_path):
+    """A function that makes a small searched basin; see ``tests/made_basin.py``."""
+    spec = importlib.util.spec_from_file_location(
+        "made_basin", Path(__file__).with_name("made_basin.py")
+    )
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+
+    def make(name="basin", **settings):
+        return module.make_basin(tmp_path, name, **settings)
+
+    return make

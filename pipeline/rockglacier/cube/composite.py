@@ -20,11 +20,21 @@ from numba import njit
 from numpy.typing import NDArray
 
 from rockglacier.errors import ContractError
+from rockglacier.scenes import cloud
 
 CLEAR, SNOW, SHADOW, NEVER = 0, 1, 2, 3
 """Tiers, the best first."""
 
-TIER_OF_SCL: dict[int, int] = {4: CLEAR, 5: CLEAR, 6: CLEAR, 7: CLEAR, 11: SNOW, 2: SHADOW}
+UNCLASSIFIED = 7
+
+TIER_OF_SCL: dict[int, int] = {
+    cloud.VEGETATION: CLEAR,
+    cloud.BARE: CLEAR,
+    cloud.WATER: CLEAR,
+    UNCLASSIFIED: CLEAR,
+    cloud.SNOW: SNOW,
+    cloud.TOPOGRAPHIC_SHADOW: SHADOW,
+}
 """Tier of each SCL class; every class that is not named is ``NEVER``."""
 
 
