@@ -78,11 +78,10 @@ class Tokens:
 
     def _token(self, container: str) -> str:
         with self._lock:
-            token, end = self._held.get(container, ("", datetime.min.replace(tzinfo=UTC)))
-            if end - MARGIN < datetime.now(UTC):
-                token, end = self._ask(container)
-                self._held[container] = token, end
-            return token
+            held = self._held.get(container)
+            if held is None or held[1] - MARGIN < datetime.now(UTC):
+                held = self._held[container] = self._ask(container)
+            return held[0]
 
     def _ask(self, container: str) -> tuple[str, datetime]:
         try:

@@ -17,14 +17,15 @@ from rockglacier_stac.sign import sign
 # For addresses only: a local JPEG 2000 may keep its georeference in a file beside it.
 REMOTE_OPTIONS = {
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
-    "GDAL_HTTP_MULTIRANGE": "YES",
     "GDAL_HTTP_MERGE_CONSECUTIVE_RANGES": "YES",
-    "GDAL_HTTP_MAX_RETRY": "5",
-    "GDAL_HTTP_RETRY_DELAY": "0.5",
-    "GDAL_HTTP_RETRY_CODES": "ALL",
+    "GDAL_HTTP_CONNECTTIMEOUT": 20,
+    "GDAL_HTTP_LOW_SPEED_LIMIT": 1000,
+    "GDAL_HTTP_LOW_SPEED_TIME": 30,
 }
-ATTEMPTS = 3
-"""Times that a remote asset is opened and read: GDAL's own retries miss truncated bodies."""
+ATTEMPTS = 4
+"""Tries of one remote read, the first included; GDAL's own retries miss truncated bodies."""
+PERMANENT = ("404", "403", "401", "410", "no such file", "does not exist", "not recognized as")
+"""What an error says that no second try will mend."""
 
 
 def read_asset[Result](
@@ -55,26 +56,32 @@ def read_asset[Result](
             return read(dataset)
 
     patient = stamina.RetryingCaller(
-        attempts=ATTEMPTS if is_remote else 1, timeout=300, wait_initial=0.5
+        attempts=ATTEMPTS if is_remote else 1, timeout=120, wait_initial=0.2
     )
     try:
-        return patient(RasterioError, attempt)
+        return patient(_is_transient, attempt)
     except (RasterioError, StacError) as error:
         raise RemoteError(
-            f"asset {asset} of item {scene.id!r} cannot be read: {redact(href)}",
-            expected=f"a raster that GDAL opens; it says: {_said(error)}",
-            todo="run the same command again if the network failed, else set "
-            "cube.on_unreadable: skip to do without this scene",
+            f"asset {asset} of item {scene.id!r} cannot be read: {redact(href)} "
+            f"({_cause(error, href)})",
+            expected="a raster that GDAL can open and read",
+            todo="run the same command again if a network failed; else set "
+            "cube.on_unreadable: skip to leave such scenes out and count them",
             item=scene.id,
             asset=asset,
             href=redact(href),
         ) from error
 
 
-def _said(error: Exception) -> str:
-    """Return a message in one line, without the query of an address that it quotes."""
-    line = " ".join(str(error).split())
-    return " ".join(
-        word.split("?", 1)[0] if "://" in word or "/vsi" in word else word
-        for word in line.split(" ")
-    )[:300]
+def _is_transient(error: Exception) -> bool:
+    text = f"{error} {error.__cause__ or ''}".lower()
+    return isinstance(error, RasterioError) and not any(sign in text for sign in PERMANENT)
+
+
+def _cause(error: BaseException, href: str) -> str:
+    """Return the deepest cause in one line, without what an address may keep secret."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    text = " ".join(str(error).split()).replace(href, redact(href))
+    # a signed address differs from the stored one by its query
+    return " ".join(word.split("?", 1)[0] if "?" in word else word for word in text.split())

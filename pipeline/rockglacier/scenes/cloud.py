@@ -13,6 +13,7 @@ import numpy as np
 import rasterio
 import rasterio.features
 import rasterio.windows
+import shapely
 from affine import Affine
 from pyproj import Transformer
 from rasterio.windows import Window as RasterWindow
@@ -139,12 +140,14 @@ def read_scl_over(scene: Scene, area: BaseGeometry) -> BasinClasses:
             is_basin = rasterio.features.geometry_mask(
                 [outline], out_shape=scl.shape, transform=transform, invert=True
             )
+        inside = shapely.box(*dataset.bounds).intersection(outline).area
+        share = inside / outline.area
         return BasinClasses(
             scl=scl,
             is_basin=is_basin,
             transform=transform,
             epsg=scene.epsg,
-            basin_pixels=max(outline.area / abs(transform.a * transform.e), float(is_basin.sum())),
+            basin_pixels=is_basin.sum() / share if share else 0.0,
         )
 
     return read_asset(scene, "SCL", read)

@@ -1,0 +1,277 @@
+"""One search over a Parquet file, a static catalog and a STAC API on this machine."""
+
+import json
+import threading
+from datetime import date
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+import shapely
+import stac_geoparquet.arrow as stac_arrow
+import stamina
+
+from rockglacier_stac.catalogs import PROVIDERS, open_catalog
+from rockglacier_stac.errors import CatalogError, ServiceError, UnknownCollectionError
+from rockglacier_stac.search import make_query, satisfies, tidied
+
+HERE = shapely.box(74.2, 36.2, 74.3, 36.3)
+S2, DEM = "sentinel-2-c1-l2a", "cop-dem-glo-30"
+
+
+def make_item(name, *, collection=S2, when="2024-08-01T05:50:00Z", cloud=1.0, west=74.0):
+    geometry = shapely.box(west, 36.0, west + 1, 37.0)
+    properties = {"datetime": when, "proj:epsg": 32643}
+    if cloud is not None:
+        properties["eo:cloud_cover"] = cloud
+    return {
+        "type": "Feature",
+        "stac_version": "1.0.0",
+        "stac_extensions": [],
+        "id": name,
+        "collection": collection,
+        "geometry": shapely.geometry.mapping(geometry),
+        "bbox": list(geometry.bounds),
+        "properties": properties,
+        "assets": {("data" if collection == DEM else "blue"): {"href": f"./{name}/B02.tif"}},
+        "links": [],
+    }
+
+
+ITEMS = [
+    make_item("clear"),
+    make_item("cloudy", cloud=40.0),
+    make_item("late", when="2025-08-01T05:50:00Z"),
+    make_item("elsewhere", west=80.0),
+    make_item("N36", collection=DEM, when="2021-04-22T00:00:00Z", cloud=None),
+]
+
+
+def write_parquet(folder):
+    path = folder / "items.parquet"
+    stac_arrow.to_parquet(stac_arrow.parse_stac_items_to_arrow(ITEMS), path)
+    return path
+
+
+def write_static(folder):
+    """A root with one catalog a collection, each in a folder of its own."""
+    links = []
+    for collection in (S2, DEM):
+        items = [item for item in ITEMS if item["collection"] == collection]
+        sub = folder / collection
+        sub.mkdir()
+        for item in items:
+            (sub / f"{item['id']}.json").write_text(json.dumps(item))
+        hrefs = [{"rel": "item", "href": f"./{item['id']}.json"} for item in items]
+        hrefs.append({"rel": "root", "href": "../catalog.json"})
+        child = {"type": "Collection", "id": collection, "links": hrefs}
+        (sub / "collection.json").write_text(json.dumps(child))
+        links.append({"rel": "child", "href": f"./{collection}/collection.json"})
+    root = {"type": "Catalog", "id": "root", "links": links}
+    (folder / "catalog.json").write_text(json.dumps(root))
+    return folder / "catalog.json"
+
+
+class Api:
+    """A STAC API that pages, can fail, and can ignore what it is asked."""
+
+    def __init__(self):
+        self.asked, self.failures, self.status = [], 0, 502
+        self.conformance = ["core", "item-search", "item-search#query", "collections"]
+        self.items = ITEMS
+
+    def answer(self, path, body):
+        if path.startswith("/collections"):
+            return {"collections": [{"id": S2}, {"id": DEM}], "links": []}
+        if path.startswith("/search"):
+            self.asked.append(body)
+            if self.failures:
+                self.failures -= 1
+                return None
+            found = [item for item in self.items if item["collection"] in body["collections"]]
+            start = body.get("start", 0)
+            page = found[start : start + 2]
+            links = []
+            if start + 2 < len(found):
+                following = {**body, "start": start + 2}
+                href = f"{self.url}/search"
+                links = [{"rel": "next", "href": href, "method": "POST", "body": following}]
+            return {"type": "FeatureCollection", "features": page, "links": links}
+        links = [
+            {"rel": "self", "href": self.url},
+            {
+                "rel": "search",
+                "href": f"{self.url}/search",
+                "type": "application/geo+json",
+                "method": "POST",
+            },
+            {"rel": "data", "href": f"{self.url}/collections"},
+        ]
+        return {
+            "type": "Catalog",
+            "stac_version": "1.0.0",
+            "id": "api",
+            "description": "a",
+            "links": links,
+            "conformsTo": [f"https://api.stacspec.org/v1.0.0/{name}" for name in self.conformance],
+        }
+
+
+@pytest.fixture
+def api():
+    fake = Api()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            size = int(self.headers.get("Content-Length") or 0)
+            body = json.loads(self.rfile.read(size)) if size else {}
+            answer = fake.answer(self.path, body)
+            self.send_response(fake.status if answer is None else 200)
+            self.send_header("Content-Type", "application/json")
+            self.end_headers()
+            self.wfile.write(json.dumps(answer).encode())
+
+        do_POST = do_GET  # noqa: N815 - the name that http.server calls
+
+        def log_message(self, *args):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    fake.url = f"http://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    with stamina.set_testing(True, attempts=5):
+        yield fake
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.fixture(params=["parquet", "static", "api"])
+def catalog(request, tmp_path):
+    if request.param == "api":
+        return open_catalog(request.getfixturevalue("api").url)
+    write = write_parquet if request.param == "parquet" else write_static
+    return open_catalog(str(write(tmp_path)))
+
+
+def ids(items):
+    return sorted(item["id"] for item in items)
+
+
+def test_search_by_place_time_and_cloud(catalog):
+    year = {"start": date(2024, 1, 1), "end": date(2024, 12, 31)}
+    assert ids(catalog.search(S2)) == ["clear", "cloudy", "elsewhere", "late"]
+    assert ids(catalog.search(S2, intersects=HERE)) == ["clear", "cloudy", "late"]
+    assert ids(catalog.search(S2, bbox=(80.1, 36, 80.2, 37))) == ["elsewhere"]
+    assert ids(catalog.search(S2, intersects=HERE, **year)) == ["clear", "cloudy"]
+    assert ids(catalog.search(S2, intersects=HERE, **year, cloud_max=5)) == ["clear"]
+
+
+def test_dem_is_found_without_dates(catalog):
+    assert ids(catalog.search(DEM, intersects=HERE)) == ["N36"]
+
+
+def test_collections_are_listed(catalog):
+    assert sorted(catalog.collections()) == [DEM, S2]
+
+
+def test_unknown_collection_names_the_nearest_and_those_that_exist(catalog):
+    with pytest.raises(UnknownCollectionError, match="no collection 'sentinel-2-l2a'") as caught:
+        catalog.search("sentinel-2-l2a", intersects=HERE)
+    assert caught.value.expected == f"one of: {DEM}, {S2}"
+    assert caught.value.todo == f"did you mean {S2!r}?"
+
+
+def test_relative_addresses_are_meant_from_the_file(tmp_path):
+    item = open_catalog(str(write_parquet(tmp_path))).search(S2, cloud_max=5)[0]
+    assert item["assets"]["blue"]["href"] == str(tmp_path / "clear" / "B02.tif")
+    (tmp_path / "static").mkdir()
+    item = open_catalog(str(write_static(tmp_path / "static"))).search(S2, cloud_max=5)[0]
+    assert item["assets"]["blue"]["href"] == str(tmp_path / "static" / S2 / "clear" / "B02.tif")
+
+
+def test_items_of_one_collection_get_no_fields_of_another(tmp_path):
+    found = open_catalog(str(write_parquet(tmp_path))).search(DEM)[0]
+    assert list(found["assets"]) == ["data"]
+    assert "eo:cloud_cover" not in found["properties"]
+
+
+def test_folder_that_holds_a_catalog_is_opened(tmp_path):
+    write_parquet(tmp_path)
+    assert open_catalog(str(tmp_path)).name == str(tmp_path / "items.parquet")
+
+
+def test_path_without_catalog_is_refused(tmp_path):
+    with pytest.raises(CatalogError, match="there is no catalog at") as caught:
+        open_catalog(str(tmp_path / "lost.parquet"))
+    assert "earth-search, planetary-computer, cdse" in caught.value.expected
+
+
+def test_file_that_is_no_parquet_is_refused(tmp_path):
+    (tmp_path / "items.parquet").write_text("x")
+    with pytest.raises(CatalogError, match="is not a Parquet file"):
+        open_catalog(str(tmp_path / "items.parquet")).collections()
+
+
+def test_link_to_a_file_that_is_not_there_is_named(tmp_path):
+    root = write_static(tmp_path)
+    (tmp_path / DEM / "N36.json").unlink()
+    with pytest.raises(CatalogError, match=r"N36\.json"):
+        open_catalog(str(root)).search(S2)
+
+
+def test_named_providers_are_apis():
+    for name in PROVIDERS:
+        assert (open_catalog(name).name, open_catalog(name).is_remote) == (name, True)
+
+
+def test_cloud_is_asked_of_the_server_as_a_number(api):
+    open_catalog(api.url).search(S2, intersects=HERE, cloud_max=5)
+    assert api.asked[0]["query"] == {"eo:cloud_cover": {"lt": 5}}
+
+
+def test_server_that_knows_only_filters_is_asked_with_a_filter(api):
+    api.conformance = ["core", "item-search", "item-search#filter", "collections"]
+    open_catalog(api.url).search(S2, cloud_max=5)
+    condition = {"op": "<", "args": [{"property": "eo:cloud_cover"}, 5]}
+    assert api.asked[0]["filter"] == condition
+
+
+def test_server_that_repeats_an_item_gives_it_once(api):
+    api.items = [*ITEMS, ITEMS[0]]
+    assert ids(open_catalog(api.url).search(S2, cloud_max=5, intersects=HERE)) == ["clear", "late"]
+
+
+def test_failing_server_is_asked_again_for_smaller_pages(api):
+    api.failures = 2
+    assert ids(open_catalog(api.url).search(S2, bbox=(80.1, 36, 80.2, 37))) == ["elsewhere"]
+    assert [body["limit"] for body in api.asked[:3]] == [100, 50, 25]
+
+
+def test_server_that_stays_down_is_named(api):
+    api.failures = 99
+    with pytest.raises(ServiceError, match=r"failed 5 times, at last with 502"):
+        open_catalog(api.url).search(S2)
+    assert len(api.asked) == 5
+
+
+def test_server_that_refuses_is_not_asked_again(api):
+    api.failures, api.status = 99, 400
+    with pytest.raises(CatalogError, match="refused the search with 400"):
+        open_catalog(api.url).search(S2)
+    assert len(api.asked) == 1
+
+
+def test_cloud_at_the_limit_is_too_much():
+    query = make_query(S2, cloud_max=5)
+    assert satisfies(make_item("a", cloud=4.99), query)
+    assert not satisfies(make_item("b", cloud=5.0), query)
+    assert not satisfies(make_item("c", cloud=None), query)
+
+
+def test_tidying_changes_no_argument():
+    item = make_item("a")
+    item["properties"]["gsd"] = None
+    before = json.dumps(item)
+    assert "gsd" not in tidied(item, base="/data/items.parquet")["properties"]
+    assert json.dumps(item) == before
