@@ -1,0 +1,287 @@
+"""The cube on disk: a sharded Zarr v3 group that xarray opens and stages read by windows."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+import zarr
+from numpy.typing import NDArray
+from zarr.codecs import BloscCodec
+
+from rockglacier.config import fingerprint
+from rockglacier.errors import ContractError
+from rockglacier.grid import Grid, Window
+from rockglacier.scenes import radiometry
+from rockglacier.storage import disk_errors
+from rockglacier.study import Study
+
+CHUNK = 128
+"""Edge of an inner chunk, pixels: the unit of reading. A block is the unit of writing."""
+
+LAYOUT = 1
+"""Counts the changes of what the store looks like."""
+
+SPATIAL_REF = "spatial_ref"
+
+LAYERS: dict[str, tuple[str, tuple[str, ...], dict[str, Any]]] = {
+    "reflectance": (
+        "uint16",
+        ("time", "band", "y", "x"),
+        {
+            "long_name": "surface reflectance",
+            "units": "1",
+            "scale_factor": radiometry.SCALE,
+            "add_offset": radiometry.ADD_OFFSET,
+            "_FillValue": 0,
+        },
+    ),
+    "n_clear": ("uint8", ("time", "y", "x"), {"long_name": "looks used, snow included"}),
+    "n_snow": ("uint8", ("time", "y", "x"), {"long_name": "of the looks used, covered by snow"}),
+    "n_shadow": (
+        "uint8",
+        ("time", "y", "x"),
+        {"long_name": "looks in shadow, used because there was nothing else"},
+    ),
+    "elevation": (
+        "float32",
+        ("y", "x"),
+        {"standard_name": "height_above_mean_sea_level", "units": "m"},
+    ),
+    "slope": ("float32", ("y", "x"), {"long_name": "slope", "units": "degree"}),
+    "aspect": (
+        "float32",
+        ("y", "x"),
+        {"long_name": "aspect, clockwise from true north", "units": "degree"},
+    ),
+    "illumination": (
+        "float32",
+        ("y", "x"),
+        {"long_name": "cosine of the sun's mean angle of incidence", "units": "1"},
+    ),
+    "cast_shadow": (
+        "uint8",
+        ("y", "x"),
+        {
+            "long_name": "shadow of other terrain at the mean sun",
+            "flag_values": [0, 1],
+            "flag_meanings": "lit shadow",
+        },
+    ),
+}
+"""Name: dtype, dimensions, attributes."""
+
+
+def create_cube(study: Study, *, attrs: Mapping[str, Any] | None = None) -> bool:
+    """Create the study's cube, or keep the one that is there if it is laid out the same.
+
+    Parameters
+    ----------
+    study
+        Its grid, bands, block and period say what the store looks like.
+    attrs
+        More attributes of the group, JSON-able; written to a kept store too.
+
+    Returns
+    -------
+    bool
+        Whether the store is new and empty: receipts of an older one mean nothing any more.
+
+    Raises
+    ------
+    InputError
+        The disk is full or not writable.
+    """
+    layout = fingerprint(_layout(study))
+    with disk_errors(study.folder):
+        held = _held_layout(study.cube_path)
+        if held != layout:
+            shutil.rmtree(study.cube_path, ignore_errors=True)
+            group = zarr.open_group(str(study.cube_path), mode="w", zarr_format=3)
+            _create_coordinates(group, study)
+            for name, (dtype, dims, values) in LAYERS.items():
+                _create_layer(group, name, dtype, dims, values, study)
+        else:
+            group = zarr.open_group(str(study.cube_path), mode="r+")
+        group.attrs.update({**_group_attrs(study.grid), **(attrs or {}), "layout": layout})
+    return held != layout
+
+
+def _layout(study: Study) -> dict[str, Any]:
+    search = study.config.search
+    return {
+        "layout": LAYOUT,
+        "grid": study.grid.to_dict(),
+        "bands": study.config.cube.bands,
+        "period": [search.start, search.end],
+        "layers": LAYERS,
+    }
+
+
+def _held_layout(path: Path) -> str | None:
+    if not (path / "zarr.json").is_file():
+        return None
+    held = zarr.open_group(str(path), mode="r").attrs.get("layout")
+    return held if isinstance(held, str) else None
+
+
+def _create_layer(
+    group: zarr.Group,
+    name: str,
+    dtype: str,
+    dims: tuple[str, ...],
+    attrs: dict[str, Any],
+    study: Study,
+) -> None:
+    grid = study.grid
+    leading = {"time": 1, "band": len(study.config.cube.bands)}
+    before = tuple(leading[dim] for dim in dims[:-2])
+    group.create_array(
+        name,
+        shape=(*before, *grid.shape),
+        dtype=dtype,
+        shards=(*before, grid.block, grid.block),
+        chunks=(*before, CHUNK, CHUNK),
+        compressors=BloscCodec(cname="lz4", clevel=5, shuffle="bitshuffle"),
+        fill_value=float("nan") if dtype == "float32" else 0,
+        dimension_names=dims,
+        attributes={**attrs, "grid_mapping": SPATIAL_REF},
+    )
+
+
+def _create_coordinates(group: zarr.Group, study: Study) -> None:
+    grid, search = study.grid, study.config.search
+    height, width = grid.shape
+    west, _, _, north = grid.bounds
+    step = grid.resolution
+    days = [_days(search.start), _days(search.end) + 1]
+    time = {"units": "days since 1970-01-01", "calendar": "proleptic_gregorian"}
+    axis = {"units": "metre", "long_name": "centre of the pixel"}
+    wkt = grid.crs.to_wkt()
+    transform = f"{west!r} {step!r} 0.0 {north!r} 0.0 {-step!r}"
+    spatial_ref: dict[str, Any] = {
+        **grid.crs.to_cf(),
+        "crs_wkt": wkt,
+        "spatial_ref": wkt,
+        "GeoTransform": transform,
+    }
+    coordinates: tuple[tuple[str, NDArray[Any], tuple[str, ...], dict[str, Any]], ...] = (
+        ("time", np.array(days[:1]), ("time",), {**time, "bounds": "time_bounds"}),
+        ("time_bounds", np.array([days]), ("time", "bound"), time),
+        (
+            "y",
+            north - (np.arange(height) + 0.5) * step,
+            ("y",),
+            {**axis, "standard_name": "projection_y_coordinate", "axis": "Y"},
+        ),
+        (
+            "x",
+            west + (np.arange(width) + 0.5) * step,
+            ("x",),
+            {**axis, "standard_name": "projection_x_coordinate", "axis": "X"},
+        ),
+        (SPATIAL_REF, np.array(grid.epsg), (), spatial_ref),
+    )
+    for name, values, dims, attrs in coordinates:
+        array = group.create_array(
+            name,
+            shape=values.shape,
+            dtype=values.dtype,
+            chunks=values.shape or "auto",
+            dimension_names=dims,
+            attributes=attrs,
+        )
+        array[...] = values
+    bands = study.config.cube.bands
+    names = group.create_array(
+        "band", shape=(len(bands),), dtype="str", chunks=(len(bands),), dimension_names=("band",)
+    )
+    names[:] = np.array(bands, dtype=object)
+
+
+def _days(day: date) -> int:
+    return (
+        datetime(day.year, day.month, day.day, tzinfo=UTC) - datetime(1970, 1, 1, tzinfo=UTC)
+    ).days
+
+
+def _group_attrs(grid: Grid) -> dict[str, Any]:
+    return {
+        "Conventions": "CF-1.11",
+        "proj:code": f"EPSG:{grid.epsg}",
+        "spatial:dimensions": ["y", "x"],
+        "spatial:transform": list(grid.transform)[:6],
+        "spatial:shape": list(grid.shape),
+        "spatial:bbox": list(grid.bounds),
+    }
+
+
+def write_window(path: Path, window: Window, layers: Mapping[str, NDArray[Any]]) -> None:
+    """Write layers of one block; the window is a whole block, so that no shard is read again.
+
+    Parameters
+    ----------
+    path
+        The cube.
+    window
+        A block's window.
+    layers
+        Name to array: (band, y, x) of reflectance, (y, x) of the others.
+
+    Raises
+    ------
+    ContractError
+        The window is not a whole block.
+    InputError
+        The disk is full or not writable.
+    """
+    with disk_errors(path.parent):
+        group = zarr.open_group(str(path), mode="r+")
+        for name, values in layers.items():
+            array: Any = group[name]
+            _require_block(array.shape[-2:], array.shards[-1], window)
+            leading: tuple[Any, ...] = (0,) if "time" in LAYERS[name][1] else ()
+            if values.ndim == 3:
+                leading += (slice(None),)
+            array[(*leading, *window.slices)] = values
+
+
+def _require_block(shape: tuple[int, int], block: int, window: Window) -> None:
+    height, width = shape
+    whole = window.y % block == 0 and window.x % block == 0
+    whole &= window.height == min(block, height - window.y)
+    whole &= window.width == min(block, width - window.x)
+    if not whole:
+        raise ContractError(
+            f"{window} is not a whole block of {block} pixels of a grid of {height} x {width}",
+            expected="one writer a shard",
+        )
+
+
+def open_arrays(path: str | Path) -> zarr.Group:
+    """Open a cube for reading by integer windows: stored numbers, nothing decoded."""
+    return zarr.open_group(str(path), mode="r")
+
+
+def open_cube(path: str | Path) -> xr.Dataset:
+    """Open a cube as a lazy dataset with its CRS: reflectance as float32, NaN where there is none.
+
+    Parameters
+    ----------
+    path
+        ``cube.zarr``.
+
+    Returns
+    -------
+    xarray.Dataset
+        ``reflectance`` (time, band, y, x), counts (time, y, x), terrain (y, x); one dask chunk a
+        block. ``.odc.crs`` and ``.odc.geobox`` work.
+    """
+    dataset = xr.open_zarr(str(path), consolidated=False, decode_coords="all", chunks={})
+    dataset["reflectance"] = dataset["reflectance"].astype("float32")
+    return dataset
