@@ -95,7 +95,7 @@ def write_scene(folder, name, *, date, west, north, size, epsg=32643, add=0, dat
         assets=assets,
         self_href="",
         sun_azimuth=140.0 + date,
-        sun_elevation=35.0,
+        sun_elevation=20.0,
         basin_cloud=float(date % 3),
         transform=(10.0, 0.0, float(west), 0.0, -10.0, float(north)),
         shape=(size // 10, size // 10),
@@ -140,7 +140,7 @@ def write_dem(folder, grid, *, seam=True, margin=0.06):
     return tiles
 
 
-def make_basin(folder, name, *, block=128, seam=True, scenes=None, **cube):
+def make_basin(folder, name, *, block=256, seam=True, scenes=None, **cube):
     """Write a basin and return its study; ``scenes`` changes the list of scenes."""
     grid = Grid(
         geobox=Grid.from_dict(
@@ -161,8 +161,8 @@ def make_basin(folder, name, *, block=128, seam=True, scenes=None, **cube):
     study = Study(config=config, base=folder)
     study.folder.mkdir(parents=True)
     made = [
-        write_scene(study.folder.parent, "a1", date=1, west=759_000, north=4_001_000, size=3000),
-        write_scene(study.folder.parent, "b1", date=1, west=761_000, north=4_000_200, size=4000),
+        write_scene(study.folder.parent, "a1", date=1, west=759_000, north=4_001_000, size=4000),
+        write_scene(study.folder.parent, "b1", date=1, west=762_600, north=4_000_200, size=4000),
         write_scene(
             study.folder.parent, "a2", date=2, west=759_600, north=4_000_600, size=5000, add=1000
         ),

@@ -1,0 +1,314 @@
+"""The cube stage on a made basin: pixels, blocks, resume, faults, what xarray sees."""
+
+import dataclasses
+import errno
+import hashlib
+import pickle
+from pathlib import Path
+
+import numpy as np
+import odc.geo.xr  # noqa: F401  registers the accessor
+import pytest
+import xarray as xr
+
+from rockglacier.cube import build, store
+from rockglacier.cube.block import BlockWork, mean_sun
+from rockglacier.cube.build import build_cube
+from rockglacier.cube.dem import dem_mosaic
+from rockglacier.cube.load import SceneReader, looks_of
+from rockglacier.cube.store import create_cube, open_arrays, open_cube, write_window
+from rockglacier.errors import ContractError, InputError, NotFoundError, RemoteError
+from rockglacier.grid import Window
+from rockglacier.scenes.record import read_scenes, write_scenes
+from rockglacier.storage import read_json
+
+LAYERS = tuple(store.LAYERS)
+
+
+@pytest.fixture(autouse=True)
+def short_shadows(monkeypatch):
+    """Shadows of 500 m keep the halo, and the tests, small."""
+    monkeypatch.setattr("rockglacier.cube.block.SHADOW_REACH_M", 500.0)
+
+
+def pixels(study):
+    group = open_arrays(study.cube_path)
+    return {name: group[name][...] for name in LAYERS}
+
+
+def assert_same(one, two):
+    for name in LAYERS:
+        np.testing.assert_array_equal(one[name], two[name], err_msg=name)
+
+
+def shard_hashes(study):
+    return {
+        str(path.relative_to(study.cube_path)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(study.cube_path.rglob("c/**/*"))
+        if path.is_file()
+    }
+
+
+def test_composite_equals_numpy_on_the_looks(make_basin):
+    study = make_basin()
+    facts = build_cube(study)
+    assert (facts["blocks"], facts["built"], facts["scenes"], facts["looks"]) == (4, 4, 4, 3)
+    looks = looks_of(read_scenes(study.scenes_path), epsg=study.grid.epsg)
+    with SceneReader(study.grid, study.config.cube.bands) as reader:
+        dn, scl = reader.read(looks, study.grid.whole)
+    add = np.array([look.add for look in looks])
+    held = (dn > 0).all(axis=1)
+    clear, snowy = held & np.isin(scl, [4, 5, 6, 7]), held & (scl == 11)
+    use = np.where(clear.any(axis=0), clear, snowy)
+    values = np.where(use[:, None], dn + add[:, None, None, None], np.nan)
+    got = pixels(study)
+    seen = use.any(axis=0)
+    median = np.floor(np.nanmedian(values[:, :, seen], axis=0) + 0.5)
+    np.testing.assert_array_equal(got["reflectance"][0][:, seen], median)
+    assert not got["reflectance"][0][:, ~seen].any()
+    np.testing.assert_array_equal(got["n_clear"][0], use.sum(axis=0))
+    np.testing.assert_array_equal(got["n_snow"][0] > 0, ~clear.any(axis=0) & seen)
+
+
+def test_least_cloudy_mosaic_takes_the_scene_with_least_cloud_first(make_basin):
+    study = make_basin(composite="least-cloudy")
+    build_cube(study)
+    got = pixels(study)
+    assert got["n_clear"].max() == 1
+    with SceneReader(study.grid, study.config.cube.bands) as reader:
+        look = next(
+            look
+            for look in looks_of(read_scenes(study.scenes_path), epsg=32643)
+            if look.scenes[0].id == "z3"
+        )  # its basin cloud is 0
+        dn, scl = reader.read([look], study.grid.whole)
+    first = (scl[0] == 5) & (dn[0] > 0).all(axis=0)
+    np.testing.assert_array_equal(got["reflectance"][0][:, first], dn[0][:, first])
+
+
+def test_blocks_leave_no_seam(make_basin):
+    small, large = make_basin("small", block=128), make_basin("large", block=512)
+    build_cube(small)
+    build_cube(large)
+    assert_same(pixels(small), pixels(large))
+
+
+def test_seam_of_the_dem_is_invisible(make_basin):
+    seam, whole = make_basin("seam"), make_basin("whole", seam=False)
+    build_cube(seam)
+    build_cube(whole)
+    assert_same(pixels(seam), pixels(whole))
+
+
+def test_terrain_follows_the_surface(make_basin):
+    study = make_basin()
+    build_cube(study)
+    got = pixels(study)
+    assert np.isfinite(got["elevation"]).all()
+    assert np.isfinite(got["slope"]).all()
+    y, x = np.gradient(got["elevation"].astype(float), 10)
+    inner = (slice(2, -2), slice(2, -2))
+    rough = np.degrees(np.arctan(np.hypot(x, y)))[inner]
+    assert np.abs(got["slope"][inner] - rough).mean() < 0.5
+    assert 5 < got["slope"].mean() < 50
+    assert got["cast_shadow"].any()
+    shaded = got["illumination"][got["cast_shadow"] == 0]
+    assert got["illumination"].min() >= 0
+    assert shaded.mean() > got["illumination"][got["cast_shadow"] == 1].mean()
+
+
+def test_ground_without_dem_is_nan_and_reported(make_basin):
+    study = make_basin()
+    work = dataclasses.replace(build._work(study), dem=dem_mosaic(study))
+    west = dataclasses.replace(work.dem, tiles=work.dem.tiles[:1])
+    elevation = west.read(study.grid, study.grid.whole, halo=1)
+    assert np.isfinite(elevation[:, 0]).all()
+    assert np.isnan(elevation[:, -1]).all()
+
+
+def test_interrupted_build_goes_on_and_stores_the_same_bytes(make_basin):
+    whole, broken = make_basin("whole"), make_basin("broken")
+    build_cube(whole)
+
+    def interrupt(what, done, total):
+        if done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        build_cube(broken, progress=interrupt)
+    seen = []
+    facts = build_cube(broken, progress=lambda what, done, total: seen.append((done, total)))
+    assert facts["kept"] >= 2
+    assert facts["built"] == 4 - facts["kept"]
+    assert seen[-1] == (4, 4)
+    assert shard_hashes(broken) == shard_hashes(whole)
+    assert build_cube(broken)["built"] == 0
+
+
+def test_a_block_built_twice_stores_the_same_bytes(make_basin):
+    study = make_basin()
+    build_cube(study)
+    before = shard_hashes(study)
+    (study.receipts_path / "cube" / "r0001c0001.json").unlink()
+    assert build_cube(study)["built"] == 1
+    assert shard_hashes(study) == before
+
+
+def test_only_blocks_that_saw_a_changed_scene_are_built_again(make_basin):
+    study = make_basin(block=128)
+    build_cube(study)
+    scenes = read_scenes(study.scenes_path)
+    write_scenes([scene for scene in scenes if scene.id != "b1"], study.scenes_path)
+    facts = build_cube(study)
+    assert (facts["built"], facts["kept"]) == (6, 3)
+
+
+def test_receipts_of_a_lost_cube_mean_nothing(make_basin):
+    study = make_basin()
+    build_cube(study)
+    assert create_cube(study) is False
+    (study.cube_path / "zarr.json").unlink()
+    assert build_cube(study)["built"] == 4
+
+
+def test_receipt_says_what_was_read(make_basin):
+    study = make_basin(block=128)
+    build_cube(study)
+    receipt = read_json(study.receipts_path / "cube" / "r0000c0000.json")
+    assert receipt["items"] == ["a1", "a2", "z3"]
+    assert receipt["skipped"] == []
+    assert receipt["retries"] == 0
+    assert 0 < receipt["clear_share"] <= 1
+    assert receipt["pixels"] == 128 * 128
+
+
+def test_unreadable_scene_fails_the_block_by_name(make_basin, monkeypatch):
+    monkeypatch.setattr("rockglacier.cube.raster.WAIT_S", 0.0)
+    monkeypatch.setattr("rockglacier.cube.raster.ATTEMPTS", 1)
+    study = make_basin()
+    scene = read_scenes(study.scenes_path)[2]
+    Path(scene.assets["B11"]).write_bytes(b"<html>503</html>")
+    with pytest.raises(RemoteError) as caught:
+        build_cube(study)
+    message = str(caught.value)
+    assert "item 'a2', asset 'B11' cannot be read" in message
+    assert "cause:" in message
+    assert "on_unreadable: skip" in message
+
+
+def test_unreadable_scene_is_skipped_and_counted_on_request(make_basin, monkeypatch):
+    monkeypatch.setattr("rockglacier.cube.raster.ATTEMPTS", 1)
+    study = make_basin("skips", on_unreadable="skip")
+    scene = read_scenes(study.scenes_path)[2]
+    Path(scene.assets["B11"]).unlink()
+    facts = build_cube(study)
+    assert facts["skipped"] == ["a2"]
+    without = make_basin("without", scenes=lambda made: [s for s in made if s.id != "a2"])
+    build_cube(without)
+    np.testing.assert_array_equal(pixels(study)["reflectance"], pixels(without)["reflectance"])
+    receipt = read_json(study.receipts_path / "cube" / "r0000c0000.json")
+    assert receipt["skipped"][0]["item"] == "a2"
+    assert "B11" in receipt["skipped"][0]["why"]
+
+
+def test_full_disk_is_said_before_and_during_the_work(make_basin, monkeypatch):
+    study = make_basin()
+    monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 1000})())
+    with pytest.raises(InputError, match=r"GB free .*the cube needs") as caught:
+        build_cube(study)
+    assert "larger disk" in caught.value.todo
+    monkeypatch.undo()
+    monkeypatch.setattr("rockglacier.cube.block.SHADOW_REACH_M", 50.0)
+    create_cube(study)
+
+    def full(*args, **options):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(store.zarr, "open_group", full)
+    window = Window(y=0, x=0, height=128, width=128)
+    with pytest.raises(InputError, match="is full") as caught:
+        write_window(study.cube_path, window, {"slope": np.zeros((128, 128), np.float32)})
+    assert "finished blocks are kept" in caught.value.todo
+
+
+def test_no_scene_says_what_to_change(make_basin):
+    study = make_basin(scenes=lambda made: [])
+    with pytest.raises(NotFoundError, match="no scene is left") as caught:
+        build_cube(study)
+    assert "scene_cloud_max" in caught.value.todo
+
+
+def test_part_of_a_block_is_not_written(make_basin):
+    study = make_basin()
+    create_cube(study)
+    with pytest.raises(ContractError, match="not a whole block"):
+        write_window(
+            study.cube_path,
+            Window(y=0, x=0, height=64, width=128),
+            {"slope": np.zeros((64, 128), np.float32)},
+        )
+
+
+def test_xarray_sees_reflectance_places_and_crs(make_basin):
+    study = make_basin()
+    build_cube(study)
+    cube = open_cube(study.cube_path)
+    stored = pixels(study)["reflectance"]
+    assert cube.reflectance.dtype == np.float32
+    assert cube.reflectance.dims == ("time", "band", "y", "x")
+    assert cube.reflectance.chunks is not None
+    values = cube.reflectance.values
+    assert np.isnan(values[stored == 0]).all()
+    np.testing.assert_allclose(values[stored > 0], stored[stored > 0] * 1e-4 - 0.1, atol=1e-6)
+    assert cube.band.values.tolist() == ["B04", "B11"]
+    assert cube.time.values[0] == np.datetime64(study.config.search.start)
+    assert cube.odc.crs.epsg == 32643
+    assert cube.odc.geobox == study.grid.geobox
+    assert cube.slope.odc.geobox == study.grid.geobox
+    assert float(cube.x[0]) == study.grid.bounds[0] + 5
+    assert float(cube.y[0]) == study.grid.bounds[3] - 5
+    plain = xr.open_zarr(str(study.cube_path), consolidated=False)
+    assert plain.attrs["proj:code"] == "EPSG:32643"
+    assert [scene["id"] for scene in plain.attrs["scenes"]] == ["a1", "b1", "a2", "z3"]
+
+
+def test_store_is_sharded_by_block(make_basin):
+    study = make_basin()
+    build_cube(study)
+    array = open_arrays(study.cube_path)["reflectance"]
+    assert array.shards == (1, 2, 256, 256)
+    assert array.chunks == (1, 2, 128, 128)
+    files = [name for name in shard_hashes(study) if name.startswith("reflectance")]
+    assert files == [f"reflectance/c/0/0/{row}/{col}" for row in (0, 1) for col in (0, 1)]
+
+
+def test_work_travels_to_another_process(make_basin):
+    study = make_basin()
+    work = build._work(study)
+    again = pickle.loads(pickle.dumps(work))  # noqa: S301
+    assert isinstance(again, BlockWork)
+    assert again.grid == work.grid
+    assert again.scenes == work.scenes
+
+
+def test_mean_sun_is_taken_on_the_circle(make_basin):
+    scene = read_scenes(make_basin().scenes_path)[0]
+    scenes = [
+        dataclasses.replace(scene, sun_azimuth=azimuth, sun_elevation=elevation)
+        for azimuth, elevation in ((350.0, 30.0), (20.0, 40.0))
+    ]
+    sun = mean_sun(scenes)
+    assert sun.azimuth == pytest.approx(5)
+    assert sun.elevation == 35
+    assert mean_sun([dataclasses.replace(scene, sun_azimuth=None)]) is None
+
+
+def test_unknown_sun_leaves_no_light_and_no_shadow(make_basin):
+    def without_sun(made):
+        return [dataclasses.replace(scene, sun_azimuth=None) for scene in made]
+
+    study = make_basin(scenes=without_sun, block=512)
+    build_cube(study)
+    got = pixels(study)
+    assert np.isnan(got["illumination"]).all()
+    assert not got["cast_shadow"].any()
