@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 import geopandas as gpd
@@ -20,19 +18,17 @@ from shapely.geometry.base import BaseGeometry
 from rockglacier.engine import Progress, silent
 from rockglacier.errors import InputError, NotFoundError, RemoteError
 from rockglacier.grid import Grid, projected, utm_epsg
-from rockglacier.scenes import radiometry
 from rockglacier.scenes.asset import read_asset
 from rockglacier.scenes.choose import (
     Dropped,
     Rule,
     choose_epsg,
-    dropped_scene,
     in_season,
     season_name,
     season_of,
     without_duplicates,
 )
-from rockglacier.scenes.cloud import clear_at, read_clear_pixels, read_scl_over
+from rockglacier.scenes.measure import examine_all, lattice
 from rockglacier.scenes.record import (
     DemTile,
     Scene,
@@ -48,15 +44,8 @@ from rockglacier_stac.catalogs import PROVIDERS, Catalog, open_catalog
 from rockglacier_stac.errors import CatalogError, StacError, UnknownCollectionError
 from rockglacier_stac.search import item_datetime
 
-logger = logging.getLogger(__name__)
-
-READERS = 8
-"""Scenes whose classification is read at once: the time goes into waiting for servers."""
-VISIBLE = ("B02", "B03", "B04")
 DEM_MARGIN_M = 1000
 """DEM beyond the grid, so that slopes and shadows at its edge are right."""
-LATTICE = 20_000
-"""Points at which it is counted how often the basin was seen."""
 
 
 @dataclass(slots=True)
@@ -91,11 +80,13 @@ def search_scenes(study: Study, *, progress: Progress = silent) -> dict[str, Any
     with _stac_errors():
         catalog = _open(study, config.search.catalog)
         choice = _find(study, catalog)
-        tiles = _find_dem(study, catalog)
+        tiles = _find_dem(study, catalog, choice.scenes)
     choice.scenes, duplicates = without_duplicates(choice.scenes, area)
     choice.dropped += duplicates
-    points = _lattice(area)
-    looks = _examine_all(study, choice, points, progress)
+    choice.scenes, cloudy, looks = examine_all(
+        study, choice.scenes, lattice(area), progress=progress
+    )
+    choice.dropped += cloudy
     if not choice.scenes:
         raise _none_left(study, choice.dropped)
     epsg = choose_epsg(choice.scenes, area)
@@ -255,14 +246,17 @@ def _none_left(study: Study, dropped: Sequence[Dropped]) -> NotFoundError:
     )
 
 
-def _find_dem(study: Study, catalog: Catalog) -> list[DemTile]:
-    """Find the DEM tiles around the area; their date means nothing."""
+def _find_dem(study: Study, catalog: Catalog, scenes: Sequence[Scene]) -> list[DemTile]:
+    """Find the DEM tiles under any grid that the scenes may lead to; their date means nothing."""
     search = study.config.search
     if search.dem_catalog is not None:
         catalog = _open(study, search.dem_catalog)
-    zone = utm_epsg(study.area)
-    rectangle = shapely.box(*projected(study.area, epsg=zone).bounds).buffer(DEM_MARGIN_M)
-    around = projected(rectangle, epsg=4326, source_epsg=zone)
+    around = shapely.union_all(
+        [
+            projected(_rectangle(study.area, zone), epsg=4326, source_epsg=zone)
+            for zone in {utm_epsg(study.area), *(scene.epsg for scene in scenes)}
+        ]
+    )
     items = catalog.search(search.dem_collection, intersects=around)
     tiles = sorted((dem_from_item(item) for item in items), key=lambda tile: tile.id)
     if not any(tile.geometry.intersects(study.area) for tile in tiles):
@@ -275,71 +269,9 @@ def _find_dem(study: Study, catalog: Catalog) -> list[DemTile]:
     return tiles
 
 
-def _lattice(area: BaseGeometry) -> np.ndarray:
-    """Return (n, 2) longitudes and latitudes spread evenly over the area's box, inside the area."""
-    west, south, east, north = area.bounds
-    step = np.sqrt((east - west) * (north - south) / LATTICE)
-    x, y = np.meshgrid(
-        np.arange(west + step / 2, east, step), np.arange(south + step / 2, north, step)
-    )
-    points = np.column_stack([x.ravel(), y.ravel()])
-    inside = points[shapely.contains_xy(area, points[:, 0], points[:, 1])]
-    return inside if len(inside) else np.array([area.representative_point().coords[0]])
-
-
-def _examine_all(
-    study: Study, choice: _Choice, points: np.ndarray, progress: Progress
-) -> np.ndarray:
-    """Read every scene's classification; keep the clear ones. Returns looks at every point."""
-    looks = np.zeros(len(points), int)
-    candidates, choice.scenes = choice.scenes, []
-    what = "cloud over the basin"
-    with ThreadPoolExecutor(READERS) as pool:
-        examined = pool.map(lambda scene: _examine(study, scene, points), candidates)
-        for done, (outcome, seen) in enumerate(examined, start=1):
-            progress(what, done, len(candidates))
-            if isinstance(outcome, Dropped):
-                choice.dropped.append(outcome)
-            else:
-                choice.scenes.append(outcome)
-                looks += seen
-    return looks
-
-
-def _examine(study: Study, scene: Scene, points: np.ndarray) -> tuple[Scene | Dropped, np.ndarray]:
-    """Measure one scene over the basin, and check its offset against its pixels."""
-    limit = study.config.search.basin_cloud_max
-    try:
-        classes = read_scl_over(scene, study.area)
-        shares = classes.shares()
-        scene = replace(
-            scene,
-            basin_cloud=shares.cloud,
-            basin_snow=shares.snow,
-            basin_shadow=shares.shadow,
-            basin_clear=shares.clear,
-            basin_cover=shares.cover,
-        )
-        seen = clear_at(classes, points)
-        if not shares.cover:
-            reason = "its footprint touches the basin and its pixels do not"
-            return dropped_scene(scene, "without data over the basin", reason), seen
-        if shares.cloud >= limit:
-            reason = f"{shares.cloud:.1f} % of what it shows of the basin; the limit is {limit:g} %"
-            return dropped_scene(scene, "cloudy over the basin", reason), seen
-        band = next((band for band in VISIBLE if band in scene.assets), None)
-        if scene.offset_in_pixels == 0 and band is not None:
-            decision = radiometry.Decision(add=0, reason=scene.offset_reason)
-            checked = radiometry.check_pixels(decision, read_clear_pixels(scene, classes, band))
-            if checked != decision:
-                logger.warning("%s: %s", scene.id, checked.reason)
-            scene = replace(scene, offset_in_pixels=checked.add, offset_reason=checked.reason)
-    except RemoteError as error:
-        if study.config.cube.on_unreadable == "fail":
-            raise
-        logger.warning("%s", error)
-        return dropped_scene(scene, "unreadable", error.found), np.zeros(len(points), bool)
-    return scene, seen
+def _rectangle(area: BaseGeometry, zone: int) -> BaseGeometry:
+    """Return the rectangle of a grid in a zone, with a margin, in its metres."""
+    return shapely.box(*projected(area, epsg=zone).bounds).buffer(DEM_MARGIN_M)
 
 
 def _origin(scenes: Sequence[Scene], epsg: int) -> tuple[float, float]:

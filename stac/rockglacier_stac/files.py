@@ -1,0 +1,225 @@
+"""Catalogs that are files: one stac-geoparquet table, or a tree of JSON."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from datetime import date
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.fs
+import pyarrow.parquet as pq
+import requests
+import stamina
+from shapely.geometry.base import BaseGeometry
+
+from rockglacier_stac.errors import CatalogError, ServiceError
+from rockglacier_stac.search import (
+    Bbox,
+    Query,
+    absolute,
+    make_query,
+    satisfies,
+    tidied,
+    unknown_collection,
+)
+from rockglacier_stac.sign import TRANSIENT
+
+
+class ParquetCatalog:
+    """Items in one stac-geoparquet file, of one or several collections.
+
+    Parameters
+    ----------
+    name
+        Path or URL of the file (``https://``, ``s3://``, ``gs://``).
+    """
+
+    is_remote = False
+
+    def __init__(self, *, name: str) -> None:
+        self.name = name
+
+    @cached_property
+    def _table(self) -> pa.Table:
+        try:
+            table = pq.read_table(io.BytesIO(read_bytes(self.name)))
+        except pa.ArrowException as error:
+            raise CatalogError(f"{self.name!r} is not a Parquet file: {error}") from error
+        missing = {"id", "geometry", "collection", "assets"} - set(table.column_names)
+        if missing:
+            raise CatalogError(
+                f"{self.name!r} has no column {', '.join(sorted(missing))}",
+                expected="a stac-geoparquet file: one row an item",
+            )
+        return table
+
+    def collections(self) -> list[str]:
+        """Return the ids of the collections."""
+        return sorted(set(self._table.column("collection").to_pylist()))
+
+    def search(
+        self,
+        collection: str,
+        *,
+        bbox: Bbox | None = None,
+        intersects: BaseGeometry | None = None,
+        start: date | None = None,
+        end: date | None = None,
+        cloud_max: float | None = None,
+    ) -> list[dict[str, Any]]:
+        """Return the items; see :meth:`rockglacier_stac.catalogs.Catalog.search`."""
+        from stac_geoparquet.arrow import stac_table_to_items
+
+        query = make_query(
+            collection,
+            bbox=bbox,
+            intersects=intersects,
+            start=start,
+            end=end,
+            cloud_max=cloud_max,
+        )
+        if collection not in self.collections():
+            raise unknown_collection(collection, self.collections(), catalog=self.name)
+        rows = self._table.filter(_rows(self._table, query))
+        items = (tidied(item, base=self.name) for item in stac_table_to_items(rows))
+        return [item for item in items if satisfies(item, query)]
+
+
+def _rows(table: pa.Table, query: Query) -> pc.Expression:
+    """Return the part of a query that columns can answer; the rest is checked on the items."""
+    rows = pc.field("collection") == query.collection
+    if query.area is not None and "bbox" in table.column_names:
+        west, south, east, north = query.area.bounds
+        rows &= (pc.field("bbox", "xmin") <= east) & (pc.field("bbox", "xmax") >= west)
+        rows &= (pc.field("bbox", "ymin") <= north) & (pc.field("bbox", "ymax") >= south)
+    return rows
+
+
+class StaticCatalog:
+    """A tree of JSON files: ``catalog.json``, its collections and items.
+
+    Parameters
+    ----------
+    name
+        Path or URL of the root.
+    """
+
+    is_remote = False
+
+    def __init__(self, *, name: str) -> None:
+        self.name = name
+
+    @cached_property
+    def _items(self) -> list[dict[str, Any]]:
+        return list(self._walk(self.name, set()))
+
+    def _walk(self, href: str, seen: set[str]) -> Iterator[dict[str, Any]]:
+        if href in seen:
+            return
+        seen.add(href)
+        try:
+            entry = json.loads(read_bytes(href))
+        except ValueError as error:
+            raise CatalogError(f"{href!r} is not JSON: {error}") from error
+        kind = entry.get("type")
+        if kind == "Feature":
+            yield tidied(entry, base=href)
+        elif kind == "FeatureCollection":
+            yield from (tidied(item, base=href) for item in entry["features"])
+        elif kind in ("Catalog", "Collection"):
+            for link in entry.get("links", []):
+                if link.get("rel") in ("child", "item"):
+                    yield from self._walk(absolute(link["href"], base=href), seen)
+        else:
+            raise CatalogError(
+                f"{href!r} is of type {kind!r}",
+                expected="a STAC catalog, collection or item",
+                todo="mend search.catalog, or the link that leads there",
+            )
+
+    def collections(self) -> list[str]:
+        """Return the ids of the collections that have items."""
+        return sorted({str(item.get("collection")) for item in self._items})
+
+    def search(
+        self,
+        collection: str,
+        *,
+        bbox: Bbox | None = None,
+        intersects: BaseGeometry | None = None,
+        start: date | None = None,
+        end: date | None = None,
+        cloud_max: float | None = None,
+    ) -> list[dict[str, Any]]:
+        """Return the items; see :meth:`rockglacier_stac.catalogs.Catalog.search`."""
+        query = make_query(
+            collection,
+            bbox=bbox,
+            intersects=intersects,
+            start=start,
+            end=end,
+            cloud_max=cloud_max,
+        )
+        if collection not in self.collections():
+            raise unknown_collection(collection, self.collections(), catalog=self.name)
+        return [item for item in self._items if satisfies(item, query)]
+
+
+def read_bytes(address: str) -> bytes:
+    """Read a small file from a path or URL (``https://``, ``s3://``, ``gs://``).
+
+    Raises
+    ------
+    CatalogError
+        It is not there.
+    ServiceError
+        The server failed, after it was asked again.
+    """
+    try:
+        if address.startswith(("http://", "https://")):
+            return _download(address)
+        if "://" in address:
+            filesystem, path = pyarrow.fs.FileSystem.from_uri(address)
+            with filesystem.open_input_file(path) as file:
+                return file.read()
+        return Path(address).read_bytes()
+    except requests.HTTPError as error:
+        if _status(error) in TRANSIENT:
+            raise _failed(address, error) from error
+        raise CatalogError(f"{address!r} cannot be read: {error}") from error
+    except requests.RequestException as error:
+        raise _failed(address, error) from error
+    except (OSError, pa.ArrowException) as error:
+        raise CatalogError(
+            f"{address!r} cannot be read: {error}", todo="check the address"
+        ) from error
+
+
+def _failed(address: str, error: Exception) -> ServiceError:
+    return ServiceError(
+        f"{address!r} cannot be read now: {error}",
+        todo="run the same command again later: finished work is kept",
+    )
+
+
+def _status(error: requests.HTTPError) -> int | None:
+    return None if error.response is None else error.response.status_code
+
+
+def _is_transient(error: Exception) -> bool:
+    if isinstance(error, requests.HTTPError):
+        return _status(error) in TRANSIENT
+    return isinstance(error, requests.ConnectionError | requests.Timeout)
+
+
+@stamina.retry(on=_is_transient, attempts=5, timeout=180)
+def _download(url: str) -> bytes:
+    response = requests.get(url, timeout=60)
+    response.raise_for_status()
+    return response.content
