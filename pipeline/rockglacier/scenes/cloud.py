@@ -104,7 +104,7 @@ def basin_shares(
         snow=percent(int(counts[SNOW])),
         shadow=percent(int(counts[TOPOGRAPHIC_SHADOW])),
         clear=percent(seen - masked - int(counts[SNOW])),
-        cover=min(100.0, 100.0 * seen / total) if total else 0.0,
+        cover=min(100.0, float(100.0 * seen / total)) if total else 0.0,
     )
 
 
