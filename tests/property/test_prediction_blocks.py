@@ -15,7 +15,7 @@ from rockglacier.grid import Grid, Window
 from rockglacier.model.networks import make_network
 from rockglacier.model.trained import TrainedModel
 from rockglacier.prediction.forward import Inference
-from rockglacier.prediction.infer import infer_window, needed_after
+from rockglacier.prediction.infer import infer_window
 
 torch.set_num_threads(1)
 CHANNELS = 3
@@ -49,11 +49,11 @@ def by_blocks(model, features, values, block):
     """Probabilities as the stage makes them: block after block, shared windows kept."""
     shape = features.shape[-2:]
     grid = Grid(geobox=GeoBox(shape, Affine(10, 0, 0, 0, -10, 0), "EPSG:32643"), block=block)
-    inference = Inference(model=model, features=features, settings=values)
+    parts = [part.window for part in grid.blocks()]
+    inference = Inference(model=model, features=features, settings=values, rectangles=parts)
     result = np.full(shape, -1, np.float32)
-    for part in grid.blocks():
-        keep = needed_after(part.window, grid.whole)
-        result[part.window.slices] = inference.probability(part.window, keep=keep)
+    for part in parts:
+        result[part.slices] = inference.probability(part)
     assert not inference.known
     return result
 
@@ -89,3 +89,11 @@ def test_any_block_gives_the_bits_of_the_whole(height, width, block, overlap, ba
     expected = infer_window(model, features, whole, settings=values)
     result = by_blocks(model, features, values, block)
     assert np.array_equal(result, expected, equal_nan=True)
+
+
+def test_windows_that_do_not_fit_into_memory_are_computed_again_to_the_same_bits(monkeypatch):
+    model, features = make_model(tiny_network()), make_features((200, 300))
+    values = PredictConfig.model_validate({"window": 64, "overlap": 0.75, "batch": 4})
+    expected = by_blocks(model, features, values, 128)
+    monkeypatch.setattr("rockglacier.prediction.forward.SHARED_BYTES", 10 * 4 * 64**2)
+    assert np.array_equal(by_blocks(model, features, values, 128), expected, equal_nan=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,35 +61,22 @@ def infer_window(
     """
     _check_channels(model, features)
     settings = settings or PredictConfig.model_validate({})
-    inference = Inference(model=model, features=features, settings=settings)
     result = np.full((window.height, window.width), np.nan, np.float32)
-    inside = window.clipped((features.shape[1], features.shape[2]))
-    end = Window(y=inside.y + inside.height, x=inside.x + inside.width, height=0, width=0)
-    for y in range(inside.y, end.y, READ):
-        for x in range(inside.x, end.x, READ):
-            part = Window(y=y, x=x, height=min(READ, end.y - y), width=min(READ, end.x - x))
-            reaches = needed_after(part, inside)
-            result[part.within(window)] = inference.probability(part, keep=reaches)
+    parts = _parts(window.clipped((features.shape[1], features.shape[2])))
+    inference = Inference(model=model, features=features, settings=settings, rectangles=parts)
+    for part in parts:
+        result[part.within(window)] = inference.probability(part)
     return result
 
 
-def needed_after(part: Window, whole: Window) -> Callable[[Window], bool]:
-    """Return what says of a window whether a rectangle after ``part`` touches it.
-
-    Parameters
-    ----------
-    part, whole
-        One of the rectangles that tile ``whole`` and are asked for row by row.
-    """
-    below, right = part.y + part.height, part.x + part.width
-    end_y, end_x = whole.y + whole.height, whole.x + whole.width
-
-    def needed(window: Window) -> bool:
-        if below < end_y and window.y + window.height > below:
-            return True
-        return right < end_x and window.x + window.width > right
-
-    return needed
+def _parts(window: Window) -> list[Window]:
+    """Cut a window into squares that are read at a time, row by row."""
+    bottom, right = window.y + window.height, window.x + window.width
+    return [
+        Window(y=y, x=x, height=min(READ, bottom - y), width=min(READ, right - x))
+        for y in range(window.y, bottom, READ)
+        for x in range(window.x, right, READ)
+    ]
 
 
 def predict(
@@ -128,13 +115,18 @@ def predict(
     require_space(study.folder, 4 * grid.shape[0] * grid.shape[1], what="the prediction")
     receipts = Receipts(study.receipts_path / "predict")
     target = _open_target(study, receipts)
-    inference = Inference(model=model, features=features, settings=study.config.predict)
     blocks = {block.name: block for block in grid.blocks()}
-    tasks = [_task(study, block, inference) for block in blocks.values()]
+    tasks = [_task(study, block, model) for block in blocks.values()]
+    inference = Inference(
+        model=model,
+        features=features,
+        settings=study.config.predict,
+        rectangles=[blocks[t.name].window for t in tasks if not receipts.is_current(t)],
+    )
 
     def work(task: Task) -> Mapping[str, Any]:
         window = blocks[task.name].window
-        percent = to_percent(inference.probability(window, keep=needed_after(window, grid.whole)))
+        percent = to_percent(inference.probability(window))
         target[window.slices] = percent
         return {"valid": int((percent != PERCENT_NODATA).sum())}
 
@@ -212,10 +204,10 @@ def _attributes(grid: Grid) -> dict[str, Any]:
     return {"proj:code": f"EPSG:{grid.epsg}", "spatial:transform": list(grid.transform)[:6]}
 
 
-def _task(study: Study, block: Block, inference: Inference) -> Task:
+def _task(study: Study, block: Block, model: TrainedModel) -> Task:
     """Name all that a block's probabilities depend on; the threshold is not among it."""
     made = Receipts(study.receipts_path / "fuse")
-    grid, settings = study.grid, inference.settings
+    grid, settings = study.grid, study.config.predict
     reach = block.window.grown(settings.window)
     under = {}
     for other in grid.blocks():
@@ -225,7 +217,7 @@ def _task(study: Study, block: Block, inference: Inference) -> Task:
         name=block.name,
         inputs={
             "recipe": RECIPE,
-            "model": inference.model.fingerprint,
+            "model": model.fingerprint,
             "grid": grid.to_dict(),
             "features": under,
             "window": settings.window,

@@ -1,4 +1,4 @@
-"""Stored features as a network is shown them: standardised, and continued at the borders."""
+"""Stored features under the windows of a prediction, continued beyond the borders."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from rockglacier.grid import Window
 from rockglacier.prediction.windows import reflected
 
 FEATURE_NODATA = -32768
-FEATURE_SCALE = 1e-3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +38,8 @@ class FeatureSource:
         stored = np.asarray(features[(slice(None), *extent.slices)])
         return cls(stored=stored, extent=extent, shape=(height, width))
 
-    def _patch(self, window: Window) -> NDArray[np.int16]:
+    def patch(self, window: Window) -> NDArray[np.int16]:
+        """Return the stored features of a window, (C, H, W), mirrored beyond the raster."""
         if window == window.clipped(self.shape):
             rows, cols = window.within(self.extent)
             return self.stored[:, rows, cols]
@@ -55,9 +55,3 @@ class FeatureSource:
     def is_known(self, window: Window) -> bool:
         """Say whether any pixel of a window has features; a window without any adds nothing."""
         return bool(self.valid(window.clipped(self.shape)).any())
-
-    def standardised(self, window: Window, *, out: NDArray[np.float32]) -> None:
-        """Fill ``out`` (C, H, W) with standardised features, 0 (their mean) where unknown."""
-        patch = self._patch(window)
-        np.multiply(patch, np.float32(FEATURE_SCALE), out=out)
-        out[:, patch[0] == FEATURE_NODATA] = 0
