@@ -5,14 +5,8 @@ import pytest
 from affine import Affine
 from pyproj import CRS, Geod, Transformer
 
-from rockglacier.cube.terrain import (
-    cast_shadow,
-    curvature,
-    illumination,
-    meridian_convergence,
-    roughness,
-    slope_aspect,
-)
+from rockglacier.cube.light import cast_shadow, illumination
+from rockglacier.cube.terrain import curvature, meridian_convergence, roughness, slope_aspect
 from rockglacier.grid import Window
 
 UTM43 = Affine(10, 0, 600_000, 0, -10, 4_100_000)

@@ -14,15 +14,10 @@ from numpy.typing import NDArray
 
 from rockglacier.cube.composite import Composite, first_composite, median_composite
 from rockglacier.cube.dem import DemMosaic
+from rockglacier.cube.light import cast_shadow, illumination, shadow_window
 from rockglacier.cube.load import Look, SceneReader, looks_of, scenes_in
 from rockglacier.cube.store import write_window
-from rockglacier.cube.terrain import (
-    SLOPE_HALO,
-    cast_shadow,
-    illumination,
-    meridian_convergence,
-    slope_aspect,
-)
+from rockglacier.cube.terrain import SLOPE_HALO, meridian_convergence, slope_aspect
 from rockglacier.engine import Task
 from rockglacier.errors import RemoteError
 from rockglacier.grid import Grid, Window
@@ -163,43 +158,52 @@ class BlockWork:
 
     def terrain(self, window: Window) -> dict[str, NDArray[Any]]:
         """Return the terrain layers of a window, computed with a halo, so that blocks fit."""
-        halo, resolution = self.halo, self.grid.resolution
-        wide = self.dem.read(self.grid, window.grown(halo), halo=halo)
-        inner = window.within(window.grown(halo))
+        crs, transform, resolution = self.grid.crs, self.grid.transform, self.grid.resolution
         near = window.grown(SLOPE_HALO)
-        elevation = wide[near.within(window.grown(halo))]
-        crs, transform = self.grid.crs, self.grid.transform
+        wide = near
+        if self.sun is not None:
+            wide = shadow_window(window, bearing=self._bearing(self.sun), reach=self.reach)
+        ground = self.dem.read(self.grid, wide, halo=self.halo)
         turn = meridian_convergence(transform, crs, near)
-        slope, aspect = slope_aspect(elevation, resolution, turn)
-        cut = window.within(near)
-        slope, aspect = slope[cut], aspect[cut]
+        slope, aspect = slope_aspect(ground[near.within(wide)], resolution, turn)
+        slope, aspect = slope[window.within(near)], aspect[window.within(near)]
         layers: dict[str, NDArray[Any]] = {
-            "elevation": wide[inner],
+            "elevation": ground[window.within(wide)],
             "slope": slope,
             "aspect": aspect,
             "illumination": np.full(slope.shape, np.nan, np.float32),
             "cast_shadow": np.zeros(slope.shape, np.uint8),
         }
         if self.sun is not None:
-            height, width = self.grid.shape
-            centre = Window(y=height // 2, x=width // 2, height=1, width=1)
-            bearing = self.sun.azimuth - float(meridian_convergence(transform, crs, centre)[0, 0])
             layers["illumination"] = illumination(
                 slope, aspect, sun_azimuth=self.sun.azimuth, sun_elevation=self.sun.elevation
             )
             layers["cast_shadow"] = cast_shadow(
-                wide,
+                ground,
                 resolution,
-                bearing=bearing,
+                bearing=self._bearing(self.sun),
                 sun_elevation=self.sun.elevation,
-                reach=halo,
-            )[inner]
+                reach=self.reach,
+                inner=window.within(wide),
+            )
         return layers
+
+    def _bearing(self, sun: Sun) -> float:
+        """Return the direction of the sun on the grid, at its centre, degrees."""
+        height, width = self.grid.shape
+        centre = Window(y=height // 2, x=width // 2, height=1, width=1)
+        turn = meridian_convergence(self.grid.transform, self.grid.crs, centre)
+        return sun.azimuth - float(turn[0, 0])
+
+    @property
+    def reach(self) -> int:
+        """Longest shadow that is seen, pixels."""
+        return math.ceil(SHADOW_REACH_M / self.grid.resolution)
 
     @property
     def halo(self) -> int:
-        """Pixels around a block that its terrain needs."""
-        return max(SLOPE_HALO, math.ceil(SHADOW_REACH_M / self.grid.resolution))
+        """Pixels around the grid that the terrain of its blocks may need."""
+        return self.reach + 1
 
 
 def _share(mask: NDArray[np.bool_]) -> float:

@@ -260,16 +260,23 @@ def paste(
     bands: Sequence[NDArray[np.uint16]],
     classes: NDArray[np.uint8],
 ) -> None:
-    """Fill the pixels of a look that are still empty from one more scene of it, in place.
+    """Add one more scene to a look, in place: it fills pixels that are not yet complete.
+
+    A pixel is complete where the class and all bands are not 0.
 
     Parameters
     ----------
     dn, scl
-        (band, y, x) and (y, x) of the look.
+        (band, y, x) and (y, x) of the look, all 0 before its first scene.
     bands, classes
-        The same of the scene; it holds data where the class and all bands are not 0.
+        The same of the scene.
     """
-    fresh = (scl == 0) & (classes != 0)
+    if not scl.any():
+        for target, values in zip(dn, bands, strict=True):
+            target[...] = values
+        scl[...] = classes
+        return
+    fresh = ((scl == 0) | (dn == 0).any(axis=0)) & (classes != 0)
     for values in bands:
         fresh &= values != 0
     for target, values in zip(dn, bands, strict=True):

@@ -166,9 +166,9 @@ def read_window(placed: Placed, window: Window, *, fill: float = 0) -> NDArray[A
     y0, x0 = max(top // factor, 0), max(left // factor, 0)
     y1 = min(-(-(top + window.height) // factor), raster.height)
     x1 = min(-(-(left + window.width) // factor), raster.width)
-    result = np.full((window.height, window.width), fill, raster.dtypes[0])
+    shape = (window.height, window.width)
     if y1 <= y0 or x1 <= x0:
-        return result
+        return np.full(shape, fill, raster.dtypes[0])
     values = raster.read(1, window=RasterWindow(x0, y0, x1 - x0, y1 - y0))
     if placed.nodata != fill and not math.isnan(placed.nodata):
         values[values == placed.nodata] = fill
@@ -179,6 +179,9 @@ def read_window(placed: Placed, window: Window, *, fill: float = 0) -> NDArray[A
     values = values[max(-down, 0) :, max(-right, 0) :]
     down, right = max(down, 0), max(right, 0)
     values = values[: window.height - down, : window.width - right]
+    if values.shape == shape:
+        return values
+    result = np.full(shape, fill, raster.dtypes[0])
     result[down : down + values.shape[0], right : right + values.shape[1]] = values
     return result
 

@@ -97,148 +97,30 @@ def meridian_convergence(transform: Affine, crs: CRS, window: Window) -> NDArray
     window
         May reach beyond the grid.
     """
-    ys = np.arange(window.y, window.y + window.height)
-    xs = np.arange(window.x, window.x + window.width)
-    rows = np.arange(ys[0] // NODE, ys[-1] // NODE + 2)
-    cols = np.arange(xs[0] // NODE, xs[-1] // NODE + 2)
+    rows = np.arange(window.y // NODE, (window.y + window.height - 1) // NODE + 2)
+    cols = np.arange(window.x // NODE, (window.x + window.width - 1) // NODE + 2)
     x, y = np.meshgrid(
         transform.c + transform.a * NODE * cols, transform.f + transform.e * NODE * rows
     )
     geodetic = crs.geodetic_crs
     lon, lat = Transformer.from_crs(crs, geodetic, always_xy=True).transform(x, y)
     nodes = np.asarray(Proj(crs).get_factors(lon, lat).meridian_convergence)
-    top, left = ys // NODE - rows[0], xs // NODE - cols[0]
-    down, right = (ys % NODE / NODE)[:, None], (xs % NODE / NODE)[None, :]
-    upper = nodes[top][:, left] * (1 - right) + nodes[top][:, left + 1] * right
-    lower = nodes[top + 1][:, left] * (1 - right) + nodes[top + 1][:, left + 1] * right
-    return np.asarray(upper * (1 - down) + lower * down)
-
-
-def illumination(
-    slope: NDArray[np.float32],
-    aspect: NDArray[np.float32],
-    *,
-    sun_azimuth: float,
-    sun_elevation: float,
-) -> NDArray[np.float32]:
-    """Return the cosine of the sun's angle of incidence, 0 where a slope turns away from it.
-
-    Parameters
-    ----------
-    slope, aspect
-        (y, x) degrees, as `slope_aspect` gives them; aspect NaN = flat.
-    sun_azimuth
-        Degrees clockwise from true north.
-    sun_elevation
-        Degrees above the horizon.
-    """
-    lit = np.full(slope.shape, np.nan, np.float32)
-    _incidence(slope, aspect, math.radians(sun_azimuth), math.radians(sun_elevation), lit)
-    return lit
+    angle = np.empty((window.height, window.width))
+    _between_nodes(nodes, window.y - rows[0] * NODE, window.x - cols[0] * NODE, NODE, angle)
+    return angle
 
 
 @njit(nogil=True, cache=True)
-def _incidence(
-    slope: NDArray[np.float32],
-    aspect: NDArray[np.float32],
-    azimuth: float,
-    height: float,
-    lit: NDArray[np.float32],
+def _between_nodes(
+    nodes: NDArray[np.float64], top: int, left: int, step: int, out: NDArray[np.float64]
 ) -> None:
-    radians = math.pi / 180.0
-    for y in range(slope.shape[0]):
-        for x in range(slope.shape[1]):
-            tilt = slope[y, x] * radians
-            cosine = math.sin(height) * math.cos(tilt)
-            if not math.isnan(aspect[y, x]):
-                toward = math.cos(azimuth - aspect[y, x] * radians)
-                cosine += math.cos(height) * math.sin(tilt) * toward
-            if not math.isnan(cosine):
-                lit[y, x] = min(max(cosine, 0.0), 1.0)
-
-
-def cast_shadow(
-    elevation: NDArray[np.float32],
-    resolution: float,
-    *,
-    bearing: float,
-    sun_elevation: float,
-    reach: int,
-) -> NDArray[np.uint8]:
-    """Return 1 where terrain within ``reach`` pixels toward the sun hides it, else 0; halo reach.
-
-    The ray to the sun is followed pixel by pixel; the terrain below it is interpolated linearly
-    between the two neighbours across the ray. Holes in the DEM hide nothing. Pixels of the halo
-    see only the terrain inside the array.
-
-    Parameters
-    ----------
-    elevation
-        (y, x) metres, rows from north to south.
-    resolution
-        Edge of a pixel, metres.
-    bearing
-        Direction of the sun on the grid, degrees clockwise from grid north: its azimuth minus the
-        meridian convergence.
-    sun_elevation
-        Degrees above the horizon.
-    reach
-        Longest shadow that is seen, pixels.
-    """
-    east, north = math.sin(math.radians(bearing)), math.cos(math.radians(bearing))
-    longer = max(abs(east), abs(north))
-    step_x, step_y = east / longer, -north / longer
-    rise = math.tan(math.radians(sun_elevation)) * resolution / longer
-    steps = math.floor(reach * longer)
-    shadow = np.zeros(elevation.shape, np.uint8)
-    if np.isfinite(elevation).any():
-        highest = float(np.nanmax(elevation))
-        _march(elevation, step_y, step_x, rise, steps, highest, abs(step_x) >= 1.0, shadow)
-    return shadow
-
-
-@njit(nogil=True, cache=True)
-def _march(
-    z: NDArray[np.float32],
-    step_y: float,
-    step_x: float,
-    rise: float,
-    steps: int,
-    highest: float,
-    along_x: bool,
-    shadow: NDArray[np.uint8],
-) -> None:
-    height, width = z.shape
-    for y in range(height):
-        for x in range(width):
-            start = np.float64(z[y, x])
-            if math.isnan(start):
-                continue
-            for k in range(1, steps + 1):
-                ray = start + k * rise
-                if ray >= highest:
-                    break
-                # the step along the main axis is exactly one pixel
-                if along_x:
-                    at_x = x + k * int(step_x)
-                    across = k * step_y
-                    low = math.floor(across)
-                    share = across - low
-                    at_y = y + low
-                    next_y, next_x = at_y + 1, at_x
-                else:
-                    at_y = y + k * int(step_y)
-                    across = k * step_x
-                    low = math.floor(across)
-                    share = across - low
-                    at_x = x + low
-                    next_y, next_x = at_y, at_x + 1
-                if at_y < 0 or at_x < 0 or next_y >= height or next_x >= width:
-                    break
-                ground = z[at_y, at_x] * (1.0 - share) + z[next_y, next_x] * share
-                if ground > ray:
-                    shadow[y, x] = 1
-                    break
+    for y in range(out.shape[0]):
+        row, down = (top + y) // step, ((top + y) % step) / step
+        for x in range(out.shape[1]):
+            col, right = (left + x) // step, ((left + x) % step) / step
+            upper = nodes[row, col] * (1.0 - right) + nodes[row, col + 1] * right
+            lower = nodes[row + 1, col] * (1.0 - right) + nodes[row + 1, col + 1] * right
+            out[y, x] = upper * (1.0 - down) + lower * down
 
 
 def curvature(elevation: NDArray[np.float32], resolution: float) -> NDArray[np.float32]:
