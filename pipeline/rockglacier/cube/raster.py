@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import math
+import re
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ import stamina
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from rasterio._err import CPLE_BaseError
+from rasterio.cache import invalidate_all
 from rasterio.enums import Resampling
 from rasterio.errors import RasterioError
 from rasterio.vrt import WarpedVRT
@@ -52,7 +54,7 @@ ALIGNED = 1e-3
 EXACT = 1e-30
 """Pixels by which a warp may miss; rasterio 1.5 makes no virtual raster with exactly 0."""
 
-PERMANENT = ("404", "403", "401", "410", "no such file", "does not exist", "not recognized as")
+GONE = re.compile(r"response code: (404|410)\b|no such file")
 """What an error says that no second try will mend."""
 
 
@@ -207,11 +209,17 @@ def retried[T](
     """
     try:
         for attempt in stamina.retry_context(
-            on=_is_transient, attempts=ATTEMPTS, wait_initial=WAIT_S, wait_max=10, timeout=120
+            on=_is_transient,
+            attempts=ATTEMPTS,
+            wait_initial=WAIT_S,
+            wait_jitter=WAIT_S,
+            wait_max=10,
+            timeout=120,
         ):
             with attempt, rasterio.Env(**(GDAL_OPTIONS if "://" in href else {})):
                 if attempt.num > 1:
                     again()
+                    _forget(href)
                 return work()
     except (RasterioError, CPLE_BaseError, OSError, StacError) as error:
         raise RemoteError(
@@ -227,12 +235,16 @@ def retried[T](
     raise RuntimeError("retries end with a result or an error")
 
 
+def _forget(href: str) -> None:
+    """Make GDAL forget a remote file: it remembers failures and truncated bodies, too."""
+    if "://" in href:
+        invalidate_all()
+
+
 def _is_transient(error: Exception) -> bool:
-    if isinstance(error, InputError | RemoteError):
-        return False
-    text = f"{error} {error.__cause__ or ''}".lower()
-    return isinstance(error, RasterioError | CPLE_BaseError | OSError) and not any(
-        sign in text for sign in PERMANENT
+    return (
+        isinstance(error, RasterioError | CPLE_BaseError | OSError)
+        and GONE.search(f"{error} {error.__cause__ or ''}".lower()) is None
     )
 
 
