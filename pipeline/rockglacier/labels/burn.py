@@ -1,0 +1,204 @@
+"""The label stage: the reference inventory burnt into the grid, and the ground split."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import shapely
+import zarr
+from numpy.typing import NDArray
+from rasterio.features import rasterize
+from shapely.geometry.base import BaseGeometry
+from zarr.codecs import BloscCodec
+
+from rockglacier.config import fingerprint
+from rockglacier.engine import Progress, Receipts, Task, run_tasks, silent
+from rockglacier.errors import InputError
+from rockglacier.grid import Grid, Window, projected
+from rockglacier.labels.reference import read_reference
+from rockglacier.labels.split import make_splits, windows_of
+from rockglacier.study import Study, read_area
+
+BACKGROUND, ROCK_GLACIER, IGNORE = 0, 1, 255
+RECIPE = 1
+CHUNK = 128
+THREADS = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outlines:
+    """What is burnt, all in the CRS of the grid."""
+
+    landforms: tuple[BaseGeometry, ...]
+    ignored: tuple[BaseGeometry, ...]
+    """Polygons that a filter removed: their ground is neither landform nor background."""
+    complete_within: BaseGeometry
+    """Where ground without a landform is background."""
+
+
+def burn(outlines: Outlines, grid: Grid, window: Window) -> NDArray[np.uint8]:
+    """Burn outlines into a window, by pixel centres.
+
+    Returns
+    -------
+    ndarray
+        (y, x) uint8: 0 background, 1 rock glacier, 255 ignore. A landform wins over ignored ground.
+    """
+    labels = np.full((window.height, window.width), IGNORE, np.uint8)
+    transform = grid.window_geobox(window).affine
+    box = grid.window_geobox(window).boundingbox
+    frame = shapely.box(box.left, box.bottom, box.right, box.top)
+    layers: Sequence[tuple[Sequence[BaseGeometry], int]] = (
+        ((outlines.complete_within,), BACKGROUND),
+        (outlines.ignored, IGNORE),
+        (outlines.landforms, ROCK_GLACIER),
+    )
+    for shapes, value in layers:
+        near = [shape for shape in shapes if shape.intersects(frame)]
+        if near:
+            rasterize(near, out=labels, transform=transform, default_value=value)
+    return labels
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BurnWork:
+    """Burns one block into the store."""
+
+    grid: Grid
+    outlines: Outlines
+    store: Path
+
+    def __call__(self, task: Task) -> dict[str, Any]:
+        """Write a block and return how many pixels of each label it holds."""
+        window = next(b.window for b in self.grid.blocks() if b.name == task.name)
+        labels = burn(self.outlines, self.grid, window)
+        zarr.open_array(self.store / "labels", mode="r+")[window.slices] = labels
+        counts = np.bincount(labels.ravel(), minlength=256)
+        return {
+            "background": int(counts[BACKGROUND]),
+            "rock_glacier": int(counts[ROCK_GLACIER]),
+            "ignored": int(counts[IGNORE]),
+        }
+
+
+def label_basin(study: Study, *, progress: Progress = silent) -> dict[str, Any]:
+    """Write ``labels.zarr``, ``labels.parquet`` and ``splits.parquet``.
+
+    Returns
+    -------
+    dict
+        Polygons by what was done with them, labelled area, share of landform pixels.
+
+    Raises
+    ------
+    InputError
+        The study names no reference, or the reference cannot be used.
+    """
+    config = study.config.labels
+    if config.reference is None:
+        raise InputError(
+            f"basin {study.config.name!r} names no reference inventory",
+            expected="labels.reference, a polygon file",
+            todo="set it, or map the basin with a given model: rockglacier map",
+        )
+    grid = study.grid
+    table = read_reference(study.resolve(config.reference), area=study.area, where=config.where)
+    complete = (
+        read_area(study.resolve(config.complete_within)) if config.complete_within else study.area
+    )
+    splits = make_splits(grid, config)
+    outlines = _outlines(table, complete, grid)
+    receipts = Receipts(study.receipts_path / "label")
+    _create(study, receipts)
+    inputs = {
+        "recipe": RECIPE,
+        "grid": grid.to_dict(),
+        "outlines": fingerprint([*map(shapely.to_wkb, _all(outlines))]),
+    }
+    run_tasks(
+        [Task(name=block.name, inputs=inputs) for block in grid.blocks()],
+        BurnWork(grid=grid, outlines=outlines, store=study.labels_path),
+        receipts=receipts,
+        what="burn labels",
+        workers=THREADS,
+        progress=progress,
+    )
+    table.to_parquet(study.label_table_path, schema_version="1.1.0", write_covering_bbox=True)
+    splits.to_parquet(study.splits_path)
+    return _facts(table, splits, grid, receipts)
+
+
+def _outlines(table: gpd.GeoDataFrame, complete: BaseGeometry, grid: Grid) -> Outlines:
+    def shapes(rows: gpd.GeoDataFrame) -> tuple[BaseGeometry, ...]:
+        return tuple(projected(shape, epsg=grid.epsg) for shape in rows.geometry)
+
+    return Outlines(
+        landforms=shapes(table[table["used"]]),
+        ignored=shapes(table[table["action"] == "filtered"]),
+        complete_within=projected(complete, epsg=grid.epsg),
+    )
+
+
+def _all(outlines: Outlines) -> tuple[BaseGeometry, ...]:
+    divider = shapely.Point()
+    return (
+        *outlines.landforms, divider, *outlines.ignored, divider, outlines.complete_within
+    )  # fmt: skip
+
+
+def _create(study: Study, receipts: Receipts) -> None:
+    """Make an empty store, unless the one that is there fits the grid."""
+    grid, path = study.grid, study.labels_path
+    shards = (grid.block, grid.block)
+    if (path / "labels" / "zarr.json").is_file():
+        held = zarr.open_array(path / "labels", mode="r")
+        if held.shape == grid.shape and held.shards == shards:
+            return
+    for name, _ in list(receipts.all()):
+        receipts.drop(name)
+    shutil.rmtree(path, ignore_errors=True)
+    attributes: dict[str, Any] = {
+        "proj:code": f"EPSG:{grid.epsg}",
+        "spatial:transform": list(grid.transform)[:6],
+    }
+    group = zarr.open_group(path, mode="w", zarr_format=3, attributes=attributes)
+    group.create_array(
+        "labels",
+        shape=grid.shape,
+        dtype="uint8",
+        shards=shards,
+        chunks=(CHUNK, CHUNK),
+        compressors=BloscCodec(cname="lz4", clevel=5, shuffle="bitshuffle"),
+        fill_value=IGNORE,
+        dimension_names=("y", "x"),
+        attributes={"flag_values": [0, 1, 255], "flag_meanings": "background rock_glacier ignore"},
+    )
+
+
+def _facts(
+    table: gpd.GeoDataFrame, splits: gpd.GeoDataFrame, grid: Grid, receipts: Receipts
+) -> dict[str, Any]:
+    counts = [receipt for _, receipt in receipts.all()]
+    landform = sum(receipt["rock_glacier"] for receipt in counts)
+    background = sum(receipt["background"] for receipt in counts)
+    actions = {str(key): int(n) for key, n in table["action"].value_counts().items()}
+    pixels = grid.shape[0] * grid.shape[1]
+    parts = {
+        part: round(
+            sum(window.height * window.width for window in windows_of(splits, part)) / pixels, 4
+        )
+        for part in ("train", "validation", "test", "guard")
+    }
+    return {
+        "used": int(table["used"].sum()),
+        "actions": actions,
+        "area_km2": float(table.loc[table["used"], "area_km2"].sum()),
+        "landform_share": landform / max(landform + background, 1),
+        "ground": parts,
+    }

@@ -1,0 +1,259 @@
+"""The reference as it comes, burnt labels, and the split of the ground."""
+
+import geopandas as gpd
+import numpy as np
+import pytest
+import shapely
+import zarr
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rockglacier.config import LabelConfig, parse_config
+from rockglacier.errors import InputError
+from rockglacier.grid import Grid, Window
+from rockglacier.labels.burn import Outlines, burn, label_basin
+from rockglacier.labels.reference import read_reference
+from rockglacier.labels.split import make_splits, random_split, split_mask, windows_of
+from rockglacier.storage import write_json
+from rockglacier.study import Study
+
+AREA = shapely.box(74.0, 36.0, 74.1, 36.06)
+LANDFORM = shapely.box(74.02, 36.02, 74.03, 36.03)
+OTHER = shapely.box(74.05, 36.02, 74.06, 36.03)
+FAR = shapely.box(80.0, 30.0, 80.1, 30.1)
+BOW_TIE = shapely.Polygon([(74.07, 36.02), (74.08, 36.03), (74.08, 36.02), (74.07, 36.03)])
+
+
+def write(path, shapes, crs=4326, **columns):
+    gpd.GeoDataFrame(columns, geometry=shapes, crs=crs).to_file(path)
+    return str(path)
+
+
+def make_grid(block=128):
+    return Grid.from_area(AREA, epsg=32643, resolution=20, block=block)
+
+
+def actions(table):
+    return table["action"].tolist()
+
+
+def test_other_crs_is_transformed(tmp_path):
+    shapes = list(gpd.GeoSeries([LANDFORM], crs=4326).to_crs(32643))
+    table = read_reference(write(tmp_path / "r.gpkg", shapes, crs=32643), area=AREA)
+    assert table.geometry[0].symmetric_difference(LANDFORM).area < 1e-3 * LANDFORM.area
+
+
+def test_invalid_ring_is_repaired_with_both_lobes(tmp_path):
+    table = read_reference(write(tmp_path / "r.gpkg", [LANDFORM, BOW_TIE]), area=AREA)
+    assert actions(table) == ["kept", "repaired"]
+    assert table.geometry.is_valid.all()
+    assert table.geometry[1].area == pytest.approx(0.5 * 1e-4, rel=1e-6)
+    assert table["area_change_km2"][1] > 0.4
+
+
+def test_landform_drawn_twice_is_used_once(tmp_path):
+    shifted = shapely.affinity.translate(LANDFORM, 1e-5, 0)
+    table = read_reference(write(tmp_path / "r.gpkg", [LANDFORM, shifted, OTHER]), area=AREA)
+    assert actions(table) == ["kept", "duplicate", "kept"]
+    assert table["used"].tolist() == [True, False, True]
+
+
+def test_polygon_outside_the_area_is_counted(tmp_path):
+    table = read_reference(write(tmp_path / "r.gpkg", [LANDFORM, FAR]), area=AREA)
+    assert actions(table) == ["kept", "outside"]
+
+
+def test_reference_without_overlap_says_where_both_lie(tmp_path):
+    with pytest.raises(InputError) as caught:
+        read_reference(write(tmp_path / "r.gpkg", [FAR]), area=AREA)
+    message = str(caught.value)
+    assert "none of the 1 polygons" in message
+    assert "80.000 30.000" in message
+    assert "74.000 36.000" in message
+    assert "swapped" in message
+
+
+def test_missing_column_of_a_filter_lists_the_columns(tmp_path):
+    path = write(tmp_path / "r.gpkg", [LANDFORM], Outline=["Extended"])
+    with pytest.raises(InputError, match=r"no column 'OutType'(.|\n)*Outline"):
+        read_reference(path, area=AREA, where={"OutType": ("Extended",)})
+
+
+def test_reference_without_polygons_is_refused(tmp_path):
+    path = write(tmp_path / "r.gpkg", [shapely.Point(74.05, 36.03)])
+    with pytest.raises(InputError, match="no polygon"):
+        read_reference(path, area=AREA)
+
+
+def test_missing_reference_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"labels\.reference"):
+        read_reference(str(tmp_path / "lost.gpkg"), area=AREA)
+
+
+def test_geoparquet_and_geopackage_read_the_same(tmp_path):
+    table = gpd.GeoDataFrame(geometry=[LANDFORM, OTHER], crs=4326)
+    table.to_parquet(tmp_path / "r.parquet")
+    table.to_file(tmp_path / "r.gpkg")
+    one = read_reference(str(tmp_path / "r.parquet"), area=AREA)
+    other = read_reference(str(tmp_path / "r.gpkg"), area=AREA)
+    assert one.geometry.geom_equals(other.geometry).all()
+
+
+def outlines_on(grid, *, landforms=(), ignored=(), complete):
+    def boxes(windows):
+        return tuple(shapely.box(*grid.window_geobox(w).boundingbox.bbox) for w in windows)
+
+    return Outlines(
+        landforms=boxes(landforms), ignored=boxes(ignored), complete_within=boxes([complete])[0]
+    )
+
+
+def test_burnt_by_pixel_centres():
+    grid = make_grid()
+    inside = Window(y=10, x=20, height=7, width=9)
+    labels = burn(outlines_on(grid, landforms=[inside], complete=grid.whole), grid, grid.whole)
+    expected = np.zeros(grid.shape, "uint8")
+    expected[inside.slices] = 1
+    np.testing.assert_array_equal(labels, expected)
+
+
+def test_ground_outside_the_complete_area_is_ignored():
+    grid = make_grid()
+    complete = Window(y=0, x=0, height=50, width=40)
+    inside = Window(y=40, x=30, height=20, width=20)
+    labels = burn(outlines_on(grid, landforms=[inside], complete=complete), grid, grid.whole)
+    assert labels[5, 5] == 0
+    assert labels[55, 45] == 1
+    assert labels[80, 80] == 255
+
+
+def test_filtered_polygons_are_ignored_ground():
+    grid = make_grid()
+    filtered = Window(y=10, x=10, height=10, width=10)
+    kept = Window(y=15, x=15, height=10, width=10)
+    shapes = outlines_on(grid, landforms=[kept], ignored=[filtered], complete=grid.whole)
+    labels = burn(shapes, grid, grid.whole)
+    assert labels[11, 11] == 255
+    assert labels[17, 17] == 1
+
+
+def make_study(folder, *, block=128, **labels):
+    config = parse_config(
+        {
+            "name": "here",
+            "area": list(AREA.bounds),
+            "cube": {"block": block, "resolution": 20},
+            "labels": {"split": "strip", "guard": 10, **labels},
+        },
+        source="test",
+    )
+    study = Study(config=config, base=folder)
+    write_json(study.grid_path, make_grid(block).to_dict())
+    return study
+
+
+def test_labels_do_not_depend_on_the_block(tmp_path):
+    path = write(tmp_path / "r.gpkg", [LANDFORM, OTHER, BOW_TIE], OutType=["a", "b", "a"])
+    stored = []
+    for block in (128, 512):
+        folder = tmp_path / str(block)
+        study = make_study(folder, block=block, reference=path, where={"OutType": ["a"]})
+        facts = label_basin(study)
+        stored.append(zarr.open_array(study.labels_path / "labels", mode="r")[:])
+        assert facts["actions"] == {"kept": 1, "filtered": 1, "repaired": 1}
+    np.testing.assert_array_equal(*stored)
+    assert set(np.unique(stored[0])) == {0, 1, 255}
+
+
+def test_changed_reference_is_burnt_again(tmp_path):
+    path = tmp_path / "r.gpkg"
+    study = make_study(tmp_path, reference=write(path, [LANDFORM]))
+    label_basin(study)
+    path.unlink()
+    write(path, [LANDFORM, OTHER])
+    before = zarr.open_array(study.labels_path / "labels", mode="r")[:].copy()
+    label_basin(study)
+    after = zarr.open_array(study.labels_path / "labels", mode="r")[:]
+    assert (after == 1).sum() > 1.5 * (before == 1).sum()
+
+
+def test_study_without_reference_cannot_be_labelled(tmp_path):
+    with pytest.raises(InputError, match="rockglacier map"):
+        label_basin(make_study(tmp_path))
+
+
+GRIDS = st.tuples(st.integers(60, 400), st.integers(60, 400))
+
+
+def grid_of(shape):
+    return Grid.from_dict(
+        {
+            "crs": "EPSG:32643",
+            "transform": [10, 0, 400_000, 0, -10, 4_000_000],
+            "shape": shape,
+            "block": 128,
+        }
+    )
+
+
+def split_config(kind, **values):
+    return LabelConfig(split=kind, **values)
+
+
+@given(GRIDS, st.sampled_from(["strip", "blocks"]), st.integers(0, 20), st.integers(0, 5))
+def test_cells_cover_the_grid_once(shape, kind, guard, seed):
+    config = split_config(kind, guard=guard, seed=seed, split_block=64, test_share=0.15)
+    try:
+        splits = make_splits(grid_of(shape), config)
+    except InputError:
+        return
+    cover = np.zeros(shape, int)
+    for part in ("train", "validation", "test", "guard"):
+        for window in windows_of(splits, part):
+            cover[window.slices] += 1
+    assert (cover == 1).all()
+
+
+@given(GRIDS, st.sampled_from(["strip", "blocks"]), st.integers(1, 20), st.integers(0, 5))
+def test_no_other_ground_within_the_guard_of_the_test(shape, kind, guard, seed):
+    config = split_config(kind, guard=guard, seed=seed, split_block=64, test_share=0.15)
+    try:
+        splits = make_splits(grid_of(shape), config)
+    except InputError:
+        return
+    codes = split_mask(splits, shape)
+    for window in windows_of(splits, "test"):
+        near = codes[window.grown(guard).clipped(shape).slices]
+        assert not np.isin(near, [1, 2]).any()
+
+
+def test_strips_are_contiguous_with_the_guard_between():
+    splits = make_splits(
+        grid_of((160, 200)),
+        split_config("strip", guard=20, test_share=0.2, validation_share=0.15),
+    )
+    (test,) = windows_of(splits, "test")
+    (train,) = windows_of(splits, "train")
+    (validation,) = windows_of(splits, "validation")
+    assert (test.width, test.height) == (40, 160)
+    assert train.x == test.x + test.width + 20
+    assert validation.x == train.x + train.width + 10
+
+
+def test_split_that_leaves_too_little_says_which_numbers():
+    with pytest.raises(InputError, match=r"labels\.guard \(100 px\)"):
+        make_splits(grid_of((100, 200)), split_config("strip", guard=100))
+
+
+def test_train_only_trains_everywhere():
+    splits = make_splits(grid_of((100, 200)), split_config("train-only"))
+    assert (split_mask(splits, (100, 200)) == 1).all()
+
+
+def test_random_split_is_nine_to_one_and_shares_pixels():
+    train, held_out = random_split((512, 512), chip=64, seed=0)
+    assert len(train) / (len(train) + len(held_out)) == pytest.approx(0.9, abs=0.01)
+    used = np.zeros((512, 512), bool)
+    for window in train:
+        used[window.slices] = True
+    assert all(used[window.slices].any() for window in held_out)
