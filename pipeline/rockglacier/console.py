@@ -26,6 +26,7 @@ from rich.text import Text
 
 from rockglacier.engine import Progress
 from rockglacier.errors import RockGlacierError
+from rockglacier.storage import redact_text
 
 EXIT_FAILED = 1
 EXIT_INTERRUPTED = 130
@@ -108,12 +109,24 @@ def shown_progress() -> Iterator[Progress]:
         yield Bars(bars)
 
 
+class Redacted(logging.Filter):
+    """Takes signatures out of log records, whoever wrote them."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Rewrite the record's message; keep every record."""
+        record.msg, record.args = redact_text(record.getMessage()), None
+        return True
+
+
 def log_to(folder: Path) -> Path:
     """Write the log of this process to ``logs/run.log`` of a study and return its path."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "run.log"
     handler = logging.FileHandler(path, encoding="utf-8", delay=True)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    handler.addFilter(Redacted())
+    # GDAL's messages carry whole URLs, and go to the screen where no handler takes them
+    logging.getLogger("rasterio._env").addFilter(Redacted())
     for name in ("rockglacier", "rockglacier_stac"):
         logger = logging.getLogger(name)
         logger.setLevel(logging.INFO)

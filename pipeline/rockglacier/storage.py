@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import shutil
 import socket
 from collections.abc import Iterator
@@ -23,6 +24,11 @@ def redact(href: str) -> str:
     parts = urlsplit(href)
     host = parts.netloc.rpartition("@")[2]
     return urlunsplit((parts.scheme, host, parts.path, "", ""))
+
+
+def redact_text(text: str) -> str:
+    """Drop the query of every URL in a text, e.g. a library's own log line."""
+    return re.sub(r"(https?://[^\s?\"']+)\?[^\s\"']*", r"\1", text)
 
 
 def write_text(path: Path, text: str) -> None:

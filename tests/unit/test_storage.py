@@ -14,6 +14,7 @@ from rockglacier.storage import (
     lease,
     read_json,
     redact,
+    redact_text,
     require_space,
     write_json,
     write_text,
@@ -31,6 +32,11 @@ from rockglacier.storage import (
 )
 def test_redact_drops_what_may_be_secret(href, safe):
     assert redact(href) == safe
+
+
+def test_redact_text_drops_signatures_of_a_library_s_message():
+    line = "HTTP 403 on https://host/a.tif?sig=SECRET&se=1 (again)"
+    assert redact_text(line) == "HTTP 403 on https://host/a.tif (again)"
 
 
 def test_remote_error_keeps_no_signature():
