@@ -15,6 +15,7 @@ from rockglacier.config import PredictConfig, parse_config
 from rockglacier.engine import Receipts
 from rockglacier.errors import ContractError, InputError, NotFoundError
 from rockglacier.grid import Grid, Window
+from rockglacier.model.networks import make_network
 from rockglacier.model.trained import TrainedModel
 from rockglacier.prediction.blend import to_percent
 from rockglacier.prediction.infer import infer_window, predict
@@ -79,7 +80,7 @@ def make_study(folder, values, *, block=128, **config):
     geobox = GeoBox(values.shape[-2:], Affine(10, 0, 500_000, 0, -10, 4_000_000), "EPSG:32643")
     write_json(study.grid_path, Grid(geobox=geobox, block=block).to_dict())
     write_json(study.fusion_path, {"channels": CHANNELS, "hash": "f1"})
-    group = zarr.open_group(study.features_path, mode="w")
+    group = zarr.open_group(study.features_path, mode="w", attributes={"fusion": "f1"})
     group.create_array("features", data=values, chunks=(2, 128, 128))
     return study
 
@@ -295,3 +296,32 @@ def test_without_a_trained_model_the_message_names_the_stage(tmp_path):
     with pytest.raises(NotFoundError, match=r"no 'selection.json'") as caught:
         predict(study)
     assert "rockglacier train" in caught.value.todo
+
+
+def test_a_selection_of_another_network_than_the_config_names_is_refused(tmp_path):
+    study = make_study(
+        tmp_path, make_features((20, 20)), predict={**SETTINGS.model_dump(), "network": "unet"}
+    )
+    write_json(study.selection_path, {"network": "hrnet", "path": "hrnet/trial-0"})
+    with pytest.raises(InputError, match=r"a hrnet, and predict.network is 'unet'") as caught:
+        predict(study)
+    assert "rockglacier train" in caught.value.todo
+
+
+def test_features_older_than_their_fusion_are_a_broken_contract(tmp_path):
+    study = make_study(tmp_path, make_features((20, 20)))
+    write_json(study.fusion_path, {"channels": CHANNELS, "hash": "f2"})
+    with pytest.raises(ContractError, match=r"features of fusion 'f1'.*\n.*'f2'\n.*fuse STUDY"):
+        run(study, make_model(Constant(0.7), fusion="f2"))
+
+
+def test_a_selected_model_is_read_from_its_folder(tmp_path):
+    study = make_study(tmp_path, make_features((70, 70)))
+    network = make_network("unet", size="small", channels=2)
+    folder = study.models_path / "unet" / "trial-0"
+    settings = {**make_model(network).settings, "network": "unet", "size": "small"}
+    write_json(folder / "model.json", settings)
+    torch.save(network.state_dict(), folder / "model.ckpt")
+    write_json(study.selection_path, {"network": "unet", "path": "unet/trial-0"})
+    assert predict(study)["network"] == "unet"
+    assert (held(study) <= 100).all()

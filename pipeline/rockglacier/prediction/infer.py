@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from rockglacier.config import PredictConfig
 from rockglacier.engine import Progress, Receipts, Task, run_tasks, silent
-from rockglacier.errors import ContractError
+from rockglacier.errors import ContractError, InputError
 from rockglacier.grid import Block, Grid, Window
 from rockglacier.model.trained import TrainedModel, load_model
 from rockglacier.prediction.blend import PERCENT_NODATA, to_percent
@@ -97,12 +97,13 @@ def predict(
     progress
         Told after every block.
     client
-        Not used: a network already takes all cores (or the GPU) of this machine.
+        Not used: the network takes all cores, or the GPU, of this machine, and keeps windows
+        that neighbouring blocks share.
 
     Returns
     -------
     dict
-        Network, threshold, blocks built and kept, share of known and of rock-glacier pixels.
+        Network, threshold, blocks built and kept, share of pixels with a probability.
 
     Raises
     ------
@@ -113,6 +114,7 @@ def predict(
     features = _open_features(study, model)
     grid = study.grid
     require_space(study.folder, 4 * grid.shape[0] * grid.shape[1], what="the prediction")
+    logger.info("predict with %s %s on %s", model.name, model.fingerprint, model.device)
     receipts = Receipts(study.receipts_path / "predict")
     target = _open_target(study, receipts)
     blocks = {block.name: block for block in grid.blocks()}
@@ -147,8 +149,23 @@ def predict(
 
 
 def selected_model(study: Study) -> TrainedModel:
-    """Load the model that the training chose."""
+    """Load the model that the training chose.
+
+    Raises
+    ------
+    NotFoundError
+        Nothing was trained.
+    InputError
+        It was chosen before ``predict.network`` named another one.
+    """
     selection = read_json(study.require(study.selection_path, stage="train"))
+    wanted = study.config.predict.network
+    if wanted not in (None, selection["network"]):
+        raise InputError(
+            f"the selected model is a {selection['network']}, and predict.network is {wanted!r}",
+            expected=f"a selection among the trials of {wanted}",
+            todo="rockglacier train STUDY.yaml (what is trained is kept, the choice made again)",
+        )
     return load_model(study.models_path / Path(selection["path"]))
 
 
@@ -157,6 +174,13 @@ def _open_features(study: Study, model: TrainedModel) -> zarr.Array[Any]:
     fusion = read_json(study.require(study.fusion_path, stage="fuse"))
     model.check_features(channels=tuple(fusion["channels"]), fusion_hash=str(fusion["hash"]))
     path = study.require(study.features_path, stage="fuse")
+    group = zarr.open_group(path, mode="r")
+    if group.attrs.get("fusion") != fusion["hash"]:
+        raise ContractError(
+            f"features of fusion {group.attrs.get('fusion')!r} in {str(path)!r}",
+            expected=f"those of {str(study.fusion_path)!r}, fusion {fusion['hash']!r}",
+            todo="rockglacier fuse STUDY.yaml",
+        )
     features = zarr.open_array(path / "features", mode="r")
     _check_channels(model, features)
     if features.shape[-2:] != study.grid.shape:
