@@ -17,6 +17,8 @@ from rockglacier.errors import InputError, NotFoundError
 from rockglacier.grid import Grid
 from rockglacier.storage import read_json, write_text
 
+OWN_BEFORE_CLAIM = {".lease", "logs"}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Study:
@@ -174,7 +176,9 @@ class Study:
                     expected=f"an empty folder, or one of basin {self.config.name!r}",
                     todo="set `output` to another folder",
                 )
-        elif self.folder.is_dir() and any(path.name != ".lease" for path in self.folder.iterdir()):
+        elif self.folder.is_dir() and any(
+            path.name not in OWN_BEFORE_CLAIM for path in self.folder.iterdir()
+        ):
             raise InputError(
                 f"{str(self.folder)!r} holds files that rockglacier did not write",
                 expected="an empty or new folder",
