@@ -1,0 +1,129 @@
+"""Turns, mirrors and light that could have been: what changes with direction changes with them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rockglacier.errors import ContractError
+
+ASPECT = ("aspect_sin", "aspect_cos")
+BRIGHTNESS = 0.1
+"""Largest relative change of a chip's reflectance: what is left between dates after harmonising."""
+
+
+class Augment:
+    """Turn, mirror and light the chips of a batch at random, each by itself.
+
+    Parameters
+    ----------
+    channels
+        Names of the image's channels. ``aspect_sin`` and ``aspect_cos`` are turned with the ground;
+        no other channel may depend on direction.
+    mean, std
+        A channel's value is ``z * std + mean`` for its stored z.
+    bands
+        Names of the reflectance bands among the channels; others are ignored.
+    brightness
+        Largest relative change of reflectance, 0 for none; one factor a chip.
+    seed
+        Of the generator; batches differ from one another and repeat from one object to the next.
+
+    Raises
+    ------
+    ContractError
+        A channel holds the plain aspect, or only one of sine and cosine: neither can be turned.
+    """
+
+    def __init__(
+        self,
+        channels: Sequence[str],
+        *,
+        mean: Sequence[float],
+        std: Sequence[float],
+        bands: Sequence[str] = (),
+        brightness: float = BRIGHTNESS,
+        seed: int = 0,
+    ) -> None:
+        known = set(channels)
+        if "aspect" in known or len(known & set(ASPECT)) == 1:
+            raise ContractError(
+                f"channels {', '.join(channels)} cannot be turned",
+                expected=f"both {ASPECT[0]} and {ASPECT[1]}, or no aspect",
+            )
+        self.channels = tuple(channels)
+        self.mean, self.std = torch.tensor(mean).float(), torch.tensor(std).float()
+        self.bands = [number for number, name in enumerate(channels) if name in set(bands)]
+        self.brightness = brightness
+        self.generator = torch.Generator().manual_seed(seed)
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """Return a new batch with ``image`` (B, C, H, W) and ``mask`` (B, H, W) changed alike.
+
+        Chips must be square. Pixels without features, 0 in every channel, stay 0. What else the
+        batch holds stays as it is.
+        """
+        count = len(batch["image"])
+        moves = torch.randint(8, (count,), generator=self.generator).tolist()
+        drawn = 2 * torch.rand(count, generator=self.generator) - 1
+        images, masks = [], []
+        for image, mask, move, light in zip(
+            batch["image"], batch["mask"], moves, drawn, strict=True
+        ):
+            symmetry = {"quarter_turns": move % 4, "is_mirrored": move >= 4}
+            lit = self.lit(image, 1 + self.brightness * float(light))
+            images.append(self.turned(lit, **symmetry))
+            masks.append(moved(mask, **symmetry))
+        return {**batch, "image": torch.stack(images), "mask": torch.stack(masks)}
+
+    def turned(self, image: Tensor, *, quarter_turns: int, is_mirrored: bool) -> Tensor:
+        """Return an image (C, H, W) as it is after mirroring and turning the ground.
+
+        Parameters
+        ----------
+        image
+            Standardised features.
+        quarter_turns
+            Counter-clockwise, after the mirror.
+        is_mirrored
+            Swap east and west first.
+
+        Notes
+        -----
+        Aspect counts from true north. A turn is exact; a mirror is off by twice the meridian
+        convergence, which is at most three degrees inside a UTM zone.
+        """
+        turned = moved(image, quarter_turns=quarter_turns, is_mirrored=is_mirrored)
+        if ASPECT[0] not in self.channels:
+            return turned
+        numbers = [self.channels.index(name) for name in ASPECT]
+        mean, std = self.mean[numbers, None, None], self.std[numbers, None, None]
+        is_missing = (turned == 0).all(dim=0)
+        sine, cosine = turned[numbers] * std + mean
+        if is_mirrored:
+            sine = -sine
+        for _ in range(quarter_turns % 4):
+            sine, cosine = -cosine, sine
+        turned[numbers] = (torch.stack([sine, cosine]) - mean) / std
+        turned[:, is_missing] = 0
+        return turned
+
+    def lit(self, image: Tensor, factor: float) -> Tensor:
+        """Return an image (C, H, W) whose reflectance is ``factor`` times as large."""
+        if not self.bands or factor == 1:
+            return image
+        mean = self.mean[self.bands, None, None] / self.std[self.bands, None, None]
+        lit = image.clone()
+        # (factor * (z * std + mean) - mean) / std
+        lit[self.bands] = factor * image[self.bands] + (factor - 1) * mean
+        lit[:, (image == 0).all(dim=0)] = 0
+        return lit
+
+
+def moved(values: Tensor, *, quarter_turns: int, is_mirrored: bool) -> Tensor:
+    """Return a copy of (..., H, W) with east and west swapped and then turned counter-clockwise."""
+    flipped = values.flip(-1) if is_mirrored else values
+    return torch.rot90(flipped, quarter_turns, dims=(-2, -1)).clone()

@@ -1,0 +1,265 @@
+"""Features and labels of one basin as a TorchGeo dataset that reads whole pixels of one grid."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+import shapely
+import torch
+import zarr
+from affine import Affine
+from numpy.typing import NDArray
+from pyproj import CRS
+from torchgeo.datasets import GeoDataset
+from torchgeo.datasets.utils import GeoSlice
+
+from rockglacier.errors import ContractError, NotFoundError
+from rockglacier.grid import Window
+from rockglacier.storage import read_json
+
+FEATURE_NODATA = -32768
+FEATURE_SCALE = 1000
+"""Stored features are this many times the standardised ones."""
+IGNORE = 255
+"""Label of a pixel that counts neither way."""
+
+Sample = dict[str, Any]
+Query = tuple[slice, slice]
+"""x and y as slices in CRS metres; TorchGeo's samplers may add time."""
+
+
+class CubeDataset(GeoDataset):
+    """Chips of a basin's features and labels, by TorchGeo queries or by windows.
+
+    Parameters
+    ----------
+    features_path
+        Zarr group with the array ``features`` (channel, y, x) int16, nodata -32768, and the
+        attributes ``channels``, ``crs`` and ``transform``.
+    labels_path
+        Zarr group with the array ``labels`` (y, x) uint8: 0, 1, or 255 for ignored ground. Without
+        it samples have no mask.
+    transforms
+        Applied to every sample.
+    cache
+        Decode both arrays into memory when they are first read.
+
+    Raises
+    ------
+    NotFoundError
+        There is no such group.
+    ContractError
+        Features are not int16, or the labels lie on another grid.
+
+    Notes
+    -----
+    A query's corner is rounded to the nearest pixel and its size is kept; pixels are never
+    resampled, so another CRS or resolution is refused. The arrays are opened at the first read in
+    each process, and a dataset is pickled without them: workers should be spawned, as forked ones
+    hang once the parent has used Zarr. The index holds one entry for all time, as the features of
+    a study are those of one period.
+    """
+
+    def __init__(
+        self,
+        features_path: str | Path,
+        labels_path: str | Path | None = None,
+        *,
+        transforms: Callable[[Sample], Sample] | None = None,
+        cache: bool = False,
+    ) -> None:
+        self.features_path = Path(features_path)
+        self.labels_path = None if labels_path is None else Path(labels_path)
+        self.transforms, self.cache = transforms, cache
+        self._features: Any = None
+        self._labels: Any = None
+        attributes = _metadata(self.features_path)["attributes"]
+        stored = _metadata(self.features_path / "features")
+        if stored["data_type"] != "int16":
+            raise ContractError(
+                f"features in {str(self.features_path)!r} are {stored['data_type']}",
+                expected="int16, a thousand times the standardised feature",
+                todo="rockglacier fuse STUDY.yaml",
+            )
+        self.channels = tuple(attributes["channels"])
+        self.affine = Affine(*attributes["transform"][:6])
+        self.shape: tuple[int, int] = (int(stored["shape"][-2]), int(stored["shape"][-1]))
+        self._check_labels()
+        self._res = (float(self.affine.a), float(-self.affine.e))
+        self.index = self._make_index(CRS.from_user_input(attributes["crs"]))
+
+    def _check_labels(self) -> None:
+        if self.labels_path is None:
+            return
+        found = tuple(_metadata(self.labels_path / "labels")["shape"])
+        if found != self.shape:
+            raise ContractError(
+                f"labels in {str(self.labels_path)!r} have {found} rows and columns",
+                expected=f"{self.shape}, as the features have",
+                todo="rockglacier run STUDY.yaml",
+            )
+
+    def _make_index(self, crs: CRS) -> gpd.GeoDataFrame:
+        height, width = self.shape
+        west, north = self.affine @ (0, 0)
+        east, south = self.affine @ (width, height)
+        # closed on both sides, or a query for exactly its first moment would find nothing
+        always = pd.IntervalIndex.from_tuples(
+            [(pd.Timestamp.min, pd.Timestamp.max)], closed="both", name="datetime"
+        )
+        return gpd.GeoDataFrame(
+            {"filepath": [str(self.features_path)]},
+            index=always,
+            geometry=[shapely.box(west, south, east, north)],
+            crs=crs,
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_features": None, "_labels": None}
+
+    @property
+    def crs(self) -> CRS:
+        """CRS of the grid; setting another one raises :class:`ContractError`."""
+        return self.index.crs
+
+    @crs.setter
+    def crs(self, new_crs: CRS) -> None:
+        if new_crs != self.crs:
+            raise ContractError(
+                f"the basin {str(self.features_path)!r} is in {self.crs.name!r} and is asked for "
+                f"in {new_crs.name!r}",
+                expected="its own grid: its pixels are never resampled",
+                todo="combine basins with MultiBasinDataset, not with UnionDataset",
+            )
+
+    @property
+    def res(self) -> tuple[float, float]:
+        """Edges of a pixel, x and y, metres; setting others raises :class:`ContractError`."""
+        return self._res
+
+    @res.setter
+    def res(self, new_res: float | tuple[float, float]) -> None:
+        pair = new_res if isinstance(new_res, tuple) else (new_res, new_res)
+        if pair != self._res:
+            raise ContractError(
+                f"the basin {str(self.features_path)!r} has pixels of {self._res} m and is asked "
+                f"for {pair} m",
+                expected="its own grid: its pixels are never resampled",
+                todo="build the cube with cube.resolution of the other basin",
+            )
+
+    def window_of(self, query: GeoSlice) -> Window:
+        """Return the window nearest to a query; it may reach beyond the grid."""
+        x, y, _ = self._disambiguate_slice(query)
+        for axis, res in ((x, self._res[0]), (y, self._res[1])):
+            if axis.step is not None and axis.step != res:
+                raise ContractError(
+                    f"a query asks for pixels of {axis.step} m",
+                    expected=f"{res} m, those of the grid",
+                    todo="leave the step of the slices out",
+                )
+        left, top = ~self.affine @ (x.start, y.stop)
+        return Window(
+            y=round(top),
+            x=round(left),
+            height=round((y.stop - y.start) / self._res[1]),
+            width=round((x.stop - x.start) / self._res[0]),
+        )
+
+    def query_of(self, window: Window) -> Query:
+        """Return the query, x and y in CRS metres, that gives a window."""
+        west, north = self.affine @ (window.x, window.y)
+        east, south = self.affine @ (window.x + window.width, window.y + window.height)
+        return slice(west, east), slice(south, north)
+
+    def __getitem__(self, index: GeoSlice) -> Sample:
+        """Return the sample of a query; see :meth:`sample`."""
+        return self.sample(self.window_of(index))
+
+    def sample(self, window: Window) -> Sample:
+        """Return the pixels of a window.
+
+        Parameters
+        ----------
+        window
+            May reach beyond the grid, but must touch it.
+
+        Returns
+        -------
+        dict
+            ``image`` float32 (C, H, W), 0 (the mean) where there is no feature; ``mask`` int64
+            (H, W): 0, 1, or 255 where the label or a feature is missing; ``bounds`` and
+            ``transform`` of the window as in TorchGeo.
+
+        Raises
+        ------
+        IndexError
+            The window lies outside the grid.
+        """
+        inside = window.clipped(self.shape)
+        if not (inside.height and inside.width):
+            raise IndexError(f"{window} lies outside the grid of {self.shape} rows and columns")
+        stored = self._read(self._open_features(), window, FEATURE_NODATA)
+        is_missing = (stored == FEATURE_NODATA).any(axis=0)
+        image = stored.astype(np.float32)
+        image /= FEATURE_SCALE
+        image[:, is_missing] = 0
+        query = self.query_of(window)
+        sample: Sample = {
+            "image": torch.from_numpy(image),
+            "bounds": self._slice_to_tensor(query),
+            "transform": torch.tensor(list(self.affine @ Affine.translation(window.x, window.y))),
+        }
+        if self.labels_path is not None:
+            mask = self._read(self._open_labels(), window, IGNORE).astype(np.int64)
+            mask[is_missing] = IGNORE
+            sample["mask"] = torch.from_numpy(mask)
+        return sample if self.transforms is None else self.transforms(sample)
+
+    def labels(self, window: Window) -> NDArray[np.uint8]:
+        """Return the labels of a window, (y, x) uint8; 255 beyond the grid."""
+        return self._read(self._open_labels(), window, IGNORE)
+
+    def _read(self, array: Any, window: Window, fill: int) -> NDArray[Any]:
+        inside = window.clipped(self.shape)
+        found = np.asarray(array[(..., *inside.slices)])
+        if inside == window:
+            return found
+        padded = np.full((*found.shape[:-2], window.height, window.width), fill, found.dtype)
+        padded[(..., *inside.within(window))] = found
+        return padded
+
+    def _open_features(self) -> Any:
+        if self._features is None:
+            array = zarr.open_array(self.features_path / "features", mode="r")
+            self._features = np.asarray(array[:]) if self.cache else array
+        return self._features
+
+    def _open_labels(self) -> Any:
+        if self.labels_path is None:
+            raise ContractError(
+                f"the dataset of {str(self.features_path)!r} was made without labels",
+                expected="labels_path",
+            )
+        if self._labels is None:
+            array = zarr.open_array(self.labels_path / "labels", mode="r")
+            self._labels = np.asarray(array[:]) if self.cache else array
+        return self._labels
+
+
+def _metadata(path: Path) -> dict[str, Any]:
+    """Read a node's metadata as JSON: Zarr itself stays untouched until the first pixel."""
+    document = path / "zarr.json"
+    if not document.is_file():
+        raise NotFoundError(
+            f"no Zarr in {str(path)!r}",
+            expected="features and labels of a basin, Zarr v3",
+            todo="rockglacier run STUDY.yaml",
+        )
+    found: dict[str, Any] = read_json(document)
+    return found
