@@ -13,7 +13,13 @@ from rockglacier.errors import InputError
 from rockglacier.grid import Grid, Window
 from rockglacier.labels.burn import Outlines, burn, label_basin
 from rockglacier.labels.reference import read_reference
-from rockglacier.labels.split import make_splits, random_split, split_mask, windows_of
+from rockglacier.labels.split import (
+    chip_lattice,
+    make_splits,
+    random_split,
+    split_mask,
+    windows_of,
+)
 from rockglacier.storage import write_json
 from rockglacier.study import Study
 
@@ -241,7 +247,7 @@ def test_strips_are_contiguous_with_the_guard_between():
 
 
 def test_split_that_leaves_too_little_says_which_numbers():
-    with pytest.raises(InputError, match=r"labels\.guard \(100 px\)"):
+    with pytest.raises(InputError, match=r"labels\.guard \(100 px\) to 33 px"):
         make_splits(grid_of((100, 200)), split_config("strip", guard=100))
 
 
@@ -251,9 +257,59 @@ def test_train_only_trains_everywhere():
 
 
 def test_random_split_is_nine_to_one_and_shares_pixels():
-    train, held_out = random_split((512, 512), chip=64, seed=0)
+    train, held_out = random_split(chip_lattice((512, 512), chip=64), 0)
     assert len(train) / (len(train) + len(held_out)) == pytest.approx(0.9, abs=0.01)
     used = np.zeros((512, 512), bool)
     for window in train:
         used[window.slices] = True
     assert all(used[window.slices].any() for window in held_out)
+
+
+def test_chips_beyond_the_border_are_not_on_the_lattice():
+    chips = chip_lattice((100, 130), chip=64)
+    assert {(chip.y, chip.x) for chip in chips} == {(y, x) for y in (0, 32) for x in (0, 32, 64)}
+
+
+@pytest.mark.parametrize("shape", [(200, 160), (160, 200)])
+def test_strip_without_test_ground_keeps_its_other_strips(shape):
+    splits = make_splits(grid_of(shape), split_config("strip", guard=20, test_share=0))
+    sizes = {
+        name: sum(window.height * window.width for window in windows_of(splits, name)) // 160
+        for name in ("test", "train", "guard", "validation")
+    }
+    assert sizes == {"test": 0, "train": 160, "guard": 10, "validation": 30}
+
+
+def test_an_odd_seed_turns_the_strips_round():
+    splits = make_splits(grid_of((160, 200)), split_config("strip", guard=20, seed=1))
+    (test,) = windows_of(splits, "test")
+    assert test.x + test.width == 200
+
+
+def test_the_demo_basin_splits_into_known_strips():
+    config = split_config("strip", guard=256, test_share=0.22, validation_share=0.15)
+    splits = make_splits(grid_of((1600, 2000)), config)
+    widths = splits[["split", "width"]].to_numpy().tolist()
+    assert widths == [
+        ["test", 440],
+        ["guard", 256],
+        ["train", 876],
+        ["guard", 128],
+        ["validation", 300],
+    ]
+
+
+def test_blocks_grow_until_the_guard_leaves_ground_to_train_on():
+    shape = (2000, 2600)
+    splits = make_splits(grid_of(shape), split_config("blocks"))
+    codes = split_mask(splits, shape)
+    assert (codes == 1).mean() >= 0.4
+    assert 0.1 < (codes == 3).mean() < 0.3
+    assert 0.1 < (codes == 2).mean() < 0.3
+    for window in windows_of(splits, "validation"):
+        assert not (codes[window.grown(128).clipped(shape).slices] == 1).any()
+
+
+def test_blocks_that_cannot_keep_their_guard_say_which_numbers():
+    with pytest.raises(InputError, match=r"blocks leaves at most(.|\n)*guard 256 px(.|\n)*strip"):
+        make_splits(grid_of((300, 300)), split_config("blocks", split_block=64))

@@ -62,7 +62,7 @@ def make_splits(grid: Grid, config: LabelConfig) -> gpd.GeoDataFrame:
     lie half as many: validation only chooses, it is never reported.
     """
     if config.split == "train-only":
-        return _as_table(_cells(np.ones((1, 1), np.uint8), [0, grid.shape[0]], [0, grid.shape[1]]), grid)
+        return _as_table([("train", grid.whole)], grid)
     cells = _strips(grid, config) if config.split == "strip" else _blocks(grid, config)
     return _as_table(cells, grid)
 
@@ -167,7 +167,7 @@ def _strips(grid: Grid, config: LabelConfig) -> list[_Cell]:
             f"({max(train, 0) / length:.0%}) to train on: test {test}, guard {wide}, "
             f"validation {validation}, guard {narrow}",
             expected=f"at least {LEAST_TRAIN_SHARE:.0%}",
-            todo=f"set labels.guard to {int(room / bands)} or less"
+            todo=f"lower labels.guard ({config.guard} px) to {int(room / bands)} px or less"
             if room >= 0 and bands
             else "lower labels.test_share or labels.validation_share",
         )
@@ -189,28 +189,16 @@ def _strips(grid: Grid, config: LabelConfig) -> list[_Cell]:
 
 def _blocks(grid: Grid, config: LabelConfig) -> list[_Cell]:
     """Draw blocks of growing size until the guard bands leave enough ground to train on."""
-    area = grid.shape[0] * grid.shape[1]
-    best, best_edge = 0.0, config.split_block
-    factor = 1
-    while True:
-        edge = factor * config.split_block
-        rows, cols = (_equal_parts(length, edge) for length in grid.shape)
-        for layout in range(LAYOUTS):
-            draw = np.random.default_rng([config.seed, factor, layout])
-            cells = _drawn_blocks(rows, cols, config, draw)
-            share = sum(w.height * w.width for name, w in cells if name == "train") / area
-            if share >= LEAST_TRAIN_SHARE and config.guard == 0:
-                return cells  # nothing to choose between: all layouts train on as much
-            if share > best:
-                best, best_edge, kept = share, edge, cells
-        if best >= LEAST_TRAIN_SHARE:
-            return kept
-        if edge >= max(grid.shape):
-            break
-        factor += 1
+    best, edge = 0.0, 0
+    while edge < max(grid.shape):
+        edge += config.split_block
+        cells, share = _best_layout(grid, config, edge)
+        if share >= LEAST_TRAIN_SHARE:
+            return cells
+        best = max(best, share)
     raise InputError(
         f"the split into blocks leaves at most {best:.0%} of {grid.shape[0]} x {grid.shape[1]} px "
-        f"to train on (blocks of {best_edge} px, guard {config.guard} px, "
+        f"to train on (blocks of {config.split_block} px or more, guard {config.guard} px, "
         f"test {config.test_share:.0%}, validation {config.validation_share:.0%})",
         expected=f"at least {LEAST_TRAIN_SHARE:.0%}",
         todo="lower labels.guard, labels.test_share or labels.validation_share, "
@@ -218,8 +206,22 @@ def _blocks(grid: Grid, config: LabelConfig) -> list[_Cell]:
     )
 
 
+def _best_layout(grid: Grid, config: LabelConfig, edge: int) -> tuple[list[_Cell], float]:
+    """Return the layout of blocks of about ``edge`` pixels with most training ground, its share."""
+    rows, cols = (_equal_parts(length, edge) for length in grid.shape)
+    best: tuple[list[_Cell], float] = [], 0.0
+    for layout in range(LAYOUTS if config.guard else 1):
+        draw = np.random.default_rng([config.seed, edge, layout])
+        cells = _drawn_blocks(rows, cols, config, draw)
+        train = sum(window.height * window.width for name, window in cells if name == "train")
+        share = train / (grid.shape[0] * grid.shape[1])
+        if share > best[1]:
+            best = cells, share
+    return best
+
+
 def _equal_parts(length: int, edge: int) -> list[int]:
-    """Return the edges of equal parts of about ``edge`` pixels, the first 0, the last ``length``."""
+    """Return where equal parts of about ``edge`` pixels begin, and ``length`` last."""
     parts = max(1, round(length / edge))
     return [round(part * length / parts) for part in range(parts + 1)]
 
@@ -227,7 +229,7 @@ def _equal_parts(length: int, edge: int) -> list[int]:
 def _drawn_blocks(
     rows: Sequence[int], cols: Sequence[int], config: LabelConfig, draw: np.random.Generator
 ) -> list[_Cell]:
-    """Draw test and validation blocks, and lay the guard bands around them."""
+    """Draw test and validation blocks, and lay guard bands around them; empty if they don't fit."""
     blocks = [(row, col) for row in range(len(rows) - 1) for col in range(len(cols) - 1)]
     windows = [
         Window(y=rows[r], x=cols[c], height=rows[r + 1] - rows[r], width=cols[c + 1] - cols[c])
@@ -238,7 +240,7 @@ def _drawn_blocks(
     near = [window.grown(config.guard) for window in test]
     free = [window for window in others if not any(_overlap(window, band) for band in near)]
     validation = free[: _count(config.validation_share, len(blocks))]
-    if config.validation_share and not validation:
+    if len(validation) < _count(config.validation_share, len(blocks)):
         return []
     around = [window.grown(config.guard // 2) for window in validation]
     return _painted(
@@ -302,9 +304,8 @@ def _cells(codes: NDArray[np.uint8], rows: Sequence[int], cols: Sequence[int]) -
         window = Window(y=top, x=left, height=bottom - top, width=right - left)
         cells.append((names[code], window))
 
-    for line, top in zip(codes, rows, strict=False):
-        index = int(np.searchsorted(rows, top))
-        if rows[index + 1] == top:
+    for line, top, bottom in zip(codes, rows, rows[1:], strict=False):
+        if top == bottom:
             continue
         runs = _runs(line, cols)
         for run in [run for run in open_cells if run not in runs]:
@@ -322,9 +323,8 @@ def _runs(line: NDArray[np.uint8], cols: Sequence[int]) -> list[tuple[int, int, 
     for code, left, right in zip(line.tolist(), cols, cols[1:], strict=False):
         if left == right:
             continue
-        if runs and runs[-1][0] == code:
-            left = runs.pop()[1]
-        runs.append((code, left, right))
+        first = runs.pop()[1] if runs and runs[-1][0] == code else left
+        runs.append((code, first, right))
     return runs
 
 
@@ -339,7 +339,5 @@ def _as_table(cells: Sequence[_Cell], grid: Grid) -> gpd.GeoDataFrame:
         }
         for name, window in cells
     ]
-    boxes = [
-        shapely.box(*grid.window_geobox(window).boundingbox.bbox) for _, window in cells
-    ]
+    boxes = [shapely.box(*grid.window_geobox(window).boundingbox.bbox) for _, window in cells]
     return gpd.GeoDataFrame(rows, geometry=boxes, crs=grid.epsg)
