@@ -12,6 +12,7 @@ from torchgeo.samplers import GriddedPatchSampler, RandomPatchSampler
 
 from rockglacier.chips.augment import Augment, moved
 from rockglacier.chips.dataset import CubeDataset
+from rockglacier.chips.ground import largest_rectangles
 from rockglacier.chips.sampler import (
     GroundChips,
     MultiBasinDataset,
@@ -226,6 +227,34 @@ def test_chips_never_touch_other_ground(basin, chip, share, seed, corners):
         )
     on_landform = [(basin[2][window.slices] == 1).any() for window in drawn]
     assert sum(on_landform) >= share * 20
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.tuples(*[st.integers(0, 20)] * 2, *[st.integers(1, 12)] * 2), min_size=1, max_size=8
+    ),
+    st.integers(1, 10),
+)
+def test_largest_rectangles_hold_every_chip_of_the_ground_and_no_other(cells, chip):
+    windows = [Window(y=y, x=x, height=h, width=w) for y, x, h, w in cells]
+    ground = np.zeros((40, 40), bool)
+    for window in windows:
+        ground[window.slices] = True
+    held = np.zeros((40, 40), bool)
+    for window in largest_rectangles(windows):
+        assert ground[window.slices].all()
+        if min(window.height, window.width) >= chip:
+            held[
+                window.y : window.y + window.height - chip + 1,
+                window.x : window.x + window.width - chip + 1,
+            ] = True
+    inside = np.lib.stride_tricks.sliding_window_view(ground, (chip, chip)).all(axis=(2, 3))
+    np.testing.assert_array_equal(held[: 41 - chip, : 41 - chip], inside)
+
+
+def test_no_ground_has_no_rectangles():
+    assert largest_rectangles([]) == []
 
 
 WHOLE = Window(y=0, x=0, height=HEIGHT, width=WIDTH)
