@@ -183,8 +183,8 @@ def test_receipt_says_what_was_read(make_basin):
 
 
 def test_unreadable_scene_fails_the_block_by_name(make_basin, monkeypatch):
-    monkeypatch.setattr("rockglacier.cube.raster.WAIT_S", 0.0)
-    monkeypatch.setattr("rockglacier.cube.raster.ATTEMPTS", 1)
+    monkeypatch.setattr("rockglacier.scenes.asset.WAIT_S", 0.0)
+    monkeypatch.setattr("rockglacier.scenes.asset.ATTEMPTS", 1)
     study = make_basin()
     scene = read_scenes(study.scenes_path)[2]
     Path(scene.assets["B11"]).write_bytes(b"<html>503</html>")
@@ -197,7 +197,7 @@ def test_unreadable_scene_fails_the_block_by_name(make_basin, monkeypatch):
 
 
 def test_unreadable_scene_is_skipped_and_counted_on_request(make_basin, monkeypatch):
-    monkeypatch.setattr("rockglacier.cube.raster.ATTEMPTS", 1)
+    monkeypatch.setattr("rockglacier.scenes.asset.ATTEMPTS", 1)
     study = make_basin("skips", on_unreadable="skip")
     scene = read_scenes(study.scenes_path)[2]
     Path(scene.assets["B11"]).unlink()

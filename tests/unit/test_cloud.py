@@ -153,7 +153,7 @@ def test_no_clear_ground_gives_no_pixels(tmp_path):
 def test_unreadable_classification_names_item_asset_and_address(tmp_path):
     path = tmp_path / "scl.tif"
     path.write_bytes(b"no raster")
-    with pytest.raises(RemoteError, match="asset SCL of item 'S2A' cannot be read") as caught:
+    with pytest.raises(RemoteError, match="item 'S2A', asset 'SCL' cannot be read") as caught:
         read_scl_over(make_scene(SCL=path), shapely.box(75, 36, 76, 37))
     assert (caught.value.item, caught.value.asset) == ("S2A", "SCL")
     assert caught.value.href == str(path)

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import rasterio
 
-from rockglacier.cube import raster
 from rockglacier.errors import RemoteError
+from rockglacier.scenes import asset
 
 VALUES = np.arange(256 * 256, dtype=np.uint16).reshape(256, 256)
 
@@ -55,7 +55,7 @@ class Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server(tmp_path, monkeypatch):
-    monkeypatch.setattr(raster, "WAIT_S", 0.0)
+    monkeypatch.setattr(asset, "WAIT_S", 0.0)
     path = tmp_path / "scene.tif"
     with rasterio.open(
         path, "w", driver="GTiff", height=256, width=256, count=1, dtype="uint16",
@@ -78,9 +78,9 @@ def read(server):
 
     def work():
         with ExitStack() as stack:
-            return raster.open_raster(href, stack).read(1)
+            return asset.open_raster(href, stack).read(1)
 
-    values = raster.retried(work, item="a1", asset="B04", href=href, again=lambda: tries.append(1))
+    values = asset.retried(work, item="a1", asset="B04", href=href, again=lambda: tries.append(1))
     return values, len(tries)
 
 
@@ -104,4 +104,4 @@ def test_a_server_that_stays_down_is_named_without_its_signature(server):
     with pytest.raises(RemoteError, match="item 'a1', asset 'B04' cannot be read") as caught:
         read(server)
     assert "SECRET" not in str(caught.value)
-    assert server.requests == raster.ATTEMPTS
+    assert server.requests == asset.ATTEMPTS

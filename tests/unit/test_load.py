@@ -7,10 +7,10 @@ import pytest
 import rasterio
 from rasterio.errors import RasterioIOError
 
-from rockglacier.cube import raster
 from rockglacier.cube.load import SceneReader, looks_of, scenes_in
 from rockglacier.errors import RemoteError
 from rockglacier.grid import Window
+from rockglacier.scenes import asset
 from rockglacier.scenes.record import read_scenes
 
 WEST, NORTH = 760_010, 4_000_010
@@ -111,7 +111,7 @@ def test_missing_asset_names_item_and_asset(study):
 def test_unreadable_file_names_item_asset_cause_and_next_step(study, monkeypatch):
     scenes = read_scenes(study.scenes_path)
     path = scenes[0].assets["B11"]
-    monkeypatch.setattr(raster, "WAIT_S", 0.0)
+    monkeypatch.setattr(asset, "WAIT_S", 0.0)
     with open(path, "r+b") as file:  # noqa: PTH123
         file.truncate(900)
     raster_errors = pytest.raises(RemoteError, match="item 'a1', asset 'B11' cannot be read")
@@ -124,7 +124,7 @@ def test_unreadable_file_names_item_asset_cause_and_next_step(study, monkeypatch
 
 def test_missing_file_is_not_tried_again(study, monkeypatch):
     tries = []
-    monkeypatch.setattr(raster, "sign", lambda href: tries.append(href) or href)
+    monkeypatch.setattr(asset, "sign", lambda href: tries.append(href) or href)
     scenes = read_scenes(study.scenes_path)
     scene = dataclasses.replace(scenes[0], assets={**scenes[0].assets, "SCL": "/nowhere/scl.tif"})
     with (
@@ -144,8 +144,8 @@ def test_transient_failure_is_tried_again_and_counted(study, monkeypatch):
         return opened(href, **options)
 
     opened = rasterio.open
-    monkeypatch.setattr(raster.rasterio, "open", flaky)
-    monkeypatch.setattr(raster, "WAIT_S", 0.0)
+    monkeypatch.setattr(asset.rasterio, "open", flaky)
+    monkeypatch.setattr(asset, "WAIT_S", 0.0)
     scene = read_scenes(study.scenes_path)[0]
     with SceneReader(study.grid, ["B04"]) as reader:
         values = reader.read_asset(scene, "B04", Window(y=20, x=20, height=4, width=4))
@@ -158,7 +158,7 @@ def test_message_holds_no_signature():
         raise RasterioIOError("403 at https://host/b.tif?sig=SECRET")
 
     with pytest.raises(RemoteError) as caught:
-        raster.retried(
+        asset.retried(
             fails, item="i", asset="B02", href="https://host/b.tif?sig=SECRET", again=lambda: None
         )
     assert "SECRET" not in str(caught.value) + caught.value.href
@@ -198,9 +198,9 @@ def test_off_grid_scene_of_the_same_zone_is_warped_not_shifted(study, tmp_path):
     ],
 )
 def test_addresses_inside_a_virtual_raster(href, path):
-    assert raster.gdal_path(href) == path
+    assert asset.gdal_path(href) == path
 
 
 def test_unknown_scheme_is_refused():
     with pytest.raises(ValueError, match="unknown scheme 'ftp'"):
-        raster.gdal_path("ftp://h/a.tif")
+        asset.gdal_path("ftp://h/a.tif")

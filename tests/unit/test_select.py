@@ -307,7 +307,7 @@ def test_unreadable_scene_is_named(basin):
     basin.scene("a")
     (basin.folder / "a" / "SCL.tif").write_bytes(b"")
     basin.dem()
-    with pytest.raises(RemoteError, match="asset SCL of item 'a'") as caught:
+    with pytest.raises(RemoteError, match="item 'a', asset 'SCL'") as caught:
         search_scenes(basin.study())
     assert caught.value.href == str(basin.folder / "a" / "SCL.tif")
 

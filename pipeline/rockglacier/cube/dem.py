@@ -18,9 +18,10 @@ import rasterio
 from numpy.typing import NDArray
 from rasterio.enums import Resampling
 
-from rockglacier.cube.raster import gdal_path, open_raster, read_window, retried, warp
+from rockglacier.cube.raster import read_window, warp
 from rockglacier.errors import InputError, NotFoundError
 from rockglacier.grid import Grid, Window
+from rockglacier.scenes.asset import gdal_path, open_raster, retried
 from rockglacier.scenes.record import DemTile, read_dem_tiles
 from rockglacier.study import Study
 

@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 from odc.geo.xr import xr_coords
 
 from rockglacier.cube.load import SCL, as_stored, asset_href, open_placed
-from rockglacier.cube.raster import read_window, retried
+from rockglacier.cube.raster import read_window
 from rockglacier.errors import InputError
 from rockglacier.grid import Grid, Window
+from rockglacier.scenes.asset import retried
 from rockglacier.scenes.radiometry import harmonise
 from rockglacier.scenes.record import Scene, read_scenes
 from rockglacier.study import Study

@@ -21,9 +21,10 @@ from numpy.typing import NDArray
 from rasterio.enums import Resampling
 from shapely.geometry.base import BaseGeometry
 
-from rockglacier.cube.raster import Placed, open_raster, place, read_window, retried, warp
+from rockglacier.cube.raster import Placed, place, read_window, warp
 from rockglacier.errors import RemoteError
 from rockglacier.grid import Grid, Window, projected
+from rockglacier.scenes.asset import open_raster, retried
 from rockglacier.scenes.record import Scene
 
 SCL = "SCL"
