@@ -232,4 +232,6 @@ def utm_epsg(area: BaseGeometry) -> int:
 
 def geodesic_area_km2(geometry: BaseGeometry) -> float:
     """Return the ellipsoidal area (WGS 84) of an EPSG:4326 polygon in km²."""
-    return abs(WGS84.geometry_area_perimeter(geometry)[0]) / 1e6
+    # areas are signed by the direction of a ring: holes have to run against their shell
+    oriented = shapely.orient_polygons(geometry)
+    return abs(WGS84.geometry_area_perimeter(oriented)[0]) / 1e6

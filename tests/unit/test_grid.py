@@ -83,3 +83,12 @@ def test_utm_zone_of_the_pole_is_refused():
 def test_geodesic_area_of_a_degree_at_the_equator():
     # NIMA TR8350.2: a 1 x 1 degree cell at the equator of WGS 84 is 12,309 km2
     assert geodesic_area_km2(shapely.box(0, 0, 1, 1)) == pytest.approx(12_309, rel=1e-3)
+
+
+def test_geodesic_area_does_not_depend_on_how_rings_run():
+    shell, hole = shapely.box(74, 36, 74.1, 36.1), shapely.box(74.02, 36.02, 74.08, 36.08)
+    expected = geodesic_area_km2(shell) - geodesic_area_km2(hole)
+    for ring in (hole.exterior, hole.exterior.reverse()):
+        assert geodesic_area_km2(shapely.Polygon(shell.exterior, [ring])) == pytest.approx(expected)
+    two = shapely.MultiPolygon([shell, shapely.box(75, 36, 75.1, 36.1).reverse()])
+    assert geodesic_area_km2(two) == pytest.approx(2 * geodesic_area_km2(shell))
