@@ -79,6 +79,49 @@ def test_reference_without_overlap_says_where_both_lie(tmp_path):
     assert "swapped" in message
 
 
+@pytest.mark.parametrize(
+    ("shape", "ground"),
+    [
+        (shapely.MultiPolygon([LANDFORM, shapely.affinity.translate(LANDFORM, 5e-3, 0)]), 1.5),
+        (shapely.MultiPolygon([LANDFORM, LANDFORM.buffer(-2e-3)]), 1.0),
+        (
+            shapely.Polygon(
+                LANDFORM.exterior,
+                [shapely.affinity.translate(LANDFORM, 5e-3, 0).exterior.coords],
+            ),
+            0.5,
+        ),
+    ],
+    ids=["overlapping parts", "a part in a part", "a hole beyond its shell"],
+)
+def test_repair_neither_loses_nor_invents_ground(tmp_path, shape, ground):
+    table = read_reference(write(tmp_path / "r.gpkg", [shape]), area=AREA)
+    assert actions(table) == ["repaired"]
+    assert table.geometry[0].area == pytest.approx(ground * LANDFORM.area, rel=1e-6)
+
+
+def test_reference_without_crs_is_refused(tmp_path):
+    path = write(tmp_path / "r.shp", [LANDFORM])
+    (tmp_path / "r.prj").unlink()
+    with pytest.raises(InputError, match=r"has no CRS(.|\n)*Set CRS"):
+        read_reference(path, area=AREA)
+
+
+def test_filter_that_keeps_nothing_lists_the_values(tmp_path):
+    path = write(tmp_path / "r.gpkg", [LANDFORM, OTHER], OutType=["Restricted", "extended"])
+    with pytest.raises(InputError, match="keeps none of the 2 polygons") as caught:
+        read_reference(path, area=AREA, where={"OutType": ("Extended",)})
+    assert "Restricted, extended" in caught.value.expected
+
+
+def test_first_layer_with_polygons_is_read(tmp_path):
+    path = tmp_path / "r.gpkg"
+    points = gpd.GeoDataFrame(geometry=[shapely.Point(74.05, 36.03)], crs=4326)
+    points.to_file(path, layer="markers")
+    gpd.GeoDataFrame(geometry=[LANDFORM], crs=4326).to_file(path, layer="outlines")
+    assert len(read_reference(str(path), area=AREA)) == 1
+
+
 def test_missing_column_of_a_filter_lists_the_columns(tmp_path):
     path = write(tmp_path / "r.gpkg", [LANDFORM], Outline=["Extended"])
     with pytest.raises(InputError, match=r"no column 'OutType'(.|\n)*Outline"):

@@ -18,6 +18,7 @@ logger = logging.getLogger(__name__)
 
 SAME_SHARE = 0.95  # IoU from which two outlines are one landform drawn twice
 POLYGONS = ("Polygon", "MultiPolygon")
+SHOWN = 5  # values of a column that a message names
 
 
 def read_reference(
@@ -45,8 +46,8 @@ def read_reference(
     Raises
     ------
     InputError
-        The file cannot be read, names no CRS, has no polygon, lacks a column of ``where``, or no
-        polygon touches the area.
+        The file cannot be read, names no CRS, has no polygon, or lacks a column of ``where``; or
+        ``where`` keeps no polygon, or none touches the area.
     """
     table = _polygons(uri)
     _require_columns(table, where or {}, uri)
@@ -57,7 +58,10 @@ def read_reference(
     repaired["area_change_km2"] = np.where(was_valid, 0.0, repaired["area_km2"] - before)
     repaired["label_id"] = np.arange(1, len(repaired) + 1)
     repaired["action"] = np.where(was_valid, "kept", "repaired")
-    repaired.loc[_is_filtered(repaired, where or {}), "action"] = "filtered"
+    is_filtered = _is_filtered(repaired, where or {})
+    if is_filtered.all():
+        raise _all_filtered(repaired, where or {}, uri)
+    repaired.loc[is_filtered, "action"] = "filtered"
     repaired.loc[~repaired.geometry.intersects(area), "action"] = "outside"
     if (repaired["action"] == "outside").all():
         raise InputError(
@@ -112,10 +116,14 @@ def _polygon_layer(uri: str) -> str | None:
 
 
 def _repaired(shape: BaseGeometry) -> BaseGeometry:
-    """Return the polygon parts of a valid version; unlike a buffer of zero it keeps every lobe."""
+    """Return the polygon parts of a valid version; unlike a buffer of zero it keeps every lobe.
+
+    By structure, not by linework: ground inside two overlapping parts would become a hole, and what
+    of a hole reaches beyond its shell would become ground.
+    """
     if shape.is_valid:
         return shape
-    valid = shapely.make_valid(shape)
+    valid = shapely.make_valid(shape, method="structure", keep_collapsed=False)
     parts = [part for part in shapely.get_parts(valid) if part.geom_type in POLYGONS]
     return shapely.union_all(parts) if parts else shapely.Polygon()
 
@@ -139,6 +147,21 @@ def _is_filtered(
     for name, accepted in where.items():
         is_filtered |= ~table[name].astype(str).isin(accepted).to_numpy()
     return is_filtered
+
+
+def _all_filtered(
+    table: gpd.GeoDataFrame, where: Mapping[str, tuple[str, ...]], uri: str
+) -> InputError:
+    wanted = "; ".join(f"{name}: {', '.join(accepted)}" for name, accepted in where.items())
+    found = "; ".join(
+        f"{name}: {', '.join(map(str, table[name].astype(str).value_counts().index[:SHOWN]))}"
+        for name in where
+    )
+    return InputError(
+        f"labels.where ({wanted}) keeps none of the {len(table)} polygons of {uri!r}",
+        expected=f"values that occur in the file, such as {found}",
+        todo="mend labels.where",
+    )
 
 
 def _is_duplicate(table: gpd.GeoDataFrame) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
