@@ -24,6 +24,8 @@ from rockglacier.study import Study
 
 BLOCK = 512
 """Edge of a block of the GeoTIFFs, pixels: what a web map asks for at a time."""
+CACHE_BYTES = 64 * 2**20
+"""GDAL's block cache; its default, a share of the machine's memory, fills as the basin grows."""
 CLASS_NODATA = 255
 CLASS_NAMES = ("background", "rock glacier")
 CLASS_COLOURS = {0: (236, 232, 224), 1: (178, 34, 34)}
@@ -118,9 +120,10 @@ def write_cogs(study: Study, threshold: float, tags: Mapping[str, str]) -> list[
         "TIFFTAG_COPYRIGHT": "; ".join(notices(study.config)),
     }
     try:
-        _stream(source, study.grid, folder, threshold, common)
-        for layer in layers:
-            _copy(layer, folder)
+        with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES):
+            _stream(source, study.grid, folder, threshold, common)
+            for layer in layers:
+                _copy(layer, folder)
     finally:
         for layer in layers:
             layer.raw(folder).unlink(missing_ok=True)
