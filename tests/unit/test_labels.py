@@ -214,6 +214,15 @@ def test_labels_do_not_depend_on_the_block(tmp_path):
     assert set(np.unique(stored[0])) == {0, 1, 255}
 
 
+def test_ground_without_a_landform_is_told(tmp_path, caplog):
+    reference = write(tmp_path / "r.gpkg", [shapely.box(74.045, 36.02, 74.055, 36.03)])
+    facts = label_basin(make_study(tmp_path, reference=reference))
+    assert facts["landform_pixels"]["train"] > 0
+    assert facts["landform_pixels"]["test"] == facts["landform_pixels"]["validation"] == 0
+    assert "the test ground holds no rock glacier" in caplog.text
+    assert "the train ground" not in caplog.text
+
+
 def test_changed_reference_is_burnt_again(tmp_path):
     path = tmp_path / "r.gpkg"
     study = make_study(tmp_path, reference=write(path, [LANDFORM]))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,13 +23,17 @@ from rockglacier.engine import Progress, Receipts, Task, run_tasks, silent
 from rockglacier.errors import InputError
 from rockglacier.grid import Grid, Window, projected
 from rockglacier.labels.reference import read_reference
-from rockglacier.labels.split import make_splits, windows_of
+from rockglacier.labels.split import SplitName, make_splits, windows_of
+from rockglacier.scenes.record import write_table
 from rockglacier.study import Study, read_area
+
+logger = logging.getLogger(__name__)
 
 BACKGROUND, ROCK_GLACIER, IGNORE = 0, 1, 255
 RECIPE = 1
 CHUNK = 128
 THREADS = 4
+GROUNDS: tuple[SplitName, ...] = ("train", "validation", "test", "guard")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,9 +134,9 @@ def label_basin(study: Study, *, progress: Progress = silent) -> dict[str, Any]:
         workers=THREADS,
         progress=progress,
     )
-    table.to_parquet(study.label_table_path, schema_version="1.1.0", write_covering_bbox=True)
-    splits.to_parquet(study.splits_path)
-    return _facts(table, splits, grid, receipts)
+    write_table(table, study.label_table_path)
+    write_table(splits, study.splits_path)  # last: it says that the stage is finished
+    return _facts(table, splits, study, receipts)
 
 
 def _outlines(table: gpd.GeoDataFrame, complete: BaseGeometry, grid: Grid) -> Outlines:
@@ -182,23 +187,40 @@ def _create(study: Study, receipts: Receipts) -> None:
 
 
 def _facts(
-    table: gpd.GeoDataFrame, splits: gpd.GeoDataFrame, grid: Grid, receipts: Receipts
+    table: gpd.GeoDataFrame, splits: gpd.GeoDataFrame, study: Study, receipts: Receipts
 ) -> dict[str, Any]:
     counts = [receipt for _, receipt in receipts.all()]
     landform = sum(receipt["rock_glacier"] for receipt in counts)
     background = sum(receipt["background"] for receipt in counts)
-    actions = {str(key): int(n) for key, n in table["action"].value_counts().items()}
-    pixels = grid.shape[0] * grid.shape[1]
-    parts = {
-        part: round(
-            sum(window.height * window.width for window in windows_of(splits, part)) / pixels, 4
-        )
-        for part in ("train", "validation", "test", "guard")
-    }
+    pixels = study.grid.shape[0] * study.grid.shape[1]
+    windows = {name: windows_of(splits, name) for name in GROUNDS}
     return {
         "used": int(table["used"].sum()),
-        "actions": actions,
+        "actions": {str(key): int(n) for key, n in table["action"].value_counts().items()},
         "area_km2": float(table.loc[table["used"], "area_km2"].sum()),
         "landform_share": landform / max(landform + background, 1),
-        "ground": parts,
+        "ground": {
+            name: round(sum(window.height * window.width for window in ground) / pixels, 4)
+            for name, ground in windows.items()
+        },
+        "landform_pixels": _landform_pixels(study, windows),
     }
+
+
+def _landform_pixels(study: Study, windows: Mapping[SplitName, list[Window]]) -> dict[str, int]:
+    """Count the landform pixels of each ground; warn where one that needs some has none."""
+    labels = zarr.open_array(study.labels_path / "labels", mode="r")
+    found = {
+        name: sum(
+            int(np.count_nonzero(np.asarray(labels[window.slices]) == ROCK_GLACIER))
+            for window in ground
+        )
+        for name, ground in windows.items()
+    }
+    for name, count in found.items():
+        if not count and windows[name] and name != "guard":
+            logger.warning(
+                "the %s ground holds no rock glacier: choose another labels.seed or labels.split",
+                name,
+            )
+    return {str(name): count for name, count in found.items()}
