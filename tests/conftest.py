@@ -16,16 +16,48 @@ def shared_data() -> Path:
     return SHARED
 
 
+def _made(name):
+    """Return a module of ``tests`` that makes data."""
+    path = Path(__file__).with_name(f"{name}.py")
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 @pytest.fixture
 def make_basin(tmp_path):
     """A function that makes a small searched basin; see ``tests/made_basin.py``."""
-    spec = importlib.util.spec_from_file_location(
-        "made_basin", Path(__file__).with_name("made_basin.py")
-    )
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = _made("made_basin")
 
     def make(name="basin", **settings):
         return module.make_basin(tmp_path, name, **settings)
 
     return make
+
+
+@pytest.fixture
+def make_ground(tmp_path):
+    """A function that makes a study ready to train; see ``tests/made_ground.py``."""
+    module = _made("made_ground")
+
+    def make(name="ground", **settings):
+        return module.make_ground(tmp_path, name, **settings)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def trained_ground(tmp_path_factory):
+    """A study whose HRNet is trained on both splits, for reading only; see ``made_ground.py``."""
+    import torch
+
+    from rockglacier.model.fit import train
+
+    module = _made("made_ground")
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    study = module.make_ground(tmp_path_factory.mktemp("trained"), random_split=["hrnet"])
+    train(study)
+    torch.set_num_threads(before)
+    return study

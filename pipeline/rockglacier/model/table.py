@@ -1,0 +1,308 @@
+"""Scores on held-out ground, each pixel once, and what a random split would have claimed."""
+
+from __future__ import annotations
+
+import csv
+import io
+import time
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import geopandas as gpd
+import numpy as np
+import torch
+import zarr
+from numpy.typing import NDArray
+
+from rockglacier.config import PredictConfig
+from rockglacier.engine import Progress, silent
+from rockglacier.errors import InputError, NotFoundError
+from rockglacier.grid import Window
+from rockglacier.labels.split import windows_of
+from rockglacier.model.metrics import IGNORE, as_json, confusion_matrix, scores
+from rockglacier.model.trained import TrainedModel, load_model
+from rockglacier.model.trial import device_name
+from rockglacier.storage import read_json, write_json, write_text
+from rockglacier.study import Study
+
+SPEED_BATCH = 8
+SPEED_ROUNDS = 5
+TABLE_COLUMNS = ("ground", "network", "trial", "pixels", "tn", "fp", "fn", "tp")
+
+Counts = NDArray[np.int64]
+
+
+class Infer(Protocol):
+    """Gives the blended probability of a rock glacier over a rectangle."""
+
+    def __call__(
+        self,
+        model: TrainedModel,
+        features: zarr.Array[Any],
+        window: Window,
+        *,
+        settings: PredictConfig | None = None,
+    ) -> NDArray[np.float32]:
+        """Return (height, width) float32, 0..1, NaN where features are missing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ground:
+    """What is scored: features, labels, windows."""
+
+    features: zarr.Array[Any]
+    labels: zarr.Array[Any]
+    windows: tuple[Window, ...]
+    settings: PredictConfig
+
+
+@dataclass(slots=True, kw_only=True)
+class Score:
+    """Pixels of one model on one ground, counted."""
+
+    counts: Counts = field(default_factory=lambda: np.zeros((2, 2), np.int64))
+    pixels_without_data: int = 0
+    pixels: int = 0
+    seconds: float = 0.0
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the scores, JSON-able."""
+        return {
+            **as_json(scores(self.counts)),
+            "confusion": self.counts.tolist(),
+            "pixels_without_data": self.pixels_without_data,
+        }
+
+
+def evaluate(study: Study, *, infer: Infer, progress: Progress = silent) -> dict[str, Any]:
+    """Score every trained network of a study once on its test ground.
+
+    Parameters
+    ----------
+    study
+        Trained.
+    infer
+        Blends the windows of a model over a rectangle.
+    progress
+        Told after every model.
+
+    Returns
+    -------
+    dict
+        IoU of the rock glacier class by network, and the leak of the random split.
+
+    Raises
+    ------
+    NotFoundError
+        Nothing was trained.
+    InputError
+        The split holds no test ground.
+
+    Notes
+    -----
+    The map is blended over the whole test ground, at its natural share of landforms, and each
+    pixel counts once. Threshold and temperature are those of the validation ground. Bands near
+    outlines that the loss may ignore count here. Pixels without features are reported, not scored.
+
+    A network trained on the random split has seen the test ground: it is scored on its own held-out
+    chips, which share pixels with the chips it learnt from. ``leak`` is how much its IoU there
+    exceeds the IoU that the same network reaches on ground it never saw.
+    """
+    ground = _test_ground(study)
+    leak_free = _trained(study, study.config.train.networks, suffix="")
+    leaking = _trained(study, study.config.train.random_split, suffix="-random")
+    if not leak_free:
+        raise NotFoundError(
+            f"no trained network in {str(study.models_path)!r}",
+            expected=f"one of {', '.join(study.config.train.networks)}",
+            todo="rockglacier train STUDY.yaml",
+        )
+    total = len(leak_free) + len(leaking)
+    rows: list[dict[str, Any]] = []
+    for done, (name, folder) in enumerate(leak_free):
+        progress("evaluate", done, total)
+        model = _load(study, folder)
+        score = score_ground(model, ground, infer=infer)
+        rows.append({**_row(name, folder, score), "speed": measure_speed(model, score, study)})
+    random_rows: dict[str, dict[str, Any]] = {}
+    for done, (name, folder) in enumerate(leaking, start=len(leak_free)):
+        progress("evaluate", done, total)
+        model = _load(study, folder)
+        chips = replace(ground, windows=held_out(model))
+        score = score_ground(model, chips, infer=infer)
+        random_rows[name] = _row(name, folder, score)
+    progress("evaluate", total, total)
+    return _write(study, rows, random_rows)
+
+
+def score_ground(model: TrainedModel, ground: Ground, *, infer: Infer) -> Score:
+    """Count right and wrong pixels of a blended map, window by window."""
+    score = Score()
+    for window in ground.windows:
+        start = time.perf_counter()
+        probability = infer(model, ground.features, window, settings=ground.settings)
+        score.seconds += time.perf_counter() - start
+        truth = np.asarray(ground.labels[window.slices])
+        predicted = to_classes(probability, model.threshold)
+        score.counts += confusion_matrix(truth, predicted)
+        score.pixels += truth.size
+        score.pixels_without_data += int((predicted == IGNORE).sum())
+    return score
+
+
+def to_classes(probability: NDArray[np.float32], threshold: float) -> NDArray[np.uint8]:
+    """Return 1 from the threshold on, 0 below, 255 where the probability is NaN."""
+    classes = (probability >= threshold).astype(np.uint8)
+    classes[np.isnan(probability)] = IGNORE
+    return classes
+
+
+def held_out(model: TrainedModel) -> tuple[Window, ...]:
+    """Return the chips that a network of the random split did not train on."""
+    return tuple(
+        Window(y=y, x=x, height=height, width=width)
+        for y, x, height, width in model.settings["held_out"]
+    )
+
+
+def measure_speed(model: TrainedModel, score: Score, study: Study) -> dict[str, Any]:
+    """Measure how fast a network is here: bare, and with reading and blending.
+
+    Returns
+    -------
+    dict
+        ``images_per_s`` at a fixed batch and the trained chip size, after a warm-up, the median of
+        five rounds; ``km2_per_s`` of the blended map; ``device`` and ``precision``.
+    """
+    image = torch.zeros(SPEED_BATCH, len(model.channels), model.chip, model.chip)
+    model.probability(image).cpu()
+    spent = []
+    for _ in range(SPEED_ROUNDS):
+        start = time.perf_counter()
+        model.probability(image).cpu()
+        spent.append(time.perf_counter() - start)
+    km2 = score.pixels * study.grid.resolution**2 / 1e6
+    return {
+        "images_per_s": round(SPEED_BATCH / float(np.median(spent)), 2),
+        "km2_per_s": round(km2 / score.seconds, 4) if score.seconds else None,
+        "batch": SPEED_BATCH,
+        "chip": model.chip,
+        "device": device_name(model.device),
+        "precision": model.settings["precision"],
+    }
+
+
+def _test_ground(study: Study) -> Ground:
+    splits = gpd.read_parquet(study.require(study.splits_path, stage="label"))
+    windows = tuple(windows_of(splits, "test"))
+    if not windows:
+        raise InputError(
+            "the split of the ground holds no test ground",
+            expected="ground that no network has seen",
+            todo="set labels.test_share above 0, then `rockglacier run STUDY.yaml`",
+        )
+    return Ground(
+        features=zarr.open_array(
+            study.require(study.features_path, stage="fuse") / "features", mode="r"
+        ),
+        labels=zarr.open_array(
+            study.require(study.labels_path, stage="label") / "labels", mode="r"
+        ),
+        windows=windows,
+        settings=study.config.predict,
+    )
+
+
+def _trained(study: Study, networks: tuple[str, ...], *, suffix: str) -> list[tuple[str, Path]]:
+    """Return name and folder of every finished trial, in order."""
+    return [
+        (name, path.parent)
+        for name in networks
+        for path in sorted((study.models_path / f"{name}{suffix}").glob("trial-*/model.json"))
+    ]
+
+
+def _load(study: Study, folder: Path) -> TrainedModel:
+    model = load_model(folder)
+    fusion = read_json(study.require(study.fusion_path, stage="fuse"))
+    model.check_features(channels=tuple(fusion["channels"]), fusion_hash=fusion["hash"])
+    return model
+
+
+def _row(name: str, folder: Path, score: Score) -> dict[str, Any]:
+    settings = read_json(folder / "model.json")
+    return {
+        "network": name,
+        "trial": settings["trial"],
+        "validation_iou": settings["validation"]["iou_rock_glacier"],
+        "threshold": settings["threshold"],
+        "pixels": int(score.counts.sum()),
+        **score.as_dict(),
+    }
+
+
+def _write(
+    study: Study, rows: list[dict[str, Any]], random_rows: dict[str, dict[str, Any]]
+) -> dict[str, Any]:
+    networks = {row["network"]: row for row in sorted(rows, key=_by_validation)}
+    leak = {
+        name: leak_of(networks[name], row) for name, row in random_rows.items() if name in networks
+    }
+    write_json(
+        study.evaluation_path,
+        {
+            "split": f"test ({study.config.labels.split})",
+            "networks": networks,
+            "trials": rows,
+            "random": {
+                name: {**row, "split": "held-out chips of the random 9:1 split, leaking"}
+                for name, row in random_rows.items()
+            },
+            "leak": leak,
+        },
+    )
+    write_text(study.models_path / "evaluation.csv", _table(rows, list(random_rows.values())))
+    return {
+        "networks": {name: row["iou_rock_glacier"] for name, row in networks.items()},
+        "leak": {name: values["leak"] for name, values in leak.items()},
+    }
+
+
+def _by_validation(row: dict[str, Any]) -> float:
+    """Sort key that puts a network's best trial last, so that it is the one that is kept."""
+    return float(row["validation_iou"] or 0.0)
+
+
+def leak_of(unseen: dict[str, Any], random: dict[str, Any]) -> dict[str, Any]:
+    """Return by how much the random split overstates a network.
+
+    Parameters
+    ----------
+    unseen
+        Its scores on the test ground, trained without it.
+    random
+        Its scores on the random split's held-out chips.
+    """
+    claimed, reached = random["iou_rock_glacier"], unseen["iou_rock_glacier"]
+    known = claimed is not None and reached is not None
+    return {
+        "random_split_iou": claimed,
+        "test_iou": reached,
+        "leak": round(claimed - reached, 6) if known else None,
+        "meaning": "IoU on the random split's held-out chips, minus IoU of the same network on "
+        "test ground that it never saw",
+    }
+
+
+def _table(rows: list[dict[str, Any]], random_rows: list[dict[str, Any]]) -> str:
+    names = list(as_json(scores(np.ones((2, 2), np.int64))))
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow([*TABLE_COLUMNS, *names])
+    for ground, group in (("test", rows), ("random held-out", random_rows)):
+        for row in group:
+            cells = [cell for line in row["confusion"] for cell in line]
+            facts = [ground, row["network"], row["trial"], row["pixels"], *cells]
+            writer.writerow([*facts, *(row[name] for name in names)])
+    return buffer.getvalue()
