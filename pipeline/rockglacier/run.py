@@ -111,7 +111,7 @@ def _report(study: Study, context: Context) -> dict[str, Any]:
 def _publish(study: Study, context: Context) -> dict[str, Any]:
     from rockglacier.publish import publish
 
-    return publish(study, progress=context.progress)
+    return publish(study, bundle=context.bundle, progress=context.progress)
 
 
 def _area_file(study: Study) -> str | None:
@@ -121,6 +121,11 @@ def _area_file(study: Study) -> str | None:
 
 def _reference_file(study: Study) -> str | None:
     given = study.config.labels.reference
+    return study.resolve(given) if given else None
+
+
+def _complete_file(study: Study) -> str | None:
+    given = study.config.labels.complete_within
     return study.resolve(given) if given else None
 
 
@@ -149,7 +154,7 @@ STAGES: tuple[Stage, ...] = (
         sections=("labels",),
         after=("search",),
         product=lambda study: study.splits_path,
-        files=(_area_file, _reference_file),
+        files=(_area_file, _reference_file, _complete_file),
         learns=True,
     ),
     Stage(
@@ -164,7 +169,7 @@ STAGES: tuple[Stage, ...] = (
         name="train",
         makes="trained networks",
         work=_train,
-        sections=("train",),
+        sections=("train", "predict"),  # predict.network limits which one is selected
         after=("fuse", "label"),
         product=lambda study: study.selection_path,
         learns=True,

@@ -126,11 +126,13 @@ def _summary(study: Study, elsewhere: Study, *, seconds: float) -> None:
     out.print(f"report     {study.report_path}")
     out.print(f"catalog    {study.stac_path / 'catalog.json'}")
     out.print(f"found      {found['objects']} rock glaciers, {found['area_km2']:.2f} km²")
-    for ground, scores in matches["grounds"].items():
-        out.print(
-            f"matched    {scores['matched']} of {scores['reference']} reference outlines 1:1 at "
-            f"IoU >= 0.5, {scores['found']} found ({ground})"
-        )
+    for ground, words in (("all", "on all ground"), ("test", "on test ground, never seen")):
+        scores = matches.get(ground)
+        if scores:
+            out.print(
+                f"matched    {scores['iou_0.5']['matched_b']} of {scores['n_b']} reference outlines "
+                f"1:1 at IoU >= 0.5, by {scores['n_a']} found, {words}"
+            )
     for name, scores in evaluation["networks"].items():
         out.print(
             f"test IoU   {name:<14} {scores['iou_rock_glacier']:.3f}  ({evaluation['split']})"
