@@ -129,9 +129,10 @@ def _summary(study: Study, elsewhere: Study, *, seconds: float) -> None:
     for ground, words in (("all", "on all ground"), ("test", "on test ground, never seen")):
         scores = matches.get(ground)
         if scores:
+            matched = scores["iou_0.5"]["matched_b"]
             out.print(
-                f"matched    {scores['iou_0.5']['matched_b']} of {scores['n_b']} reference outlines "
-                f"1:1 at IoU >= 0.5, by {scores['n_a']} found, {words}"
+                f"matched    {matched} of {scores['n_b']} outlines of the reference 1:1 at "
+                f"IoU >= 0.5, by {scores['n_a']} found, {words}"
             )
     for name, scores in evaluation["networks"].items():
         out.print(
