@@ -95,6 +95,8 @@ def collection(name: CollectionName, items: Sequence[Json], publication: Publica
         "sci:publications": [extensions.METHOD],
         "links": [],
     }
+    if name == "models":  # the schema of MLM 1.4.0 refuses every summary that STAC knows
+        del document["summaries"]
     document["stac_extensions"] = extensions.used_extensions(document)
     return document
 

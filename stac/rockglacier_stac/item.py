@@ -103,7 +103,8 @@ class ModelFacts:
     chip: int
     """Edge of a chip, pixels."""
     parameters: int | None
-    framework_version: str
+    framework_version: str | None
+    """Of PyTorch, if it is known."""
     batch: int | None
     hyperparameters: Mapping[str, Any]
     classes: int = 2
@@ -239,11 +240,11 @@ def model_item(
     """
     architecture = ARCHITECTURES.get(facts.network, facts.network)
     fields: Json = {
-        "mlm:name": identifier,
+        # the schema wants a letter first
+        "mlm:name": identifier if identifier[0].isalpha() else f"model-{identifier}",
         "mlm:architecture": architecture,
         "mlm:tasks": ["semantic-segmentation"],
         "mlm:framework": "PyTorch",
-        "mlm:framework_version": facts.framework_version,
         "mlm:pretrained": False,
         "mlm:pretrained_source": None,
         "mlm:accelerator": None,
@@ -252,6 +253,8 @@ def model_item(
         "mlm:output": [_model_output(facts)],
         "mlm:hyperparameters": {"size": facts.size, **facts.hyperparameters},
     }
+    if facts.framework_version is not None:
+        fields["mlm:framework_version"] = facts.framework_version
     if facts.parameters is not None:
         fields["mlm:total_parameters"] = facts.parameters
     if facts.batch is not None:
