@@ -61,3 +61,19 @@ def trained_ground(tmp_path_factory):
     train(study)
     torch.set_num_threads(before)
     return study
+
+
+@pytest.fixture(scope="session")
+def products_module():
+    """The module ``tests/made_products.py``."""
+    return _made("made_products")
+
+
+@pytest.fixture
+def make_products(products_module, tmp_path):
+    """A function that makes the products of every stage; see ``tests/made_products.py``."""
+
+    def make(folder=tmp_path, **settings):
+        return products_module.make_products(folder, **settings)
+
+    return make

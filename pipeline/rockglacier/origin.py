@@ -1,0 +1,214 @@
+"""Where, when and from what the products of a study are, in the terms of STAC."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, time
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote, unquote
+
+import antimeridian
+import geopandas as gpd
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+from shapely.geometry import mapping
+from shapely.geometry.base import BaseGeometry
+
+from rockglacier import __version__
+from rockglacier.config import Config, fingerprint
+from rockglacier.grid import projected
+from rockglacier.prediction.cog import notices
+from rockglacier.storage import redact
+from rockglacier.study import Study
+from rockglacier_stac import extensions, item
+from rockglacier_stac.extensions import Json
+from rockglacier_stac.item import Asset, Period, Place, Provenance, Source
+
+UP: Final = "../.."
+"""From the folder of an item to that of the products."""
+
+FABDEM_LICENSE: Final = "CC-BY-NC-SA-4.0"
+"""Of FABDEM V1-2; it passes to what is made from it."""
+
+FOOTPRINT_TOLERANCE_DEG: Final = 1e-3
+"""Detail of the outlines of items, about 100 m: they are for searching."""
+
+
+def license_of(config: Config) -> str:
+    """Return the licence of the products: that of the settings, unless the DEM's is stricter."""
+    if "fabdem" in config.search.dem_collection.lower():
+        return FABDEM_LICENSE
+    return config.publish.license
+
+
+def period_of(study: Study) -> Period:
+    """Return first and last moment of the scenes used, or the configured days if there is none."""
+    moments = gpd.read_parquet(study.scenes_path, columns=["datetime", "geometry"])["datetime"]
+    if len(moments):
+        return Period(start=moments.min().to_pydatetime(), end=moments.max().to_pydatetime())
+    search = study.config.search
+    return Period(
+        start=datetime.combine(search.start, time.min, UTC),
+        end=datetime.combine(search.end, time(23, 59, 59), UTC),
+    )
+
+
+def place_of(geometry: BaseGeometry) -> Place:
+    """Return an EPSG:4326 polygon as the place of an item, simplified and cut at ±180°."""
+    west, _, east, _ = geometry.bounds
+    is_crossing = west < -180 or east > 180 or east - west > 180
+    if is_crossing:
+        geometry = shapely.transform(geometry, _eastward)
+    simple = shapely.simplify(geometry, FOOTPRINT_TOLERANCE_DEG, preserve_topology=True)
+    shown = mapping(shapely.orient_polygons(shapely.set_precision(simple, 1e-6)))
+    if is_crossing:
+        shown = antimeridian.fix_geojson(shown)
+        box = antimeridian.bbox(shown)
+    else:
+        box = simple.bounds
+    west, south, east, north = (round(float(edge), 6) for edge in box)
+    return Place(geometry=_plain(shown), bbox=(west, south, east, north))
+
+
+def _eastward(coordinates: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Let longitudes go on beyond 180 instead of jumping back."""
+    return np.column_stack([coordinates[:, 0] % 360, coordinates[:, 1]])
+
+
+def _plain(geometry: Mapping[str, Any]) -> Json:
+    def lists(values: Any) -> Any:
+        return [lists(value) for value in values] if isinstance(values, (list, tuple)) else values
+
+    return {"type": geometry["type"], "coordinates": lists(geometry["coordinates"])}
+
+
+def grid_place(study: Study) -> Place:
+    """Return the outline of the pixel grid."""
+    grid = study.grid
+    return place_of(projected(shapely.box(*grid.bounds), epsg=4326, source_epsg=grid.epsg))
+
+
+def sources_of(study: Study) -> tuple[Source, ...]:
+    """Return links to every scene and DEM tile that was read, for items in ``stac/COLLECTION/``."""
+    return tuple(
+        source
+        for path in (study.scenes_path, study.dem_path)
+        if path.is_file()
+        for source in _sources(study, path)
+    )
+
+
+def _sources(study: Study, path: Path) -> Iterator[Source]:
+    table = gpd.read_parquet(path)
+    for identifier, href in zip(table["id"], table["self_href"], strict=True):
+        address = _address(study, href if isinstance(href, str) else "")
+        if address is not None:
+            yield Source(href=address, title=identifier)
+        else:
+            row = f"{UP}/{path.name}#{quote(identifier)}"
+            yield Source(href=row, title=identifier, type=item.GEOPARQUET)
+
+
+def _address(study: Study, href: str) -> str | None:
+    """Return a URL, or a path beside the products as a relative one; None for any other path."""
+    path = href.removeprefix("file://")
+    if "://" in path:
+        return redact(path)
+    source, beside = Path(unquote(path.partition("#")[0])), study.folder.parent
+    if not (path and source.is_absolute() and source.is_file() and source.is_relative_to(beside)):
+        return None
+    return Path(os.path.relpath(source, study.stac_path / "cubes")).as_posix()
+
+
+def own_source(collection: str, identifier: str, title: str) -> Source:
+    """Return a link to another item of the same catalog."""
+    return Source(href=f"../{collection}/{identifier}.json", title=title)
+
+
+def provenance(study: Study, *, level: str, how: str, software: tuple[str, ...]) -> Provenance:
+    """Return how a product was made.
+
+    Parameters
+    ----------
+    study
+        Whose settings made it.
+    level
+        L3 for the cube, L4 for what follows from it.
+    how
+        In words.
+    software
+        Distributions whose versions are worth telling.
+    """
+    config = study.config
+    settings = fingerprint({**study.resolved(), "area": None, "output": None})
+    versions = {name: version_of(name) for name in software}
+    said = list(notices(config))
+    if license_of(config) == FABDEM_LICENSE:
+        said.append("Contains FABDEM V1-2, CC BY-NC-SA 4.0")
+    return Provenance(
+        level=level,
+        lineage=f"{how}; rockglacier {__version__}, settings {settings}, feature set "
+        f"{config.features.set}, scenes of {config.search.collection} with cloud cover of at most "
+        f"{config.search.scene_cloud_max:g} % (scene) and {config.search.basin_cloud_max:g} % "
+        f"(basin), elevation of {config.search.dem_collection}",
+        software={"rockglacier": __version__}
+        | {name: found for name, found in versions.items() if found},
+        version=__version__,
+        license=license_of(config),
+        attribution=tuple(said),
+    )
+
+
+def projection(study: Study) -> Json:
+    """Return the study's grid as fields of the projection extension."""
+    grid = study.grid
+    return extensions.projection(
+        epsg=grid.epsg, shape=grid.shape, transform=list(grid.transform)[:6], bbox=grid.bounds
+    )
+
+
+def version_of(name: str) -> str | None:
+    """Return the version of an installed distribution, or None."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def file_asset(
+    study: Study,
+    name: str,
+    path: Path,
+    kind: str,
+    title: str,
+    *,
+    roles: tuple[str, ...] = ("metadata",),
+) -> dict[str, Asset]:
+    """Return an asset of a single file by its name, or nothing where there is no such file."""
+    if not path.is_file():
+        return {}
+    asset = Asset(
+        href=href(study, path), type=kind, title=title, roles=roles, fields=file_info(path)
+    )
+    return {name: asset}
+
+
+def href(study: Study, path: Path) -> str:
+    """Return the address of a product for an item in ``stac/COLLECTION/``."""
+    return f"{UP}/{path.relative_to(study.folder).as_posix()}"
+
+
+def file_info(path: Path) -> Json:
+    """Return size and checksum of a file."""
+    return extensions.file_info(size=path.stat().st_size, sha256=sha256_of(path))
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file, 64 hex digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
