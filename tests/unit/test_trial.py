@@ -10,8 +10,9 @@ from torch.utils.data import DataLoader
 from rockglacier.config import TrainConfig
 from rockglacier.engine import silent
 from rockglacier.errors import ContractError, InputError, NotFoundError
+from rockglacier.model.keeper import steps_that_fit
 from rockglacier.model.trained import load_model
-from rockglacier.model.trial import Chips, Trial, run_trial, steps_that_fit
+from rockglacier.model.trial import Chips, Trial, run_trial
 
 CHANNELS = ("elevation", "slope")
 ABOUT = {"channels": list(CHANNELS), "fusion": "f00d", "chip": 64, "batch": 4}

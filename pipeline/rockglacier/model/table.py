@@ -245,7 +245,8 @@ def _row(name: str, folder: Path, score: Score) -> dict[str, Any]:
 def _write(
     study: Study, rows: list[dict[str, Any]], random_rows: dict[str, dict[str, Any]]
 ) -> dict[str, Any]:
-    networks = {row["network"]: row for row in sorted(rows, key=_by_validation)}
+    best = {row["network"]: row for row in sorted(rows, key=_by_validation)}
+    networks = {name: best[name] for name in study.config.train.networks if name in best}
     leak = {
         name: leak_of(networks[name], row) for name, row in random_rows.items() if name in networks
     }

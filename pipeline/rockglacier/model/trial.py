@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import csv
 import hashlib
 import io
@@ -19,16 +18,17 @@ from typing import Any
 import lightning
 import numpy as np
 import torch
-from lightning.pytorch.callbacks import Callback, EarlyStopping
-from torch import Tensor, nn
+from lightning.pytorch.callbacks import EarlyStopping
+from torch import nn
 from torch.utils.data import DataLoader
 
 from rockglacier.config import TrainConfig
 from rockglacier.engine import Progress
 from rockglacier.model.calibrate import Calibration, calibrate
+from rockglacier.model.keeper import Keeper
 from rockglacier.model.metrics import as_json, confusion_matrix, scores
 from rockglacier.model.networks import make_network, parameter_count
-from rockglacier.model.task import SegmentationTask, mean
+from rockglacier.model.task import SegmentationTask
 from rockglacier.model.trained import (
     SETTINGS,
     WEIGHTS,
@@ -131,121 +131,6 @@ def run_trial(
         "inputs": trial.inputs,
     }
     return _store(trial, network, settings, keeper.history)
-
-
-class Keeper(Callback):
-    """Keeps the best weights and the history, watches the clock, and tells how far it is.
-
-    Parameters
-    ----------
-    what
-        What the progress is called.
-    limit_minutes
-        Time for training; under it the number of planned steps shrinks to what fits, so that the
-        learning rate still falls to its end.
-    progress
-        Told after every step.
-    """
-
-    def __init__(self, what: str, *, limit_minutes: float | None, progress: Progress) -> None:
-        self._what, self._progress = what, progress
-        self._limit = limit_minutes * 60 if limit_minutes else None
-        self._start = time.perf_counter()
-        self._epoch_ends: list[float] = []
-        self._validation_start = self._start
-        self._validation_seconds = 0.0
-        self.history: list[dict[str, Any]] = []
-        self.best_score = -np.inf
-        self.best_epoch = -1
-        self.best_weights: dict[str, Tensor] = {}
-
-    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
-        """Start the clock."""
-        self._start = time.perf_counter()
-
-    def on_train_batch_end(
-        self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        """Report the step, and stop where the time is up."""
-        done, total = trainer.global_step, pl_module.total_steps
-        self._progress(self._what, min(done, total), total)
-        late = self._limit is not None and time.perf_counter() - self._start > self._limit
-        if done >= total or late:
-            trainer.should_stop = True
-
-    def on_validation_start(self, trainer: Any, pl_module: Any) -> None:
-        """Note when the validation began."""
-        self._validation_start = time.perf_counter()
-
-    def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
-        """Keep the weights if they are the best so far; plan the rest of the time."""
-        score = float(trainer.callback_metrics["score"])
-        epoch = len(self.history)
-        if score > self.best_score or not self.best_weights:
-            self.best_score, self.best_epoch = score, epoch
-            self.best_weights = copy.deepcopy(pl_module.network.state_dict())
-        now = time.perf_counter()
-        self._validation_seconds = now - self._validation_start
-        self._epoch_ends.append(now - self._start)
-        self.history.append(
-            {
-                "epoch": epoch,
-                "step": trainer.global_step,
-                "learning_rate": trainer.optimizers[0].param_groups[0]["lr"],
-                "train_loss": mean(pl_module.losses["train"]),
-                "validation_loss": mean(pl_module.losses["validation"]),
-                "score": score,
-                **as_json(scores(pl_module.matrix)),
-                "seconds": round(self._epoch_ends[-1], 2),
-            }
-        )
-        self._replan(trainer, pl_module)
-
-    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
-        """Close the progress, however the training ended."""
-        self._progress(self._what, pl_module.total_steps, pl_module.total_steps)
-
-    def _replan(self, trainer: Any, pl_module: Any) -> None:
-        if self._limit is None:
-            return
-        # the first epoch warms up the kernels: it is left out as soon as there is another
-        since = self._epoch_ends[0] if len(self._epoch_ends) > 1 else 0.0
-        epochs = max(1, len(self._epoch_ends) - 1)
-        fitting = steps_that_fit(
-            self._limit - self._epoch_ends[-1],
-            epoch_seconds=(self._epoch_ends[-1] - since) / epochs,
-            validation_seconds=self._validation_seconds,
-            steps_an_epoch=trainer.num_training_batches,
-        )
-        done: int = trainer.global_step
-        planned = trainer.max_epochs * trainer.num_training_batches
-        pl_module.total_steps = max(done, min(done + fitting, planned))
-        if pl_module.total_steps == done:
-            trainer.should_stop = True
-
-
-def steps_that_fit(
-    seconds: float, *, epoch_seconds: float, validation_seconds: float, steps_an_epoch: int
-) -> int:
-    """Return how many steps fit into a time, each epoch, also a broken last one, validated.
-
-    Parameters
-    ----------
-    seconds
-        What is left; may be negative.
-    epoch_seconds
-        Of a whole epoch, its validation included.
-    validation_seconds
-        Of one validation.
-    steps_an_epoch
-        Optimiser steps in a whole epoch.
-    """
-    if seconds <= 0 or epoch_seconds <= 0:
-        return 0
-    whole, rest = divmod(seconds, epoch_seconds)
-    training = max(epoch_seconds - validation_seconds, 1e-9)
-    broken = max(rest - validation_seconds, 0.0) / training
-    return int((whole + broken) * steps_an_epoch)
 
 
 def _fit(
