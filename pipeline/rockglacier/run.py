@@ -263,7 +263,7 @@ def standings(study: Study, stages: Sequence[Stage], context: Context) -> list[S
     found: list[Standing] = []
     not_done: set[str] = set()
     for stage in stages:
-        standing = _standing(study, stage, stages, context, not_done)
+        standing = _standing(study, stage, context, not_done)
         if standing.state != "done":
             not_done.add(stage.name)
         found.append(standing)
@@ -273,7 +273,6 @@ def standings(study: Study, stages: Sequence[Stage], context: Context) -> list[S
 def _standing(
     study: Study,
     stage: Stage,
-    stages: Sequence[Stage],
     context: Context,
     not_done: set[str],
 ) -> Standing:
@@ -297,7 +296,7 @@ def _standing(
         return standing("missing", "not run yet" if not receipt else "its product is gone")
     if waiting:
         return standing("stale", f"{', '.join(waiting)} has to run before it")
-    changed = _changes(receipt["inputs"], _inputs(study, stage, stages, context))
+    changed = _changes(receipt["inputs"], _inputs(study, stage, context))
     if changed:
         return standing("stale", f"changed: {', '.join(changed)}")
     return standing("done", "")
@@ -330,7 +329,7 @@ def run_stages(
                 if told:
                     told(stage, standing, standing.facts, standing.seconds or 0.0)
                 continue
-            facts, seconds = _run_stage(study, stage, stages, context)
+            facts, seconds = _run_stage(study, stage, context)
             if told:
                 told(stage, None, facts, seconds)
 
@@ -339,13 +338,11 @@ def _upto(stage: Stage, stages: Sequence[Stage]) -> list[Stage]:
     return list(stages[: list(stages).index(stage) + 1])
 
 
-def _run_stage(
-    study: Study, stage: Stage, stages: Sequence[Stage], context: Context
-) -> tuple[dict[str, Any], float]:
+def _run_stage(study: Study, stage: Stage, context: Context) -> tuple[dict[str, Any], float]:
     receipt_path, failure = _receipt_path(study, stage.name), _failure_path(study, stage.name)
     failure.unlink(missing_ok=True)
     receipt_path.unlink(missing_ok=True)
-    inputs = _inputs(study, stage, stages, context)
+    inputs = _inputs(study, stage, context)
     logger.info("%s: started", stage.name)
     start = time.perf_counter()
     try:
@@ -378,9 +375,7 @@ def _identity(stage: Stage, study: Study, facts: dict[str, Any]) -> Any:
     return sorted(pd.read_parquet(study.scenes_path, columns=["id"])["id"])
 
 
-def _inputs(
-    study: Study, stage: Stage, stages: Sequence[Stage], context: Context
-) -> dict[str, Any]:
+def _inputs(study: Study, stage: Stage, context: Context) -> dict[str, Any]:
     """Return what the stage depends on, by name, each as a short hash."""
     resolved = study.resolved()
     inputs = {f"{name} settings": fingerprint(resolved[name]) for name in stage.sections}
@@ -391,15 +386,22 @@ def _inputs(
         if uri and Path(uri).is_file():
             stat = Path(uri).stat()
             inputs[Path(uri).name] = fingerprint([stat.st_size, stat.st_mtime_ns])
-    for name in stage.after:
-        if any(other.name == name for other in stages):
-            receipt = _receipt_path(study, name)
-            inputs[f"the {name} stage"] = (
-                read_json(receipt)["output"] if receipt.is_file() else "missing"
-            )
+    for name in _stages_read(study, stage, context):
+        receipt = _receipt_path(study, name)
+        inputs[f"the {name} stage"] = (
+            read_json(receipt)["output"] if receipt.is_file() else "missing"
+        )
     if context.bundle is not None:
         inputs["the model"] = context.bundle.fingerprint
     return inputs
+
+
+def _stages_read(study: Study, stage: Stage, context: Context) -> list[str]:
+    """Return the earlier stages that matter: without labels, those that learn do not."""
+    if context.bundle is None and study.config.labels.reference is not None:
+        return list(stage.after)
+    learning = {other.name for other in STAGES if other.learns}
+    return [name for name in stage.after if name not in learning]
 
 
 def _changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
@@ -416,11 +418,8 @@ def _failure_path(study: Study, name: str) -> Path:
 
 def require_stages_before(study: Study, stage: Stage, context: Context) -> None:
     """Check, before one stage is run alone, that what it reads was made."""
-    mapping = context.bundle is not None or study.config.labels.reference is None
-    for name in stage.after:
+    for name in _stages_read(study, stage, context):
         earlier = stage_named(name)
-        if earlier.learns and mapping:
-            continue
         if not earlier.product(study).exists():
             raise NotFoundError(
                 f"the stage `{stage.name}` needs what `{name}` makes: {earlier.makes}",

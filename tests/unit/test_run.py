@@ -124,3 +124,11 @@ def test_single_stage_names_what_it_lacks(tmp_path):
 def test_unknown_stage_lists_the_known_ones():
     with pytest.raises(InputError, match="search, cube"):
         stage_named("serach")
+
+
+def test_stage_run_alone_is_as_done_as_in_a_whole_run(tmp_path):
+    calls, study = [], make_study(tmp_path)
+    first, second = make_stages(calls)
+    run_stages(study, [first], CONTEXT)
+    run_stages(study, [second], CONTEXT)
+    assert [s.state for s in standings(study, [first, second], CONTEXT)] == ["done", "done"]
