@@ -199,10 +199,9 @@ def validate(
 
     Example: rockglacier validate hunza.yaml
     """
-    from rockglacier_stac.validate import validate_catalog
-
     from rockglacier.console import out
     from rockglacier.errors import ContractError
+    from rockglacier_stac.validate import validate_catalog
 
     opened = _open(study)
     catalog = opened.require(opened.stac_path / "catalog.json", stage="publish")

@@ -5,10 +5,10 @@ import json
 import numpy as np
 import pytest
 import zarr
-from rockglacier.labels.split import split_mask
 from sklearn.ensemble import RandomForestClassifier
 
 from rockglacier.demo.show import run_demo
+from rockglacier.labels.split import split_mask
 from rockglacier.model.metrics import confusion_matrix, scores
 from rockglacier.study import open_study
 

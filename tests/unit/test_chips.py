@@ -389,6 +389,16 @@ def test_features_of_turned_ground_are_turned_features(quarter_turns, is_mirrore
     torch.testing.assert_close(found, features_of(turned_ground), atol=2e-5, rtol=0)
 
 
+@pytest.mark.parametrize("is_mirrored", [False, True])
+@pytest.mark.parametrize("quarter_turns", range(4))
+def test_moved_mirrors_first_and_then_turns(quarter_turns, is_mirrored):
+    values = torch.arange(18).reshape(2, 3, 3)
+    expected = torch.rot90(values.flip(-1) if is_mirrored else values, quarter_turns, (-2, -1))
+    found = moved(values, quarter_turns=quarter_turns, is_mirrored=is_mirrored)
+    assert torch.equal(found, expected)
+    assert found.data_ptr() != values.data_ptr()
+
+
 def test_batch_and_mask_move_together():
     torch.manual_seed(0)
     image = torch.randn(16, 3, 8, 8)

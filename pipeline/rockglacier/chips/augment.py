@@ -101,29 +101,52 @@ class Augment:
             return turned
         numbers = [self.channels.index(name) for name in ASPECT]
         mean, std = self.mean[numbers, None, None], self.std[numbers, None, None]
-        is_missing = (turned == 0).all(dim=0)
+        is_missing = _without_features(turned)
         sine, cosine = turned[numbers] * std + mean
         if is_mirrored:
             sine = -sine
         for _ in range(quarter_turns % 4):
             sine, cosine = -cosine, sine
         turned[numbers] = (torch.stack([sine, cosine]) - mean) / std
-        turned[:, is_missing] = 0
+        if is_missing is not None:
+            turned[:, is_missing] = 0
         return turned
 
     def lit(self, image: Tensor, factor: float) -> Tensor:
         """Return an image (C, H, W) whose reflectance is ``factor`` times as large."""
         if not self.bands or factor == 1:
             return image
-        mean = self.mean[self.bands, None, None] / self.std[self.bands, None, None]
+        is_missing = _without_features(image)
         lit = image.clone()
-        # (factor * (z * std + mean) - mean) / std
-        lit[self.bands] = factor * image[self.bands] + (factor - 1) * mean
-        lit[:, (image == 0).all(dim=0)] = 0
+        for band in self.bands:
+            # (factor * (z * std + mean) - mean) / std
+            lit[band].mul_(factor).add_((factor - 1) * float(self.mean[band] / self.std[band]))
+        if is_missing is not None:
+            lit[:, is_missing] = 0
         return lit
 
 
 def moved(values: Tensor, *, quarter_turns: int, is_mirrored: bool) -> Tensor:
     """Return a copy of (..., H, W) with east and west swapped and then turned counter-clockwise."""
-    flipped = values.flip(-1) if is_mirrored else values
-    return torch.rot90(flipped, quarter_turns, dims=(-2, -1)).clone()
+    turns = quarter_turns % 4
+    is_crossed = turns % 2 == 1
+    view = values.transpose(-2, -1) if is_crossed else values
+    is_upside_down = turns in (1, 2)
+    is_back_to_front = turns in (2, 3)
+    if is_mirrored and is_crossed:
+        is_upside_down = not is_upside_down
+    elif is_mirrored:
+        is_back_to_front = not is_back_to_front
+    # one flip along both axes copies once, where rot90 after flip copies three times
+    return view.flip(
+        [axis for axis, flips in ((-2, is_upside_down), (-1, is_back_to_front)) if flips]
+    )
+
+
+def _without_features(image: Tensor) -> Tensor | None:
+    """Say which pixels of (C, H, W) are 0 in every channel; None if there are none."""
+    is_missing = image[0] == 0
+    if not is_missing.any():
+        return None
+    is_missing = (image == 0).all(dim=0)
+    return is_missing if is_missing.any() else None

@@ -205,10 +205,11 @@ class CubeDataset(GeoDataset):
         if not (inside.height and inside.width):
             raise IndexError(f"{window} lies outside the grid of {self.shape} rows and columns")
         stored = self._read(self._open_features(), window, FEATURE_NODATA)
-        is_missing = (stored == FEATURE_NODATA).any(axis=0)
-        image = stored.astype(np.float32)
-        image /= FEATURE_SCALE
-        image[:, is_missing] = 0
+        # a pixel lacks all features or none; NumPy would divide int16 in float64
+        is_missing = stored[0] == FEATURE_NODATA
+        image = np.divide(stored, np.float32(FEATURE_SCALE), dtype=np.float32)
+        if is_missing.any():
+            image[:, is_missing] = 0
         query = self.query_of(window)
         sample: Sample = {
             "image": torch.from_numpy(image),

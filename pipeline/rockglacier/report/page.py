@@ -96,8 +96,8 @@ def _map(study: Study, inventory: gpd.GeoDataFrame) -> Section:
         title="The basin",
         notes=(
             (
-                "Outlines are coloured by the ground on which they lie. Those on training ground were "
-                "taught, not found; test and unseen ground was never shown to a network."
+                "Outlines are coloured by the ground on which they lie. Those on training ground "
+                "were taught, not found; test and unseen ground was never shown to a network."
             ),
         ),
         figures=(_inline("overview", figures.overview(study, inventory)),),
@@ -112,8 +112,8 @@ def _scenes(study: Study, _: gpd.GeoDataFrame) -> Section:
         title="Scenes",
         notes=(
             (
-                f"{len(used)} scenes used, {len(dropped)} found and not used. Cloud over the basin is "
-                "counted in the scene classification at full resolution."
+                f"{len(used)} scenes used, {len(dropped)} found and not used. Cloud over the basin "
+                "is counted in the scene classification at full resolution."
             ),
         ),
         tables=(
@@ -195,8 +195,8 @@ def _reference(study: Study, inventory: gpd.GeoDataFrame) -> Section:
         title="Against the reference",
         notes=(
             (
-                "Outlines matched one to one at IoU >= 0.5. Only the rows of test ground say what the "
-                "network finds by itself."
+                "Outlines matched one to one at IoU >= 0.5. Only the rows of test ground say what "
+                "the network finds by itself."
             ),
         ),
         tables=(Table(name="matches", columns=columns, rows=rows),),
