@@ -10,7 +10,9 @@ import geopandas as gpd
 import numpy as np
 import pandas as pd
 import zarr
+from affine import Affine
 from numpy.typing import NDArray
+from rasterio.features import geometry_mask
 
 from rockglacier.grid import Grid
 from rockglacier.study import Study
@@ -168,6 +170,19 @@ def read_inventory(study: Study) -> gpd.GeoDataFrame:
     if "train_share" in table:
         ground = ground.where(~(table["train_share"].fillna(0) > 0), "train")
     return table.assign(ground=ground.astype(str))
+
+
+def burnt(outlines: gpd.GeoDataFrame, frame: Frame, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Return which thinned pixels (y, x) have their centre inside an outline."""
+    west, _, _, north = frame.bounds
+    if outlines.empty:
+        return np.zeros(shape, bool)
+    return geometry_mask(
+        outlines.geometry.to_crs(frame.epsg),
+        out_shape=shape,
+        transform=Affine(frame.pixel_m, 0, west, 0, -frame.pixel_m, north),
+        invert=True,
+    )
 
 
 def read_reference(study: Study) -> gpd.GeoDataFrame | None:

@@ -197,4 +197,5 @@ def _area_by_sector(
 ) -> NDArray[np.float64]:
     angles = aspect[is_counted & np.isfinite(aspect)]
     sectors = ((angles + 22.5) % 360 // 45).astype(int)
-    return np.bincount(sectors, minlength=8)[:8] * pixel_m**2 / 1e6
+    counts = np.bincount(sectors, minlength=8)[:8]
+    return counts.astype(np.float64) * pixel_m**2 / 1e6
