@@ -1,0 +1,207 @@
+"""Products thinned for figures: at most 1200 pixels along an edge, whatever the basin's size."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+import zarr
+from affine import Affine
+from numpy.typing import NDArray
+from rasterio.features import geometry_mask
+
+from rockglacier.grid import Grid
+from rockglacier.study import Study
+
+LARGEST: Final = 1200
+"""Pixels along the longer edge of a figure's raster."""
+
+TRIPLES: Final = (
+    ("B11", "B08", "B04"),
+    ("B12", "B08", "B04"),
+    ("B08", "B04", "B03"),
+    ("B04", "B03", "B02"),
+)
+"""Bands shown as red, green and blue, the first triple that the cube has."""
+
+SEEN: Final = frozenset({"train"})
+GROUNDS: Final = ("test", "unseen", "guard", "validation", "train")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frame:
+    """The ground that a map shows."""
+
+    epsg: int
+    bounds: tuple[float, float, float, float]
+    """West, south, east, north, CRS metres."""
+    pixel_m: float
+    """Edge of a thinned pixel, metres."""
+
+    @property
+    def extent_km(self) -> tuple[float, float, float, float]:
+        """West, east, south, north in km from the lower left corner, as matplotlib wants them."""
+        west, south, east, north = self.bounds
+        return 0.0, (east - west) / 1e3, 0.0, (north - south) / 1e3
+
+    def to_km(self, coordinates: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return CRS metres (n, 2) as km from the lower left corner."""
+        return (coordinates - np.array(self.bounds[:2])) / 1e3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cube:
+    """Thinned layers of a cube, all (y, x)."""
+
+    composite: NDArray[np.uint8]
+    """(y, x, 3); black where there is no look."""
+    bands: tuple[str, str, str]
+    n_clear: NDArray[np.int64]
+    """Clear looks of all periods."""
+    n_snow: NDArray[np.int64]
+    n_shadow: NDArray[np.int64]
+    elevation: NDArray[np.float32]
+    aspect: NDArray[np.float32]
+
+
+def step_for(shape: Sequence[int], *, largest: int = LARGEST) -> int:
+    """Return the step that thins rows and columns to at most ``largest``."""
+    return max(1, -(-max(shape) // largest))
+
+
+def frame_of(grid: Grid) -> Frame:
+    """Return the frame of the maps of a grid."""
+    step = step_for(grid.shape)
+    return Frame(epsg=grid.epsg, bounds=grid.bounds, pixel_m=grid.resolution * step)
+
+
+def thinned(array: Any, *, step: int, index: tuple[int, ...] = ()) -> NDArray[Any]:
+    """Return every ``step``-th pixel of a raster, the middle one of each square.
+
+    Parameters
+    ----------
+    array
+        Zarr array (..., y, x).
+    step
+        Pixels from one to the next.
+    index
+        Position along each dimension before y.
+
+    Notes
+    -----
+    Read in strips of whole chunks, so that memory holds one strip and the result.
+    """
+    first, rows = step // 2, array.shape[-2]
+    strip = max((array.shards or array.chunks)[-2], step)
+    parts = []
+    for top in range(0, rows, strip):
+        below = min(top + strip, rows)
+        start = top + (first - top) % step
+        if start < below:
+            values = np.asarray(array[(*index, slice(top, below), slice(None))])
+            parts.append(values[start - top :: step, first::step])
+    return np.concatenate(parts)
+
+
+def read_cube(study: Study) -> Cube:
+    """Read the layers of a study's cube that figures show."""
+    group: Any = zarr.open_group(str(study.cube_path), mode="r")
+    step = step_for(study.grid.shape)
+    names = [str(name) for name in np.asarray(group["band"][:])]
+    bands = _triple(names)
+    reflectance = group["reflectance"]
+    numbers = np.stack(
+        [thinned(reflectance, step=step, index=(0, names.index(name))) for name in bands], axis=-1
+    )
+    periods = range(reflectance.shape[0])
+
+    def counted(name: str) -> NDArray[np.int64]:
+        parts = [thinned(group[name], step=step, index=(period,)) for period in periods]
+        return np.sum([part.astype(np.int64) for part in parts], axis=0)
+
+    return Cube(
+        composite=stretched(numbers),
+        bands=bands,
+        n_clear=counted("n_clear"),
+        n_snow=counted("n_snow"),
+        n_shadow=counted("n_shadow"),
+        elevation=thinned(group["elevation"], step=step),
+        aspect=thinned(group["aspect"], step=step),
+    )
+
+
+def _triple(names: Sequence[str]) -> tuple[str, str, str]:
+    for triple in TRIPLES:
+        if set(triple) <= set(names):
+            return triple
+    few = [*names, *[names[-1]] * 3]
+    return few[0], few[1], few[2]
+
+
+def stretched(numbers: NDArray[np.uint16]) -> NDArray[np.uint8]:
+    """Return three bands (y, x, 3) as colours, from the 2nd to the 98th percentile of each."""
+    is_known = (numbers > 0).all(axis=-1)
+    colours = np.zeros(numbers.shape, np.uint8)
+    if is_known.any():
+        low, high = np.percentile(numbers[is_known], [2, 98], axis=0)
+        share = (numbers - low) / np.maximum(high - low, 1.0)
+        colours = (255 * np.clip(share, 0, 1)).astype(np.uint8)
+        colours[~is_known] = 0
+    return colours
+
+
+def read_percent(study: Study) -> NDArray[np.uint8]:
+    """Read the probability (y, x), percent, 255 where there is none."""
+    group: Any = zarr.open_group(str(study.prediction_path / "prediction.zarr"), mode="r")
+    return thinned(group["probability"], step=step_for(study.grid.shape))
+
+
+def read_inventory(study: Study) -> gpd.GeoDataFrame:
+    """Read the inventory with its ``ground``: what the model knew of the place of each outline.
+
+    An outline of which any part lies on training ground counts as seen, whatever its middle says.
+    """
+    table = gpd.read_parquet(study.inventory_path / "inventory.parquet")
+    ground = table["split"].astype(object).where(table["split"].notna(), "unseen")
+    if "train_share" in table:
+        ground = ground.where(~(table["train_share"].fillna(0) > 0), "train")
+    return table.assign(ground=ground.astype(str))
+
+
+def burnt(outlines: gpd.GeoDataFrame, frame: Frame, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Return which thinned pixels (y, x) have their centre inside an outline."""
+    west, _, _, north = frame.bounds
+    if outlines.empty:
+        return np.zeros(shape, bool)
+    return geometry_mask(
+        outlines.geometry.to_crs(frame.epsg),
+        out_shape=shape,
+        transform=Affine(frame.pixel_m, 0, west, 0, -frame.pixel_m, north),
+        invert=True,
+    )
+
+
+def read_reference(study: Study) -> gpd.GeoDataFrame | None:
+    """Read the outlines of the reference that were used, or None where there is no reference."""
+    if not study.label_table_path.is_file():
+        return None
+    table = gpd.read_parquet(study.label_table_path)
+    return table[table["used"]]
+
+
+def read_splits(study: Study) -> gpd.GeoDataFrame | None:
+    """Read the split of the ground, or None where nothing was trained here."""
+    return gpd.read_parquet(study.splits_path) if study.splits_path.is_file() else None
+
+
+def read_hypsometry(study: Study) -> pd.DataFrame | None:
+    """Read the elevation bands of the landforms, or None where there are none."""
+    path = study.inventory_path / "hypsometry.csv"
+    if not path.is_file():
+        return None
+    table = pd.read_csv(path)
+    return table if "thousandths" in table and len(table) else None
