@@ -1,7 +1,7 @@
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint real soak bench lock env clean
+.PHONY: help demo test lint real soak lock env clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -17,7 +17,7 @@ lint: env ## style, types, layers, lock
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/mypy
-	@$(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
+	@$(BIN)/lint-imports
 	@! grep -nE '(--(extra-)?index-url|--find-links|https?://)' requirements.lock
 
 real: env ## the pipeline on real pixels; needs ../shared/data
@@ -25,9 +25,6 @@ real: env ## the pipeline on real pixels; needs ../shared/data
 
 soak: env ## long trials: minutes to hours
 	@$(BIN)/pytest -m soak -s
-
-bench: env ## measurements, as ratios taken side by side
-	@$(BIN)/python -m tests.benchmarks
 
 lock: env ## resolve the newest versions that work together
 	@$(BIN)/python -m uv pip compile --no-config --universal --python-version 3.12 \

@@ -13,7 +13,7 @@ import pandas as pd
 from rockglacier.grid import geodesic_area_km2
 from rockglacier.study import Study
 
-# Measured on two cores with `make bench`; a plan needs their order of magnitude only.
+# Rough figures for two cores: a plan needs their order of magnitude only.
 CUBE_SECONDS_PER_LOOK_MPX = 0.6
 PREDICT_SECONDS_PER_WINDOW_MPX = {"unet": 1.1, "deeplabv3plus": 0.4, "hrnet": 1.5}
 TRAIN_FACTOR = 3.5  # a training step against a forward pass
