@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final
 
 import geopandas as gpd
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from rasterio.features import geometry_mask
 
 from rockglacier.grid import Grid
+from rockglacier.storage import read_json
 from rockglacier.study import Study
 
 LARGEST: Final = 1200
@@ -205,3 +207,49 @@ def read_hypsometry(study: Study) -> pd.DataFrame | None:
         return None
     table = pd.read_csv(path)
     return table if "thousandths" in table and len(table) else None
+
+
+class Products:
+    """A study's products as the sections share them; each is read once, or is None if absent."""
+
+    def __init__(self, study: Study) -> None:
+        self.study = study
+        self.frame = frame_of(study.grid)
+
+    @cached_property
+    def inventory(self) -> gpd.GeoDataFrame:
+        """Outlines with their ``ground``."""
+        return read_inventory(self.study)
+
+    @cached_property
+    def cube(self) -> Cube | None:
+        """Thinned layers of the cube."""
+        return read_cube(self.study) if self.study.cube_path.exists() else None
+
+    @cached_property
+    def percent(self) -> NDArray[np.uint8] | None:
+        """Thinned probability."""
+        path = self.study.prediction_path / "prediction.zarr"
+        return read_percent(self.study) if path.exists() else None
+
+    @cached_property
+    def splits(self) -> gpd.GeoDataFrame | None:
+        """Cells of the split."""
+        return read_splits(self.study)
+
+    @cached_property
+    def reference(self) -> gpd.GeoDataFrame | None:
+        """Outlines of the reference."""
+        return read_reference(self.study)
+
+    @cached_property
+    def evaluation(self) -> dict[str, Any] | None:
+        """Scores on held-out ground."""
+        path = self.study.evaluation_path
+        return read_json(path) if path.is_file() else None
+
+    @cached_property
+    def matches(self) -> dict[str, Any] | None:
+        """Agreement of outlines, by ground."""
+        path = self.study.inventory_path / "matches.json"
+        return read_json(path) if path.is_file() else None

@@ -13,7 +13,9 @@ from jinja2 import Environment, StrictUndefined
 from rockglacier.engine import Progress, silent
 from rockglacier.errors import ContractError
 from rockglacier.grid import geodesic_area_km2
-from rockglacier.report.sections import SECTIONS, Products, Section
+from rockglacier.report.layers import Products
+from rockglacier.report.parts import Section
+from rockglacier.report.sections import SECTIONS
 from rockglacier.storage import write_text
 from rockglacier.study import Study
 

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, Final
+from typing import Final
 
 import geopandas as gpd
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
 from rockglacier.prediction.cog import notices
-from rockglacier.report import figures, layers, tables
-from rockglacier.storage import read_json
+from rockglacier.report import figures, layers, maps, tables
+from rockglacier.report.layers import Products
+from rockglacier.report.parts import Picture, Section, Table
+from rockglacier.report.style import to_png
 from rockglacier.study import Study
 
 SCENE_COLUMNS: Final = (
@@ -23,118 +21,9 @@ SCENE_COLUMNS: Final = (
     "offset_in_pixels", "offset_reason",
 )  # fmt: skip
 DROPPED_COLUMNS: Final = ("id", "datetime", "cloud_cover", "basin_cloud", "rule", "reason")
+OUTSIDE: Final = "found: outside training ground"
 FEW: Final = 20
 """Landforms below which a score on them is a rough figure."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Picture:
-    """One figure, as PNG."""
-
-    name: str
-    caption: str
-    png: bytes
-
-    @property
-    def base64(self) -> str:
-        """The PNG as text for a data URL."""
-        return base64.b64encode(self.png).decode()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Table:
-    """One table, also written as CSV."""
-
-    name: str
-    caption: str
-    frame: pd.DataFrame
-
-    @property
-    def heads(self) -> list[tuple[str, bool]]:
-        """Column titles, and whether the column holds numbers."""
-        kinds = self.frame.dtypes.items()
-        return [(str(name), pd.api.types.is_numeric_dtype(kind)) for name, kind in kinds]
-
-    @property
-    def cells(self) -> list[list[tuple[str, bool]]]:
-        """Rows of texts, and whether they are numbers."""
-        are_numbers = [is_number for _, is_number in self.heads]
-        return [
-            [(shown(value), n) for value, n in zip(row, are_numbers, strict=True)]
-            for row in self.frame.itertuples(index=False, name=None)
-        ]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Section:
-    """One part of the page."""
-
-    key: str
-    title: str
-    notes: tuple[str, ...] = ()
-    warning: str = ""
-    """What a reader must not overlook."""
-    missing: str = ""
-    """Why the section is empty."""
-    pictures: tuple[Picture, ...] = ()
-    tables: tuple[Table, ...] = ()
-
-
-def shown(value: Any) -> str:
-    """Return a value as a reader wants it: three decimals, dates without time, blank for none."""
-    if isinstance(value, pd.Timestamp):
-        return value.strftime("%Y-%m-%d %H:%M")
-    if value is None or value is pd.NaT or (isinstance(value, float) and np.isnan(value)):
-        return ""
-    if isinstance(value, float):
-        return f"{value:.3f}".rstrip("0").rstrip(".") if abs(value) < 1e4 else f"{value:,.0f}"
-    return str(value)
-
-
-class Products:
-    """A study's products as the sections share them; each is read once, or is None if absent."""
-
-    def __init__(self, study: Study) -> None:
-        self.study = study
-        self.frame = layers.frame_of(study.grid)
-
-    @cached_property
-    def inventory(self) -> gpd.GeoDataFrame:
-        """Outlines with their ``ground``."""
-        return layers.read_inventory(self.study)
-
-    @cached_property
-    def cube(self) -> layers.Cube | None:
-        """Thinned layers of the cube."""
-        return layers.read_cube(self.study) if self.study.cube_path.exists() else None
-
-    @cached_property
-    def percent(self) -> np.ndarray[Any, np.dtype[np.uint8]] | None:
-        """Thinned probability."""
-        path = self.study.prediction_path / "prediction.zarr"
-        return layers.read_percent(self.study) if path.exists() else None
-
-    @cached_property
-    def splits(self) -> gpd.GeoDataFrame | None:
-        """Cells of the split."""
-        return layers.read_splits(self.study)
-
-    @cached_property
-    def reference(self) -> gpd.GeoDataFrame | None:
-        """Outlines of the reference."""
-        return layers.read_reference(self.study)
-
-    @cached_property
-    def evaluation(self) -> dict[str, Any] | None:
-        """Scores on held-out ground."""
-        path = self.study.evaluation_path
-        return read_json(path) if path.is_file() else None
-
-    @cached_property
-    def matches(self) -> dict[str, Any] | None:
-        """Agreement of outlines, by ground."""
-        path = self.study.inventory_path / "matches.json"
-        return read_json(path) if path.is_file() else None
 
 
 def basin(products: Products) -> Section:
@@ -143,7 +32,7 @@ def basin(products: Products) -> Section:
     if products.cube is None:
         return Section(key=key, title=title, missing="There is no cube to show it from.")
     area = gpd.GeoSeries([products.study.area], crs=4326)
-    figure = figures.basin_map(products.frame, products.cube.elevation, area)
+    figure = maps.basin_map(products.frame, products.cube.elevation, area)
     said = f"Elevation and the outline of the area; EPSG:{products.frame.epsg}."
     return Section(key=key, title=title, pictures=(_picture("basin", said, figure),))
 
@@ -174,7 +63,7 @@ def looks(products: Products) -> Section:
     cube = products.cube
     if cube is None:
         return Section(key=key, title=title, missing="There is no cube.")
-    figure = figures.looks_map(products.frame, cube.n_clear, cube.n_snow, cube.n_shadow)
+    figure = maps.looks_map(products.frame, cube.n_clear, cube.n_snow, cube.n_shadow)
     said = (
         "Left: looks that make up each pixel. Right: pixels seen only in shadow, under snow, or "
         "never."
@@ -187,7 +76,7 @@ def composite(products: Products) -> Section:
     key, title = "composite", "Composite and outlines"
     if products.cube is None:
         return Section(key=key, title=title, missing="There is no cube.")
-    figure = figures.composite_map(products.frame, products.cube.composite, products.inventory)
+    figure = maps.composite_map(products.frame, products.cube.composite, products.inventory)
     bands = ", ".join(products.cube.bands)
     said = f"{bands} as red, green, blue. Outlines are candidates, coloured by their ground."
     return Section(
@@ -213,7 +102,7 @@ def probability(products: Products) -> Section:
     key, title = "probability", "Probability"
     if products.percent is None:
         return Section(key=key, title=title, missing="There is no prediction.")
-    figure = figures.probability_map(products.frame, products.percent, products.splits)
+    figure = maps.probability_map(products.frame, products.percent, products.splits)
     said = "Probability of a rock glacier; training ground is veiled, grey is without data."
     return Section(key=key, title=title, pictures=(_picture("probability", said, figure),))
 
@@ -227,7 +116,7 @@ def split(products: Products) -> Section:
         )
     if products.cube is None:
         return Section(key=key, title=title, missing="There is no cube to draw it on.")
-    figure = figures.split_map(
+    figure = maps.split_map(
         products.frame, products.cube.elevation, products.splits, products.reference
     )
     said = (
@@ -249,7 +138,7 @@ def reference(products: Products) -> Section:
     )
     pictures: tuple[Picture, ...] = ()
     if products.cube is not None:
-        figure = figures.comparison_map(
+        figure = maps.comparison_map(
             products.frame,
             products.cube.elevation,
             products.inventory,
@@ -331,9 +220,19 @@ def leak(products: Products) -> Section:
         "it learnt from. Its numbers are for comparison with other studies, not to be believed."
     )
     said = "IoU of the rock glacier class of the same networks."
+    unseen = [
+        name
+        for name, row in products.evaluation["leak"].items()
+        if row.get("leak") is not None and row["leak"] <= 0
+    ]
+    note = (
+        f"No leak shows for {', '.join(unseen)}: a network that has learnt little has no pixels to "
+        "remember."
+    )
     return Section(
         key=key,
         title=title,
+        notes=(note,) if unseen else (),
         warning=warning,
         pictures=(_picture("leak", said, figure),),
         tables=(table,),
@@ -351,7 +250,11 @@ def sizes(products: Products) -> Section:
         key=key,
         title=title,
         pictures=(_picture("sizes", said, figures.size_figure(table)),),
-        tables=(Table(name="sizes", caption="By size class", frame=table),),
+        tables=(
+            Table(
+                name="sizes", caption="By size class; found: outside training ground", frame=table
+            ),
+        ),
     )
 
 
@@ -367,7 +270,13 @@ def elevation(products: Products) -> Section:
         key=key,
         title=title,
         pictures=(_picture("elevation", said, figures.elevation_figure(table)),),
-        tables=(Table(name="elevation", caption="By elevation", frame=table),),
+        tables=(
+            Table(
+                name="elevation",
+                caption="By elevation; found: outside training ground",
+                frame=table,
+            ),
+        ),
     )
 
 
@@ -396,7 +305,9 @@ def aspect(products: Products) -> Section:
         title=title,
         notes=(note,),
         pictures=(_picture("aspect", said, figures.aspect_figure(table)),),
-        tables=(Table(name="aspect", caption="By aspect", frame=table),),
+        tables=(
+            Table(name="aspect", caption="By aspect; found: outside training ground", frame=table),
+        ),
     )
 
 
@@ -435,7 +346,7 @@ def sources(products: Products) -> Section:
 
 
 def _picture(name: str, caption: str, figure: Figure) -> Picture:
-    return Picture(name=name, caption=caption, png=figures.to_png(figure))
+    return Picture(name=name, caption=caption, png=to_png(figure))
 
 
 SECTIONS: Final[tuple[Callable[[Products], Section], ...]] = (

@@ -1,0 +1,63 @@
+"""Colours, canvas and file format of the figures."""
+
+from __future__ import annotations
+
+import io
+from typing import Final
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from PIL import Image
+
+DPI: Final = 110
+COLOURS: Final[dict[str, str]] = {
+    "test": "#ff6a3d",
+    "unseen": "#ff6a3d",
+    "guard": "#b9b2a6",
+    "validation": "#f4c542",
+    "train": "#4f8fd9",
+}
+"""Of outlines, by the ground that they lie on."""
+
+WORDS: Final[dict[str, str]] = {
+    "test": "found on test ground, never trained on",
+    "unseen": "found; nothing was trained here",
+    "guard": "on the guard band, unused",
+    "validation": "on validation ground, which chose the threshold",
+    "train": "on training ground: seen before, not a finding",
+}
+REFERENCE: Final = "#111111"
+KEPT: Final = tuple(
+    tuple(int(colour[at : at + 2], 16) for at in (1, 3, 5))
+    for colour in dict.fromkeys([*COLOURS.values(), REFERENCE, "#ffffff", "#000000"])
+)
+"""Thin lines are few pixels: a palette made by frequency would lose their colours."""
+
+
+def canvas(*, width: float = 8.0, height: float = 3.8) -> Figure:
+    """Return an empty figure of a size in inches, drawn by Agg and known to no global state."""
+    figure = Figure(figsize=(width, height), layout="constrained", dpi=DPI)
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def to_png(figure: Figure, *, colours: int = 256) -> bytes:
+    """Return a figure as PNG with a palette: the same bytes for the same figure, and small."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=DPI)
+    picture = Image.open(buffer).convert("RGB")
+    common = picture.quantize(colors=colours - len(KEPT), dither=Image.Dither.NONE)
+    indices, palette = np.array(common), np.array(common.getpalette()).reshape(-1, 3)
+    pixels = np.asarray(picture, dtype=np.int16)
+    distance = np.abs(pixels - palette[indices]).sum(axis=-1)
+    for number, colour in enumerate(KEPT, start=len(palette)):
+        own = np.abs(pixels - np.array(colour, dtype=np.int16)).sum(axis=-1)
+        is_nearer = own < distance
+        indices[is_nearer] = number
+        distance[is_nearer] = own[is_nearer]
+    drawn = Image.fromarray(indices)
+    drawn.putpalette([*palette.ravel().tolist(), *(part for colour in KEPT for part in colour)])
+    small = io.BytesIO()
+    drawn.save(small, format="png", optimize=True)
+    return small.getvalue()
