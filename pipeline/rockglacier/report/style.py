@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 from PIL import Image
 
 DPI: Final = 110
@@ -44,15 +45,17 @@ def canvas(*, width: float = 8.0, height: float = 3.8) -> Figure:
 
 def to_png(figure: Figure, *, colours: int = 256) -> bytes:
     """Return a figure as PNG with a palette: the same bytes for the same figure, and small."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=DPI)
-    picture = Image.open(buffer).convert("RGB")
-    common = picture.quantize(colors=colours - len(KEPT), dither=Image.Dither.NONE)
-    indices, palette = np.array(common), np.array(common.getpalette()).reshape(-1, 3)
-    pixels = np.asarray(picture, dtype=np.int16)
-    distance = np.abs(pixels - palette[indices]).sum(axis=-1)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    pixels = np.asarray(canvas.buffer_rgba())[..., :3].astype(np.int16)
+    common = Image.fromarray(pixels.astype(np.uint8)).quantize(
+        colors=colours - len(KEPT), dither=Image.Dither.NONE
+    )
+    indices = np.array(common)
+    palette = np.array(common.getpalette(), dtype=np.int16).reshape(-1, 3)
+    distance = _distance(pixels, palette[indices])
     for number, colour in enumerate(KEPT, start=len(palette)):
-        own = np.abs(pixels - np.array(colour, dtype=np.int16)).sum(axis=-1)
+        own = _distance(pixels, np.array(colour, dtype=np.int16))
         is_nearer = own < distance
         indices[is_nearer] = number
         distance[is_nearer] = own[is_nearer]
@@ -61,3 +64,8 @@ def to_png(figure: Figure, *, colours: int = 256) -> bytes:
     small = io.BytesIO()
     drawn.save(small, format="png", optimize=True)
     return small.getvalue()
+
+
+def _distance(one: NDArray[np.int16], other: NDArray[np.int16]) -> NDArray[np.int16]:
+    apart = np.abs(one - other)
+    return apart[..., 0] + apart[..., 1] + apart[..., 2]

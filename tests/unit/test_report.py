@@ -1,0 +1,302 @@
+"""The report: one page that loads nothing and keeps what was taught apart from what was found."""
+
+import base64
+import io
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+import pytest
+import zarr
+from PIL import Image
+
+from rockglacier.errors import NotFoundError
+from rockglacier.report import layers, maps, style, tables
+from rockglacier.report.figures import basin_picture
+from rockglacier.report.page import write_report
+from rockglacier.report.parts import shown
+
+VOID = {"meta", "img", "br", "link", "input", "hr"}
+
+
+class Page(HTMLParser):
+    """Collects what a page holds, and whether its tags are closed in order."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.loaded, self.texts, self.titles = [], [], [], []
+        self.is_title = False
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        if tag not in VOID:
+            self.open.append(tag)
+        self.is_title = tag == "h2"
+        values = dict(attrs)
+        if tag in {"img", "script", "iframe", "source", "link", "object", "embed"}:
+            self.loaded.append(values.get("src") or values.get("href") or values.get("data"))
+
+    def handle_endtag(self, tag):
+        assert self.open, f"</{tag}> closes nothing"
+        assert self.open.pop() == tag
+        self.is_title = False
+
+    def handle_data(self, data):
+        self.texts.append(data)
+        if self.is_title:
+            self.titles.append(data)
+
+    @property
+    def text(self):
+        return " ".join(" ".join(self.texts).split())
+
+
+def page_of(study):
+    return Page(study.report_path.read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def reported(products_module, tmp_path_factory):
+    """A study with its report, for reading only."""
+    study = products_module.make_products(
+        tmp_path_factory.mktemp("r"),
+        provider="Université de ہنزہ",
+        attribution="Inventory <of> 洪扎 & others",
+    )
+    return study, write_report(study)
+
+
+def test_page_is_well_formed_and_loads_nothing(reported):
+    study, facts = reported
+    page = page_of(study)
+    assert page.open == []
+    assert facts["missing"] == []
+    assert len(page.loaded) == 12
+    assert all(source.startswith("data:image/png;base64,") for source in page.loaded)
+    text = study.report_path.read_text(encoding="utf-8")
+    assert "@import" not in text
+    assert "url(" not in text
+    assert 'src="http' not in text
+
+
+def test_page_is_small_and_its_figures_are_png(reported):
+    study, facts = reported
+    assert facts["size_mb"] < 20
+    first = page_of(study).loaded[0].partition(",")[2]
+    picture = Image.open(io.BytesIO(base64.b64decode(first)))
+    assert picture.format == "PNG"
+    assert max(picture.size) <= 1300
+
+
+def test_page_shows_words_of_any_script_and_escapes_markup(reported):
+    study, _ = reported
+    page = page_of(study)
+    assert "Published by Université de ہنزہ." in page.text
+    assert "Inventory <of> 洪扎 & others" in page.text
+    assert "41 % cloud <in the scene>" in page.text
+
+
+def test_sections_are_those_of_the_study(reported):
+    study, facts = reported
+    assert page_of(study).titles == [
+        "The basin", "Scenes", "Clear looks", "Composite and outlines", "Probability",
+        "Split of the ground", "Reference and found", "Scores of the networks",
+        "The leak of the random split", "Size classes", "Elevation", "Aspect", "What is thin",
+        "Sources and licence",
+    ]  # fmt: skip
+    assert facts["sections"] == 14
+
+
+def test_the_leak_is_named(reported):
+    study, _ = reported
+    page = page_of(study)
+    assert "random 9:1 split (leaks)" in page.text
+    assert "The random 9:1 split leaks" in page.text
+    assert "test (strip)" in page.text
+
+
+def test_outlines_on_training_ground_are_not_counted_as_found(reported):
+    study, _ = reported
+    page = page_of(study)
+    assert "1 of 2 outlines lie on ground that the network was trained on" in page.text
+    assert "1 candidates outside training ground" in page.text
+    sizes = pd.read_csv(study.report_path.parent / "sizes.csv")
+    assert sizes["found, n"].sum() == 1
+    assert sizes["on training ground, n"].sum() == 1
+    assert sizes["reference, n"].sum() == 2
+
+
+def test_numbers_and_figures_lie_beside_the_page(reported):
+    study, _ = reported
+    names = {path.name for path in study.report_path.parent.iterdir()}
+    assert {"metrics.csv", "scenes.csv", "scenes-dropped.csv", "matches.csv", "leak.csv"} <= names
+    assert {"sizes.csv", "elevation.csv", "aspect.csv"} <= names
+    assert {"composite.png", "probability.png", "split.png", "reference.png"} <= names
+    metrics = pd.read_csv(study.report_path.parent / "metrics.csv")
+    assert list(metrics["ground"]) == ["test (strip)"] * 2 + ["random 9:1 split (leaks)"]
+    assert list(metrics["IoU"]) == [0.5, 0.6, 0.8]
+
+
+def test_a_report_without_a_reference_says_what_it_lacks(make_products):
+    study = make_products(learned=False)
+    facts = write_report(study)
+    assert facts["missing"] == [
+        "Split of the ground", "Reference and found", "Scores of the networks",
+        "The leak of the random split",
+    ]  # fmt: skip
+    page = page_of(study)
+    assert "Nothing was trained here: all ground is unseen." in page.text
+    assert "Without a reference nothing here says how right the outlines are." in page.text
+    assert not (study.report_path.parent / "metrics.csv").exists()
+
+
+def test_a_report_without_rasters_keeps_its_tables(make_products):
+    study = make_products()
+    shutil.rmtree(study.cube_path)
+    shutil.rmtree(study.prediction_path)
+    (study.inventory_path / "hypsometry.csv").unlink()
+    old = study.report_path.parent / "aspect.png"
+    old.parent.mkdir()
+    old.touch()
+    facts = write_report(study)
+    assert "Probability" in facts["missing"]
+    assert "Reference and found" not in facts["missing"]
+    assert not old.exists()
+
+
+def test_an_inventory_without_outlines_is_reported(make_products):
+    study = make_products(learned=False)
+    path = study.inventory_path / "inventory.parquet"
+    gpd.read_parquet(path).iloc[:0].to_parquet(path)
+    facts = write_report(study)
+    assert facts["candidates"] == 0
+    assert {"Size classes", "Elevation", "Aspect"} <= set(facts["missing"])
+
+
+def test_a_report_before_the_inventory_says_which_stage_to_run(make_products):
+    study = make_products()
+    shutil.rmtree(study.inventory_path)
+    with pytest.raises(NotFoundError, match=r"rockglacier inventory STUDY\.yaml"):
+        write_report(study)
+
+
+def test_writing_the_report_again_gives_the_same_bytes(reported):
+    study, _ = reported
+    before = study.report_path.read_bytes()
+    write_report(study)
+    assert study.report_path.read_bytes() == before
+
+
+def test_basin_picture_is_a_small_png_of_its_size(reported, tmp_path):
+    study, _ = reported
+    path = basin_picture(study, tmp_path / "new" / "picture.png")
+    with Image.open(path) as picture:
+        assert picture.size == maps.README_PIXELS
+    assert path.stat().st_size < 600_000
+
+
+def test_colours_of_thin_lines_survive_the_palette():
+    figure = style.canvas(width=6, height=4)
+    axes = figure.add_subplot()
+    noise = np.random.default_rng(1).random((200, 300, 3))
+    axes.imshow(noise, interpolation="nearest")
+    axes.plot([0, 299], [100, 100], color=style.COLOURS["test"], linewidth=2)
+    picture = np.asarray(Image.open(io.BytesIO(style.to_png(figure, colours=32))).convert("RGB"))
+    wanted = [int(style.COLOURS["test"][at : at + 2], 16) for at in (1, 3, 5)]
+    assert (picture == wanted).all(axis=-1).sum() > 100
+    assert tuple(picture[0, 0]) == (255, 255, 255)
+
+
+@pytest.mark.parametrize(("rows", "columns", "step"), [(7, 9, 2), (64, 100, 3), (130, 65, 7)])
+def test_thinned_rasters_hold_the_middle_pixel_of_every_square(rows, columns, step):
+    values = np.arange(2 * rows * columns).reshape(2, rows, columns)
+    array = zarr.create_array({}, data=values, chunks=(2, 16, 16))
+    found = layers.thinned(array, step=step, index=(1,))
+    np.testing.assert_array_equal(found, values[1, step // 2 :: step, step // 2 :: step])
+
+
+@pytest.mark.parametrize(("shape", "step"), [((1200, 10), 1), ((1201, 10), 2), ((5, 12001), 11)])
+def test_step_keeps_figures_within_1200_pixels(shape, step):
+    assert layers.step_for(shape) == step
+    assert max(shape) / step <= 1200
+
+
+def test_an_outline_that_reaches_onto_training_ground_counts_as_seen(make_products):
+    study = make_products()
+    path = study.inventory_path / "inventory.parquet"
+    table = gpd.read_parquet(path)
+    table["split"] = "test"
+    table["train_share"] = [0.01, 0.0]
+    table.to_parquet(path)
+    assert list(layers.read_inventory(study)["ground"]) == ["train", "test"]
+
+
+def test_hillshade_is_brighter_on_slopes_that_face_the_light():
+    columns = np.arange(20.0) * 10
+    facing, away = (np.tile(sign * columns, (20, 1)) for sign in (1, -1))
+    flat = maps.hillshade(np.zeros((20, 20)), pixel_m=10)
+    assert maps.hillshade(facing, pixel_m=10).mean() > flat.mean()
+    assert maps.hillshade(away, pixel_m=10).mean() < flat.mean()
+
+
+def outlines(**columns):
+    count = len(next(iter(columns.values())))
+    return gpd.GeoDataFrame(columns, geometry=gpd.GeoSeries([None] * count), crs=4326)
+
+
+def test_area_by_elevation_is_that_of_the_landforms():
+    found = outlines(
+        candidate_id=["a", "b"], ground=["test", "train"], area_km2=[1.0, 2.0],
+        elevation_median_m=[4110.0, 4390.0],
+    )  # fmt: skip
+    bands = pd.DataFrame(
+        {
+            "candidate_id": ["a", "a", "b"],
+            "band_from_m": [4050, 4100, 4350],
+            "band_to_m": [4100, 4150, 4400],
+            "thousandths": [250, 750, 1000],
+        }
+    )
+    table = tables.elevation_table(found, bands)
+    assert list(table["from, m"]) == [4000, 4100, 4200, 4300]
+    assert list(table["found, km²"]) == [0.25, 0.75, 0, 0]
+    assert list(table["on training ground, km²"]) == [0, 0, 0, 2.0]
+    assert list(table["found, n"]) == [0, 1, 0, 0]
+
+
+def test_aspect_ratio_compares_with_terrain_of_the_same_heights():
+    aspect = np.zeros((10, 20))
+    aspect[:, 10:] = 180
+    aspect[0, 0] = np.nan
+    is_found = np.zeros((10, 20), bool)
+    is_found[2:4, 5:8] = True
+    elevation = np.full((10, 20), 4000.0)
+    elevation[5:] = 3000
+    found = outlines(
+        candidate_id=["a"], ground=["test"], area_km2=[0.5], aspect_sector=[1]
+    )  # fmt: skip
+    table = tables.aspect_table(
+        found, aspect=aspect, elevation=elevation, is_found=is_found, pixel_m=100
+    )
+    north = table.iloc[0]
+    assert (north["found, n"], north["found, km²"]) == (1, 0.5)
+    assert north["by pixel, km²"] == pytest.approx(0.06)
+    assert north["eligible terrain, km²"] == pytest.approx(0.49)
+    assert north["ratio"] == pytest.approx(1 / (49 / 99))
+    assert table.iloc[4]["ratio"] == 0
+
+
+def test_values_are_shown_as_a_reader_wants_them():
+    assert [shown(value) for value in (None, float("nan"), pd.NaT)] == ["", "", ""]
+    assert shown(0.68891) == "0.689"
+    assert shown(5.0) == "5"
+    assert shown(-1000) == "-1000"
+    assert shown(pd.Timestamp("2024-08-04T05:40:00Z")) == "2024-08-04 05:40"
+
+
+def test_template_is_packaged():
+    assert Path(layers.__file__).with_name("page.html").is_file()
