@@ -146,7 +146,8 @@ def moved(values: Tensor, *, quarter_turns: int, is_mirrored: bool) -> Tensor:
 def _without_features(image: Tensor) -> Tensor | None:
     """Say which pixels of (C, H, W) are 0 in every channel; None if there are none."""
     is_missing = image[0] == 0
-    if not is_missing.any():
+    candidates = image[:, is_missing]  # few: all channels of a whole chip would cost as a copy
+    if not candidates.numel():
         return None
-    is_missing = (image == 0).all(dim=0)
+    is_missing[is_missing.clone()] = (candidates == 0).all(dim=0)
     return is_missing if is_missing.any() else None
