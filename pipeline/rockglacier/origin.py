@@ -22,7 +22,7 @@ from shapely.geometry.base import BaseGeometry
 from rockglacier import __version__
 from rockglacier.config import Config, fingerprint
 from rockglacier.grid import projected
-from rockglacier.prediction.cog import notices
+from rockglacier.scenes.notices import notices
 from rockglacier.storage import redact
 from rockglacier.study import Study
 from rockglacier_stac import extensions, item
@@ -147,7 +147,7 @@ def provenance(study: Study, *, level: str, how: str, software: tuple[str, ...])
     config = study.config
     settings = fingerprint({**study.resolved(), "area": None, "output": None})
     versions = {name: version_of(name) for name in software}
-    said = list(notices(config))
+    said = notices(study)
     if license_of(config) == FABDEM_LICENSE:
         said.append("Contains FABDEM V1-2, CC BY-NC-SA 4.0")
     return Provenance(

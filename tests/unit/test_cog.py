@@ -11,7 +11,7 @@ from rio_cogeo import cog_validate
 
 from rockglacier.config import parse_config
 from rockglacier.grid import Grid
-from rockglacier.prediction.cog import classify, notices, write_cogs
+from rockglacier.prediction.cog import classify, write_cogs
 from rockglacier.storage import write_json
 from rockglacier.study import Study
 
@@ -168,12 +168,3 @@ def test_nothing_temporary_is_left_after_a_failure(tmp_path, monkeypatch):
 def test_a_pixel_at_the_threshold_is_a_rock_glacier():
     percent = np.array([28, 29, 30, 255], np.uint8)
     assert classify(percent, 0.29).tolist() == [0, 1, 1, 255]
-
-
-def test_notices_follow_the_sources():
-    values = {"name": "here", "area": [74.0, 36.0, 74.1, 36.1]}
-    own_dem = parse_config(
-        {**values, "search": {"dem_collection": "ours"}, "publish": {"attribution": "Us, CC BY"}},
-        source="test",
-    )
-    assert notices(own_dem) == ["Contains modified Copernicus Sentinel data 2024", "Us, CC BY"]

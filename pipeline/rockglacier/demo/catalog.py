@@ -16,6 +16,7 @@ from rockglacier.demo.acquisitions import Acquisition, Tile
 from rockglacier.demo.cogs import WrittenFile
 from rockglacier.demo.dem import DemTile
 from rockglacier.grid import projected
+from rockglacier.scenes.notices import MADE_UP
 
 SCENES, DEM = "sentinel-2-c1-l2a", "cop-dem-glo-30"
 """Names of the two collections."""
@@ -102,7 +103,7 @@ def _scene_properties(facts: SceneFacts, *, newer: bool) -> dict[str, Any]:
     letter = acquisition.platform[-1].upper()
     processed = acquisition.time + timedelta(hours=4, days=40 * facts.sequence)
     properties: dict[str, Any] = {
-        "platform": acquisition.platform,
+        "platform": f"{MADE_UP}-{letter.lower()}",  # products then carry no notice of Copernicus
         "constellation": "sentinel-2",
         "instruments": ["msi"],
         "eo:cloud_cover": acquisition.cloud_cover,

@@ -5,18 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from rockglacier.scenes.notices import notices
 from rockglacier.study import Study
 
 NO_LICENSE = "other"
 SCORES = ("iou_rock_glacier", "f1_rock_glacier", "precision_rock_glacier", "recall_rock_glacier")
-NOTICES = (
-    "Contains modified Copernicus Sentinel data {years}.",
-    (
-        "Produced using Copernicus WorldDEM-30 © DLR e.V. 2010-2014 and © Airbus Defence and Space "
-        "GmbH 2014-2018 provided under COPERNICUS by the European Union and ESA; all rights "
-        "reserved."
-    ),
-)
 
 
 def packing(study: Study) -> dict[str, Any]:
@@ -61,7 +54,7 @@ def model_card(
         _what_it_is(settings, facts),
         _data(study, settings),
         _scores(settings, evaluation),
-        _license(facts),
+        _license(study, facts),
         _limits(facts),
     ]
     return "\n".join(parts)
@@ -116,9 +109,8 @@ def _shown(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
 
 
-def _license(facts: Mapping[str, Any]) -> str:
-    years = str(facts["period"]).replace("-", ", ")
-    notices = "\n".join(f"- {notice.format(years=years)}" for notice in NOTICES)
+def _license(study: Study, facts: Mapping[str, Any]) -> str:
+    said = "\n".join(f"- {notice}" for notice in notices(study))
     if facts["redistributable"]:
         terms = f"`{facts['license']}`, which follows from the outlines that it was trained on."
     else:
@@ -126,7 +118,7 @@ def _license(facts: Mapping[str, Any]) -> str:
             "None. The outlines that it was trained on came without a licence: these weights are "
             "**not redistributable**."
         )
-    return f"## Licence\n\n{terms}\n\n{notices}\n"
+    return f"## Licence\n\n{terms}\n\n{said}\n"
 
 
 def _limits(facts: Mapping[str, Any]) -> str:

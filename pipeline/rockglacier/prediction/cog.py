@@ -17,9 +17,9 @@ import zarr
 from numpy.typing import NDArray
 from rasterio.windows import Window as RasterWindow
 
-from rockglacier.config import Config
 from rockglacier.grid import Grid
 from rockglacier.prediction.blend import PERCENT_NODATA, threshold_percent
+from rockglacier.scenes.notices import notices
 from rockglacier.study import Study
 
 BLOCK = 512
@@ -29,11 +29,6 @@ CACHE_BYTES = 64 * 2**20
 CLASS_NODATA = 255
 CLASS_NAMES = ("background", "rock glacier")
 CLASS_COLOURS = {0: (236, 232, 224), 1: (178, 34, 34)}
-SENTINEL_NOTICE = "Contains modified Copernicus Sentinel data {year}"
-DEM_NOTICE = (
-    "produced using Copernicus WorldDEM-30 © DLR e.V. 2010-2014 and © Airbus Defence and Space "
-    "GmbH 2014-2018 provided under COPERNICUS by the European Union and ESA; all rights reserved"
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,16 +72,6 @@ def classify(percent: NDArray[np.uint8], threshold: float) -> NDArray[np.uint8]:
     return np.where(percent == PERCENT_NODATA, np.uint8(CLASS_NODATA), classes)
 
 
-def notices(config: Config) -> list[str]:
-    """Return the sentences that products of a study have to carry about their sources."""
-    found = [SENTINEL_NOTICE.format(year=config.search.period)]
-    if config.search.dem_collection.startswith("cop-dem"):
-        found.append(DEM_NOTICE)
-    if config.publish.attribution:
-        found.append(config.publish.attribution)
-    return found
-
-
 def write_cogs(study: Study, threshold: float, tags: Mapping[str, str]) -> list[Path]:
     """Stream ``prediction.zarr`` into ``probability.tif`` and ``classes.tif``.
 
@@ -117,7 +102,7 @@ def write_cogs(study: Study, threshold: float, tags: Mapping[str, str]) -> list[
         **tags,
         "ROCKGLACIER_THRESHOLD": f"{threshold:g}",
         "TIFFTAG_SOFTWARE": "rockglacier",
-        "TIFFTAG_COPYRIGHT": "; ".join(notices(study.config)),
+        "TIFFTAG_COPYRIGHT": "; ".join(notices(study)),
     }
     try:
         with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES):

@@ -9,11 +9,11 @@ import geopandas as gpd
 import pandas as pd
 from matplotlib.figure import Figure
 
-from rockglacier.prediction.cog import notices
 from rockglacier.report import figures, layers, maps, tables
 from rockglacier.report.layers import Products
 from rockglacier.report.parts import Picture, Section, Table
 from rockglacier.report.style import to_png
+from rockglacier.scenes.notices import notices
 from rockglacier.study import Study
 
 SCENE_COLUMNS: Final = (
@@ -338,7 +338,7 @@ def thin(products: Products) -> Section:
 def sources(products: Products) -> Section:
     """Carry the notices that users of the data have to pass on."""
     config = products.study.config
-    said = [*notices(config), f"Licence: {config.publish.license}."]
+    said = [*notices(products.study), f"Licence: {config.publish.license}."]
     if config.publish.provider:
         said.append(f"Published by {config.publish.provider}.")
     said.append("The method follows Remote Sensing 2025, 17(24), 3942, doi 10.3390/rs17243942.")

@@ -1,0 +1,38 @@
+"""Products say where their pixels come from, and claim no source that they have not."""
+
+import pandas as pd
+import pytest
+
+from rockglacier.config import parse_config
+from rockglacier.scenes.notices import MADE_UP_NOTICE, notices
+from rockglacier.study import Study
+
+
+def make_study(folder, platforms=(), **values):
+    config = parse_config(
+        {"name": "here", "area": [74.0, 36.0, 74.1, 36.1], **values}, source="test"
+    )
+    study = Study(config=config, base=folder)
+    study.folder.mkdir()
+    if platforms:
+        pd.DataFrame({"platform": platforms}).to_parquet(study.scenes_path)
+    return study
+
+
+def test_notices_follow_the_sources(tmp_path):
+    own_dem = {"search": {"dem_collection": "ours"}, "publish": {"attribution": "Us, CC BY"}}
+    study = make_study(tmp_path, ["sentinel-2a"], **own_dem)
+    assert notices(study) == ["Contains modified Copernicus Sentinel data 2024", "Us, CC BY"]
+
+
+def test_copernicus_dem_is_named(tmp_path):
+    assert "© DLR e.V. 2010-2014" in notices(make_study(tmp_path, ["sentinel-2b"]))[1]
+
+
+def test_made_up_scenes_claim_no_copernicus_data(tmp_path):
+    assert notices(make_study(tmp_path, ["made-up-a", "made-up-b"])) == [MADE_UP_NOTICE]
+
+
+@pytest.mark.parametrize("platforms", [["made-up-a", "sentinel-2a"], [""]])
+def test_one_real_or_unknown_scene_is_enough_for_the_notice(tmp_path, platforms):
+    assert notices(make_study(tmp_path, platforms))[0].startswith("Contains modified Copernicus")
