@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from rockglacier.run import Context, Stage, Standing
+    from rockglacier.run import Standing
+    from rockglacier.stages import Context, Stage
     from rockglacier.study import Study
 
 # Heavy imports live inside the commands, so that `--help` answers at once.
@@ -86,7 +87,8 @@ def plan(study: StudyFile) -> None:
     """
     from rockglacier.console import out
     from rockglacier.plan import make_plan, plan_lines
-    from rockglacier.run import Context, run_stages, stage_named
+    from rockglacier.run import run_stages
+    from rockglacier.stages import Context, stage_named
 
     opened = _open(study)
     with _progress() as progress:
@@ -100,7 +102,7 @@ def run(study: StudyFile, cluster: Cluster = "threads") -> None:
 
     Example: rockglacier run hunza.yaml --cluster local
     """
-    from rockglacier.run import Context, stages_of
+    from rockglacier.stages import Context, stages_of
 
     opened = _open(study)
     stages = stages_of(opened, mapping=False)
@@ -114,7 +116,7 @@ def status(study: StudyFile) -> None:
 
     Example: rockglacier status hunza.yaml
     """
-    from rockglacier.run import Context, stages_of
+    from rockglacier.stages import Context, stages_of
 
     opened = _open(study)
     mapping = opened.config.labels.reference is None
@@ -123,7 +125,8 @@ def status(study: StudyFile) -> None:
 
 def _add_stage_command(name: str, summary: str) -> None:
     def command(study: StudyFile, cluster: Cluster = "threads") -> None:
-        from rockglacier.run import Context, require_stages_before, stage_named
+        from rockglacier.run import require_stages_before
+        from rockglacier.stages import Context, stage_named
 
         opened = _open(study)
         stage = stage_named(name)
@@ -166,7 +169,7 @@ def map_(
     """
     from rockglacier.mapping import study_for_bundle
     from rockglacier.model.bundle import read_bundle
-    from rockglacier.run import stages_of
+    from rockglacier.stages import stages_of
 
     bundle = read_bundle(model)
     search = {"catalog": catalog, "start": start, "end": end}
@@ -264,7 +267,8 @@ def _run(
 ) -> None:
     from rockglacier.cluster import cluster_client
     from rockglacier.console import log_to, out
-    from rockglacier.run import Context, run_stages
+    from rockglacier.run import run_stages
+    from rockglacier.stages import Context
 
     log_to(study.folder / "logs")
     with cluster_client(cluster) as client, _progress() as progress:

@@ -14,7 +14,8 @@ from rasterio.features import rasterize
 
 from rockglacier.config import parse_config
 from rockglacier.mapping import pack_model, study_for_bundle
-from rockglacier.run import Context, run_stages, stage_named, stages_of
+from rockglacier.run import run_stages
+from rockglacier.stages import Context, stage_named, stages_of
 from rockglacier.study import Study
 
 pytestmark = pytest.mark.real

@@ -15,7 +15,8 @@ import zarr
 
 from rockglacier.config import parse_config
 from rockglacier.plan import make_plan, plan_lines
-from rockglacier.run import Context, run_stages, stage_named
+from rockglacier.run import run_stages
+from rockglacier.stages import Context, stage_named
 from rockglacier.study import Study
 
 pytestmark = pytest.mark.real

@@ -4,16 +4,8 @@ import pytest
 
 from rockglacier.config import parse_config
 from rockglacier.errors import InputError, NotFoundError
-from rockglacier.run import (
-    STAGES,
-    Context,
-    Stage,
-    require_stages_before,
-    run_stages,
-    stage_named,
-    stages_of,
-    standings,
-)
+from rockglacier.run import require_stages_before, run_stages, standings
+from rockglacier.stages import STAGES, Context, Stage, stage_named, stages_of
 from rockglacier.study import Study
 
 CONTEXT = Context()

@@ -13,7 +13,8 @@ from rockglacier.demo.basin import make_basin
 from rockglacier.engine import Progress, silent
 from rockglacier.errors import ContractError
 from rockglacier.mapping import pack_model, study_for_bundle
-from rockglacier.run import STAGES, Context, Stage, Standing, run_stages, stages_of, timings
+from rockglacier.run import Standing, run_stages, timings
+from rockglacier.stages import STAGES, Context, Stage, stages_of
 from rockglacier.storage import read_json, write_text
 from rockglacier.study import Study, open_study
 

@@ -1,0 +1,239 @@
+"""The stages from the catalog to the publication: what each makes, reads and depends on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rockglacier.engine import Progress, silent
+from rockglacier.errors import InputError
+from rockglacier.study import Study
+
+if TYPE_CHECKING:
+    from rockglacier.model.bundle import Bundle
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """What a run gives its stages beside the study."""
+
+    progress: Progress = silent
+    client: Any | None = None
+    """A ``distributed.Client``, or None for threads of this process."""
+    bundle: Bundle | None = None
+    """Somebody's trained model: the run maps with it and trains nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """One step from the catalog to the publication."""
+
+    name: str
+    makes: str
+    """What it makes, for people."""
+    work: Callable[[Study, Context], dict[str, Any]]
+    sections: tuple[str, ...]
+    """Sections of the config that it depends on."""
+    after: tuple[str, ...]
+    """Stages whose products it reads."""
+    product: Callable[[Study], Path]
+    """One product whose absence means that the stage has to run."""
+    files: tuple[Callable[[Study], str | None], ...] = ()
+    """Files of the person that it reads: it is stale when they change."""
+    learns: bool = False
+    """Needs a reference inventory; left out when mapping with a given model."""
+
+
+def _search(study: Study, context: Context) -> dict[str, Any]:
+    from rockglacier.scenes.select import search_scenes
+
+    return search_scenes(study, progress=context.progress)
+
+
+def _cube(study: Study, context: Context) -> dict[str, Any]:
+    from rockglacier.cube.build import build_cube
+
+    return build_cube(study, progress=context.progress, client=context.client)
+
+
+def _label(study: Study, context: Context) -> dict[str, Any]:
+    from rockglacier.labels.burn import label_basin
+
+    return label_basin(study, progress=context.progress)
+
+
+def _fuse(study: Study, context: Context) -> dict[str, Any]:
+    from rockglacier.features.fusion import fuse
+
+    fusion = context.bundle.fusion if context.bundle else None
+    return fuse(study, fusion=fusion, progress=context.progress, client=context.client)
+
+
+def _train(study: Study, context: Context) -> dict[str, Any]:
+    from rockglacier.model.fit import train
+
+    return train(study, progress=context.progress)
+
+
+def _evaluate(study: Study, context: Context) -> dict[str, Any]:
+    from rockglacier.model.table import evaluate
+    from rockglacier.prediction.infer import infer_window
+
+    return evaluate(study, infer=infer_window, progress=context.progress)
+
+
+def _predict(study: Study, context: Context) -> dict[str, Any]:
+    from rockglacier.prediction.infer import predict
+
+    return predict(study, bundle=context.bundle, progress=context.progress, client=context.client)
+
+
+def _inventory(study: Study, context: Context) -> dict[str, Any]:
+    from rockglacier.inventory.tables import build_inventory
+
+    return build_inventory(study, bundle=context.bundle, progress=context.progress)
+
+
+def _report(study: Study, context: Context) -> dict[str, Any]:
+    from rockglacier.report.page import write_report
+
+    return write_report(study, progress=context.progress)
+
+
+def _publish(study: Study, context: Context) -> dict[str, Any]:
+    from rockglacier.publish import publish
+
+    return publish(study, bundle=context.bundle, progress=context.progress)
+
+
+def _area_file(study: Study) -> str | None:
+    given = study.config.area
+    return study.resolve(given) if isinstance(given, str) else None
+
+
+def _reference_file(study: Study) -> str | None:
+    given = study.config.labels.reference
+    return study.resolve(given) if given else None
+
+
+def _complete_file(study: Study) -> str | None:
+    given = study.config.labels.complete_within
+    return study.resolve(given) if given else None
+
+
+STAGES: tuple[Stage, ...] = (
+    Stage(
+        name="search",
+        makes="the scenes and DEM tiles to use",
+        work=_search,
+        sections=("search", "cube"),
+        after=(),
+        product=lambda study: study.scenes_path,
+        files=(_area_file,),
+    ),
+    Stage(
+        name="cube",
+        makes="reflectance and terrain on one grid",
+        work=_cube,
+        sections=("cube",),
+        after=("search",),
+        product=lambda study: study.cube_path,
+    ),
+    Stage(
+        name="label",
+        makes="burnt labels and the split of the ground",
+        work=_label,
+        sections=("labels",),
+        after=("search",),
+        product=lambda study: study.splits_path,
+        files=(_area_file, _reference_file, _complete_file),
+        learns=True,
+    ),
+    Stage(
+        name="fuse",
+        makes="the features that a network sees",
+        work=_fuse,
+        sections=("features",),
+        after=("cube", "label"),
+        product=lambda study: study.fusion_path,
+    ),
+    Stage(
+        name="train",
+        makes="trained networks",
+        work=_train,
+        sections=("train", "predict"),  # predict.network limits which one is selected
+        after=("fuse", "label"),
+        product=lambda study: study.selection_path,
+        learns=True,
+    ),
+    Stage(
+        name="evaluate",
+        makes="scores on held-out ground",
+        work=_evaluate,
+        sections=("predict",),
+        after=("train",),
+        product=lambda study: study.evaluation_path,
+        learns=True,
+    ),
+    Stage(
+        name="predict",
+        makes="probability and class rasters",
+        work=_predict,
+        sections=("predict", "inventory"),
+        after=("fuse", "train"),
+        product=lambda study: study.prediction_path / "probability.tif",
+    ),
+    Stage(
+        name="inventory",
+        makes="outlines with attributes",
+        work=_inventory,
+        sections=("inventory",),
+        after=("predict", "cube", "label"),
+        product=lambda study: study.inventory_path / "inventory.parquet",
+    ),
+    Stage(
+        name="report",
+        makes="one page that shows it all",
+        work=_report,
+        sections=("publish",),
+        after=("inventory", "evaluate"),
+        product=lambda study: study.report_path,
+    ),
+    Stage(
+        name="publish",
+        makes="a STAC catalog of the products",
+        work=_publish,
+        sections=("publish",),
+        after=("inventory", "evaluate", "report"),
+        product=lambda study: study.stac_path / "catalog.json",
+    ),
+)
+
+
+def stage_named(name: str) -> Stage:
+    """Return the stage of that name."""
+    for stage in STAGES:
+        if stage.name == name:
+            return stage
+    raise InputError(f"no stage {name!r}", expected=", ".join(stage.name for stage in STAGES))
+
+
+def stages_of(study: Study, *, mapping: bool) -> tuple[Stage, ...]:
+    """Return the stages of a study: all, or without those that learn.
+
+    Raises
+    ------
+    InputError
+        The study learns but names no reference inventory.
+    """
+    if mapping:
+        return tuple(stage for stage in STAGES if not stage.learns)
+    if study.config.labels.reference is None:
+        raise InputError(
+            f"basin {study.config.name!r} has no reference inventory to learn from",
+            expected="labels.reference in the study's file, or a trained model",
+            todo="set labels.reference, or use `rockglacier map AREA --model BUNDLE`",
+        )
+    return STAGES
