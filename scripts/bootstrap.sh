@@ -82,6 +82,7 @@ if [ "$free_gb" -lt "$needed_gb" ]; then
   exit 1
 fi
 
+start=$(date +%s)
 rm -rf "$venv"
 python=$(find_python)
 uv=$(find_uv || true)
@@ -115,4 +116,4 @@ with_pip() { # a venv made by uv has no pip
 }
 with_uv || { [ -z "$uv" ] || say "uv could not install; trying pip"; with_pip; }
 printf '%s\n' "$want" >"$venv/.stamp"
-say "ready: $("$venv/bin/python" -V) in .venv"
+say "ready: $("$venv/bin/python" -V) in .venv, installed in $(($(date +%s) - start)) s"

@@ -71,12 +71,16 @@ class Lines:
     def __init__(self) -> None:
         self._started: dict[str, float] = {}
         self._spoken: dict[str, float] = {}
+        self._ended: set[str] = set()
 
     def __call__(self, what: str, done: int, total: int) -> None:
         """Print a line if it is time for one."""
         now = time.monotonic()
         start = self._started.setdefault(what, now)
         is_end = done >= total
+        if is_end and what in self._ended:
+            return
+        self._ended.discard(what)
         if not is_end and now - self._spoken.get(what, float("-inf")) < self.seconds_between:
             return
         self._spoken[what] = now
@@ -87,6 +91,7 @@ class Lines:
         if is_end:
             self._started.pop(what)
             self._spoken.pop(what)
+            self._ended.add(what)
 
 
 @contextmanager

@@ -1,0 +1,42 @@
+"""What a person sees without a terminal: lines, not too many, and no secrets in the log."""
+
+import logging
+
+import pytest
+
+from rockglacier.console import Lines, Redacted
+
+
+@pytest.fixture
+def said(monkeypatch):
+    lines = []
+    monkeypatch.setattr("rockglacier.console.out.print", lines.append)
+    return lines
+
+
+def test_start_and_end_are_told_and_the_quick_steps_between_are_not(said):
+    progress = Lines()
+    for done in range(5):
+        progress("cube", done, 4)
+    assert [line.strip() for line in said] == ["cube: 0/4", "cube: 4/4"]
+
+
+def test_end_is_told_once(said):
+    progress = Lines()
+    progress("train", 3, 3)
+    progress("train", 3, 3)
+    assert len(said) == 1
+
+
+def test_same_work_on_another_basin_is_told_again(said):
+    progress = Lines()
+    for _ in range(2):
+        progress("cube", 0, 2)
+        progress("cube", 2, 2)
+    assert len(said) == 4
+
+
+def test_signature_in_a_record_s_arguments_is_taken_out():
+    record = logging.LogRecord("x", 30, "f", 1, "HTTP 403 on %s", ("https://h/a?sig=S",), None)
+    assert Redacted().filter(record)
+    assert record.getMessage() == "HTTP 403 on https://h/a"
