@@ -1,16 +1,32 @@
-"""Blocks as tasks: bounded work in flight, a receipt for each finished block, resume by receipt."""
+"""Blocks as tasks: bounded work in flight, a receipt for each finished block, resume by receipt.
+
+Tasks come in groups: a group shares what its blocks read, and its work yields block by block. The
+receipt of a block goes before its data is written and comes back afterwards, wherever the work
+runs; so whatever is killed, the next run finds what is finished. A block that fails is set aside
+with its cause, and the others are done.
+"""
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from queue import SimpleQueue
+from threading import Event
 from typing import Any, Protocol
 
 from rockglacier.config import fingerprint
-from rockglacier.storage import read_json, write_json
+from rockglacier.errors import BlocksFailedError, ContractError, InputError, RockGlacierError
+from rockglacier.storage import read_json, redact_text, write_json
+
+FAILED = ".failed"
+"""What the name of a file ends with that says why a block failed, before its suffix."""
+
+MAX_FAILURES = 20
+"""Blocks that may fail before a run gives up: the cause is then not theirs."""
 
 
 class Progress(Protocol):
@@ -32,6 +48,20 @@ class Task:
     """Name of the block; also of its receipt."""
     inputs: Mapping[str, Any]
     """All that the result depends on, JSON-able: planned items, parameters, recipe number."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """Why a block could not be built."""
+
+    name: str
+    error: str
+    """Name of the exception."""
+    message: str
+    item: str = ""
+    asset: str = ""
+    href: str = ""
+    todo: str = ""
 
 
 class Receipts:
@@ -57,6 +87,7 @@ class Receipts:
     def drop(self, name: str) -> None:
         """Forget a block, before its data is written again."""
         self.path(name).unlink(missing_ok=True)
+        self.path(name + FAILED).unlink(missing_ok=True)
 
     def write(self, task: Task, result: Mapping[str, Any], *, seconds: float) -> None:
         """Record a finished block, after its data was written."""
@@ -65,10 +96,61 @@ class Receipts:
             {"inputs": fingerprint(task.inputs), "seconds": round(seconds, 3), **result},
         )
 
+    def fail(self, failure: Failure) -> None:
+        """Record why a block could not be built."""
+        write_json(self.path(failure.name + FAILED), asdict(failure))
+
     def all(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Yield name and content of every receipt."""
+        """Yield name and content of every receipt of a finished block."""
         for path in sorted(self.folder.glob("*.json")):
-            yield path.stem, read_json(path)
+            if not path.stem.endswith(FAILED):
+                yield path.stem, read_json(path)
+
+    def failures(self) -> dict[str, Failure]:
+        """Return the blocks that failed when they were last tried."""
+        paths = sorted(self.folder.glob(f"*{FAILED}.json"))
+        found = [Failure(**read_json(path)) for path in paths]
+        return {failure.name: failure for failure in found}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """Which blocks a run is about; the default is all of them."""
+
+    rows: tuple[int, int] | None = None
+    """First block row, and the one after the last."""
+    cols: tuple[int, int] | None = None
+    only_failed: bool = False
+
+    @classmethod
+    def parse(cls, text: str, *, only_failed: bool = False) -> Selection:
+        """Read ``r0:r1,c0:c1``, rows and columns of blocks, the ends not included.
+
+        Raises
+        ------
+        InputError
+            The text is of another form.
+        """
+        found = re.fullmatch(r"(\d+):(\d+),(\d+):(\d+)", text.replace(" ", ""))
+        if not found:
+            raise InputError(
+                f"blocks {text!r}",
+                expected="rows and columns of blocks, the ends not included, e.g. 0:2,3:5",
+            )
+        r0, r1, c0, c1 = (int(number) for number in found.groups())
+        return cls(rows=(r0, r1), cols=(c0, c1), only_failed=only_failed)
+
+    def __call__(self, name: str, failed: Iterable[str]) -> bool:
+        """Say whether a block, named as ``r0003c0012``, is meant."""
+        if self.only_failed and name not in failed:
+            return False
+        if self.rows is None or self.cols is None:
+            return True
+        row, col = (int(part) for part in name[1:].split("c"))
+        return self.rows[0] <= row < self.rows[1] and self.cols[0] <= col < self.cols[1]
+
+
+EVERYTHING = Selection()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +160,24 @@ class Outcome:
     built: int
     kept: int
     """Blocks whose receipt already matched."""
+    left: int = 0
+    """Blocks that are not built and were not meant."""
+
+
+GroupWork = Callable[[Sequence[Task]], Iterator[tuple[Task, Mapping[str, Any]]]]
+"""Builds the blocks of a group: yields each when its data is written, with its receipt's facts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Each:
+    """The work of a group whose blocks share nothing."""
+
+    work: Callable[[Task], Mapping[str, Any]]
+
+    def __call__(self, tasks: Sequence[Task]) -> Iterator[tuple[Task, Mapping[str, Any]]]:
+        """Build one block after the other."""
+        for task in tasks:
+            yield task, self.work(task)
 
 
 def run_tasks(
@@ -89,117 +189,256 @@ def run_tasks(
     workers: int,
     client: Any | None = None,
     progress: Progress = silent,
+    selection: Selection = EVERYTHING,
 ) -> Outcome:
-    """Run ``work`` on every task whose receipt does not match, a bounded number at a time.
+    """Run ``work`` on every task whose receipt does not match; parameters as `run_groups`."""
+    return run_groups(
+        [[task] for task in tasks],
+        Each(work),
+        receipts=receipts,
+        what=what,
+        workers=workers,
+        client=client,
+        progress=progress,
+        selection=selection,
+    )
+
+
+def run_groups(
+    groups: Sequence[Sequence[Task]],
+    work: GroupWork,
+    *,
+    receipts: Receipts,
+    what: str,
+    workers: int,
+    client: Any | None = None,
+    progress: Progress = silent,
+    selection: Selection = EVERYTHING,
+) -> Outcome:
+    """Build every block whose receipt does not match, a bounded number of groups at a time.
 
     Parameters
     ----------
-    tasks
-        One a block.
+    groups
+        Tasks, one a block, by what they share.
     work
-        Writes the block's data and returns what its receipt should say (JSON-able). With a
-        ``client`` it must be picklable.
+        Writes the data of blocks and yields what their receipts should say (JSON-able). With a
+        ``client`` it must be picklable, and so must the receipts.
     receipts
-        Where finished blocks are recorded.
+        Where finished and failed blocks are recorded.
     what
         What the progress is called.
     workers
-        Blocks in flight.
+        Groups in flight.
     client
         A ``distributed.Client``; default: threads of this process.
     progress
-        Told after every block.
+        Told after every block; with a client after every group.
+    selection
+        The blocks that are meant; the others are left as they are.
 
     Raises
     ------
-    Exception
-        The first failure of a block, after the blocks in flight have ended; finished blocks keep
-        their receipts, so that the same call goes on from there.
+    BlocksFailedError
+        Blocks could not be built; names each with its cause. The others are done and keep their
+        receipts, so that the same call goes on from there.
+    InputError, ContractError
+        At once: what is wrong is not one block's.
     """
-    todo = [task for task in tasks if not receipts.is_current(task)]
-    kept = len(tasks) - len(todo)
-    progress(what, kept, len(tasks))
-    if not todo:
-        return Outcome(built=0, kept=kept)
-    if client is not None:
-        built = _run_on_cluster(todo, work, receipts, what, kept, len(tasks), client, progress)
-    else:
-        built = _run_in_threads(todo, work, receipts, what, kept, len(tasks), workers, progress)
-    return Outcome(built=built, kept=kept)
+    tasks = [task for group in groups for task in group]
+    current = {task.name for task in tasks if receipts.is_current(task)}
+    failed = receipts.failures().keys() if selection.only_failed else ()
+    meant = {task.name for task in tasks if selection(task.name, failed)}
+    todo = [[t for t in group if t.name in meant and t.name not in current] for group in groups]
+    todo = [group for group in todo if group]
+    count = sum(map(len, todo))
+    tally = _Tally(what=what, kept=len(current), total=len(current) + count, progress=progress)
+    progress(what, tally.kept, tally.total)
+    if todo:
+        run = _in_threads if client is None else _on_cluster
+        run(todo, work, receipts, tally, workers, client)
+    if tally.failures:
+        raise _error(tally)
+    left = len(tasks) - len(current) - count
+    return Outcome(built=tally.built, kept=tally.kept, left=left)
 
 
-def _timed(
-    work: Callable[[Task], Mapping[str, Any]], task: Task
-) -> tuple[Mapping[str, Any], float]:
-    start = time.perf_counter()
-    return work(task), time.perf_counter() - start
+@dataclass(kw_only=True)
+class _Tally:
+    """What has come of the blocks so far."""
+
+    what: str
+    kept: int
+    total: int
+    progress: Progress
+    built: int = 0
+    failures: list[Failure] | None = None
+
+    def add(self, outcome: str | Failure) -> None:
+        """Count a block: its name if it is built, or its failure."""
+        if isinstance(outcome, Failure):
+            self.failures = [*(self.failures or []), outcome]
+            if len(self.failures) >= MAX_FAILURES:
+                raise _error(self)
+        else:
+            self.built += 1
+            self.progress(self.what, self.kept + self.built, self.total)
 
 
-def _run_in_threads(
-    todo: Sequence[Task],
-    work: Callable[[Task], Mapping[str, Any]],
+def _run_group(
+    tasks: Sequence[Task],
+    work: GroupWork,
     receipts: Receipts,
-    what: str,
-    kept: int,
-    total: int,
-    workers: int,
-    progress: Progress,
-) -> int:
-    queue = iter(todo)
-    running: dict[Future[tuple[Mapping[str, Any], float]], Task] = {}
-    built = 0
-    with ThreadPoolExecutor(max_workers=workers) as pool:
-
-        def submit_next() -> None:
-            task = next(queue, None)
-            if task is not None:
-                receipts.drop(task.name)
-                running[pool.submit(_timed, work, task)] = task
-
-        for _ in range(workers):
-            submit_next()
-        while running:
-            finished, _ = wait(running, return_when=FIRST_COMPLETED)
-            for future in finished:
-                task = running.pop(future)
-                result, seconds = future.result()
-                receipts.write(task, result, seconds=seconds)
-                built += 1
-                progress(what, kept + built, total)
-                submit_next()
-    return built
-
-
-def _run_on_cluster(
-    todo: Sequence[Task],
-    work: Callable[[Task], Mapping[str, Any]],
-    receipts: Receipts,
-    what: str,
-    kept: int,
-    total: int,
-    client: Any,
-    progress: Progress,
-) -> int:
-    from distributed import as_completed
-
-    in_flight = 2 * max(1, sum(client.nthreads().values()))
-    queue = iter(todo)
-    tasks: dict[str, Task] = {}
-
-    def submit(task: Task) -> Any:
+    told: Callable[[str | Failure], None],
+    stopped: Callable[[], bool],
+) -> None:
+    """Build the blocks of a group, and record each; if one fails, build the rest one by one."""
+    for task in tasks:
         receipts.drop(task.name)
-        future = client.submit(_timed, work, task, pure=False)
-        tasks[future.key] = task
-        return future
+    left = {task.name: task for task in tasks}
+    start = time.perf_counter()
+    try:
+        for task, result in work(tasks):
+            receipts.write(task, result, seconds=time.perf_counter() - start)
+            del left[task.name]
+            told(task.name)
+            start = time.perf_counter()
+            if stopped():
+                return
+    except (InputError, ContractError):
+        raise
+    except Exception as error:
+        if len(tasks) == 1:
+            failure = _failure(tasks[0].name, error)
+            receipts.fail(failure)
+            told(failure)
+            return
+        for task in left.values():
+            if not stopped():
+                _run_group([task], work, receipts, told, stopped)
 
-    running = as_completed([submit(task) for _, task in zip(range(in_flight), queue, strict=False)])
-    built = 0
-    for future in running:
-        result, seconds = future.result()
-        receipts.write(tasks.pop(future.key), result, seconds=seconds)
-        built += 1
-        progress(what, kept + built, total)
-        following = next(queue, None)
-        if following is not None:
-            running.add(submit(following))
-    return built
+
+def _failure(name: str, error: BaseException) -> Failure:
+    ours = isinstance(error, RockGlacierError)
+    return Failure(
+        name=name,
+        error=type(error).__name__,
+        message=error.found if ours else redact_text(f"{type(error).__name__}: {error}"),
+        **{key: getattr(error, key, "") for key in ("item", "asset", "href", "todo")},
+    )
+
+
+def _error(tally: _Tally) -> BlocksFailedError:
+    failures = tally.failures or []
+    waiting = tally.total - tally.kept - tally.built - len(failures)
+    return BlocksFailedError(
+        tally.what,
+        failures=[(failure.name, failure.message) for failure in failures],
+        done=tally.kept + tally.built,
+        waiting=waiting,
+        todo=next((failure.todo for failure in failures if failure.todo), ""),
+    )
+
+
+def _in_threads(
+    todo: Sequence[Sequence[Task]],
+    work: GroupWork,
+    receipts: Receipts,
+    tally: _Tally,
+    workers: int,
+    client: None,
+) -> None:
+    """Run groups in threads; what they report is handled here, in the caller's thread."""
+    queue = iter(todo)
+    reports: SimpleQueue[str | Failure | _Ended] = SimpleQueue()
+    stop = Event()
+
+    def run(group: Sequence[Task]) -> None:
+        error = None
+        try:
+            _run_group(group, work, receipts, reports.put, stop.is_set)
+        except BaseException as caught:  # raised again in the caller's thread
+            error = caught
+        reports.put(_Ended(error))
+
+    with ThreadPoolExecutor(max_workers=workers, thread_name_prefix="group") as pool:
+        running = 0
+        try:
+            for _, group in zip(range(workers), queue, strict=False):
+                pool.submit(run, group)
+                running += 1
+            while running:
+                report = reports.get()
+                if not isinstance(report, _Ended):
+                    tally.add(report)
+                    continue
+                running -= 1
+                if report.error is not None:
+                    raise report.error
+                following = next(queue, None)
+                if following is not None:
+                    pool.submit(run, following)
+                    running += 1
+        finally:
+            stop.set()
+
+
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    error: BaseException | None
+
+
+def _run_remotely(
+    tasks: Sequence[Task], work: GroupWork, receipts: Receipts
+) -> list[str | Failure]:
+    outcomes: list[str | Failure] = []
+    _run_group(tasks, work, receipts, outcomes.append, lambda: False)
+    return outcomes
+
+
+def _on_cluster(
+    todo: Sequence[Sequence[Task]],
+    work: GroupWork,
+    receipts: Receipts,
+    tally: _Tally,
+    workers: int,
+    client: Any,
+) -> None:
+    """Run groups on a cluster: two a worker in flight, so that none waits for the scheduler.
+
+    A group that takes its worker down with it is tried again block by block, and a block that does
+    so is set aside.
+    """
+    from distributed import KilledWorker, as_completed
+
+    queue = iter(todo)
+    flying: dict[Any, Sequence[Task]] = {}
+    running = as_completed()
+
+    def submit(group: Sequence[Task]) -> None:
+        future = client.submit(_run_remotely, group, work, receipts, pure=False)
+        flying[future] = group
+        running.add(future)
+
+    try:
+        for _, group in zip(range(2 * max(1, len(client.nthreads()))), queue, strict=False):
+            submit(group)
+        for future in running:
+            group = flying.pop(future)
+            try:
+                outcomes = future.result()
+            except KilledWorker as error:
+                if len(group) > 1:
+                    for task in group:
+                        submit([task])
+                    continue
+                failure = _failure(group[0].name, error)
+                receipts.fail(failure)
+                outcomes = [failure]
+            for outcome in outcomes:
+                tally.add(outcome)
+            following = next(queue, None)
+            if following is not None:
+                submit(following)
+    finally:
+        client.cancel(list(flying))

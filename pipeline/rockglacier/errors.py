@@ -6,6 +6,7 @@
     ├── InputError (ValueError)      the person changes a file, a setting or the area
     ├── NotFoundError (LookupError)  what was asked for is not there: ask for something else
     ├── RemoteError                  somebody else's server or file failed: try again, or skip it
+    ├── BlocksFailedError            some blocks could not be built; the others are done
     └── ContractError                a product breaks a promise of ours: rebuild it, or report a bug
 """
 
@@ -81,3 +82,45 @@ class RemoteError(RockGlacierError):
     ) -> None:
         super().__init__(found, expected=expected, todo=todo)
         self.item, self.asset, self.href = item, asset, href.split("?", 1)[0]
+
+
+class BlocksFailedError(RockGlacierError):
+    """Blocks of a stage could not be built; the others are done.
+
+    Parameters
+    ----------
+    what
+        The stage.
+    failures
+        Name and cause of each block.
+    done, waiting
+        Blocks that are finished, and that were not tried.
+    todo
+        The next step for the person reading it.
+    """
+
+    SHOWN = 3
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        failures: list[tuple[str, str]],
+        done: int,
+        waiting: int = 0,
+        todo: str = "",
+    ) -> None:
+        lines = [f"{what}: {len(failures)} block(s) failed, {done} are done"]
+        if waiting:
+            lines[0] += f", {waiting} were not tried"
+        by_cause: dict[str, list[str]] = {}
+        for name, message in failures:
+            by_cause.setdefault(message, []).append(name)
+        for message, names in list(by_cause.items())[: self.SHOWN]:
+            more = f" and {len(names) - self.SHOWN} more" if len(names) > self.SHOWN else ""
+            lines.append(f"  {', '.join(names[: self.SHOWN])}{more}: {message}")
+        if len(by_cause) > self.SHOWN:
+            lines.append(f"  and {len(by_cause) - self.SHOWN} other cause(s): see `status`")
+        again = "run the same command again: it tries only what is not done"
+        super().__init__("\n".join(lines), todo=todo or again)
+        self.failures = failures

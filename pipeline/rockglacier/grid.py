@@ -134,6 +134,13 @@ class Grid:
                 )
                 yield Block(row=row, col=col, window=square.clipped(self.shape))
 
+    def groups(self, rows: int, cols: int) -> Iterator[list[Block]]:
+        """Yield the read groups: the blocks of every ``rows`` x ``cols`` blocks, row by row."""
+        groups: dict[tuple[int, int], list[Block]] = {}
+        for block in self.blocks():
+            groups.setdefault((block.row // rows, block.col // cols), []).append(block)
+        yield from groups.values()
+
     def window_geobox(self, window: Window) -> GeoBox:
         """Return the geobox of a window; the window may reach beyond the grid."""
         affine = self.transform @ Affine.translation(window.x, window.y)

@@ -17,7 +17,7 @@ from rockglacier.cube.build import build_cube
 from rockglacier.cube.dem import dem_mosaic
 from rockglacier.cube.load import SceneReader, looks_of
 from rockglacier.cube.store import create_cube, open_arrays, open_cube, write_window
-from rockglacier.errors import ContractError, InputError, NotFoundError, RemoteError
+from rockglacier.errors import BlocksFailedError, ContractError, InputError, NotFoundError
 from rockglacier.grid import Window
 from rockglacier.scenes.record import read_scenes, write_scenes
 from rockglacier.storage import read_json
@@ -188,7 +188,7 @@ def test_unreadable_scene_fails_the_block_by_name(make_basin, monkeypatch):
     study = make_basin()
     scene = read_scenes(study.scenes_path)[2]
     Path(scene.assets["B11"]).write_bytes(b"<html>503</html>")
-    with pytest.raises(RemoteError) as caught:
+    with pytest.raises(BlocksFailedError) as caught:
         build_cube(study)
     message = str(caught.value)
     assert "item 'a2', asset 'B11' cannot be read" in message
