@@ -319,11 +319,13 @@ def _run_group(
 
 
 def _failure(name: str, error: BaseException) -> Failure:
-    ours = isinstance(error, RockGlacierError)
+    kind = type(error).__name__
     return Failure(
         name=name,
-        error=type(error).__name__,
-        message=error.found if ours else redact_text(f"{type(error).__name__}: {error}"),
+        error=kind,
+        message=error.found
+        if isinstance(error, RockGlacierError)
+        else redact_text(f"{kind}: {error}"),
         **{key: getattr(error, key, "") for key in ("item", "asset", "href", "todo")},
     )
 

@@ -1,13 +1,15 @@
 """Windows of scenes on the grid: exact paste, warp, overpasses, broken files."""
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
 import rasterio
 from rasterio.errors import RasterioIOError
 
-from rockglacier.cube.load import SceneReader, looks_of, scenes_in
+from rockglacier.cube import load
+from rockglacier.cube.load import SceneReader, looks_of, read_asset, scenes_in
 from rockglacier.errors import RemoteError
 from rockglacier.grid import Window
 from rockglacier.scenes import asset
@@ -127,11 +129,8 @@ def test_missing_file_is_not_tried_again(study, monkeypatch):
     monkeypatch.setattr(asset, "sign", lambda href: tries.append(href) or href)
     scenes = read_scenes(study.scenes_path)
     scene = dataclasses.replace(scenes[0], assets={**scenes[0].assets, "SCL": "/nowhere/scl.tif"})
-    with (
-        SceneReader(study.grid, ["B04"]) as reader,
-        pytest.raises(RemoteError, match="no such file"),
-    ):
-        reader.read_asset(scene, "SCL", study.grid.whole)
+    with pytest.raises(RemoteError, match="no such file"):
+        read_asset(scene, "SCL", study.grid, study.grid.whole)
     assert len(tries) == 1
 
 
@@ -148,9 +147,10 @@ def test_transient_failure_is_tried_again_and_counted(study, monkeypatch):
     monkeypatch.setattr(asset, "WAIT_S", 0.0)
     scene = read_scenes(study.scenes_path)[0]
     with SceneReader(study.grid, ["B04"]) as reader:
-        values = reader.read_asset(scene, "B04", Window(y=20, x=20, height=4, width=4))
+        window = Window(y=20, x=20, height=4, width=4)
+        dn, _ = reader.read(looks_of([scene], epsg=32643), window)
         assert reader.retries == 2
-    assert values.all()
+    assert dn.all()
 
 
 def test_message_holds_no_signature():
@@ -183,8 +183,7 @@ def test_off_grid_scene_of_the_same_zone_is_warped_not_shifted(study, tmp_path):
     ) as file:
         file.write(values, 1)
     scene = dataclasses.replace(read_scenes(study.scenes_path)[0], assets={"B04": str(path)})
-    with SceneReader(study.grid, ["B04"]) as reader:
-        read_back = reader.read_asset(scene, "B04", Window(y=5, x=0, height=1, width=30))
+    read_back = read_asset(scene, "B04", study.grid, Window(y=5, x=0, height=1, width=30))
     # the centre of grid pixel k lies between file pixels k - 1 and k
     assert read_back[0, 2:20].tolist() == [1000 + 10 * k - 5 for k in range(2, 20)]
 
@@ -204,3 +203,64 @@ def test_addresses_inside_a_virtual_raster(href, path):
 def test_unknown_scheme_is_refused():
     with pytest.raises(ValueError, match="unknown scheme 'ftp'"):
         asset.gdal_path("ftp://h/a.tif")
+
+
+@pytest.mark.parametrize("height", [1, 7, 64, 128])
+def test_strips_are_the_rows_of_one_read(study, height):
+    looks = looks_of(read_scenes(study.scenes_path), epsg=32643)
+    whole = Window(y=-3, x=11, height=290, width=240)
+    cuts = range(whole.y, whole.y + whole.height, height)
+    strips = [
+        Window(y=y, x=11, height=min(height, whole.y + whole.height - y), width=240) for y in cuts
+    ]
+    with SceneReader(study.grid, study.config.cube.bands) as reader:
+        dn, scl = reader.read(looks, whole)
+        parts = [(a.copy(), b.copy()) for a, b in reader.strips(looks, strips)]
+    np.testing.assert_array_equal(np.concatenate([part[0] for part in parts], axis=2), dn)
+    np.testing.assert_array_equal(np.concatenate([part[1] for part in parts], axis=1), scl)
+    assert dn.any()
+
+
+def test_strips_may_leave_rows_out(study):
+    looks = looks_of(read_scenes(study.scenes_path), epsg=32643)
+    strips = [Window(y=y, x=0, height=20, width=340) for y in (0, 20, 150, 280)]
+    with SceneReader(study.grid, study.config.cube.bands) as reader:
+        for strip, (dn, scl) in zip(strips, reader.strips(looks, strips), strict=True):
+            whole, classes = dn.copy(), scl.copy()
+            with SceneReader(study.grid, study.config.cube.bands) as other:
+                expected = other.read(looks, strip)
+            np.testing.assert_array_equal(whole, expected[0])
+            np.testing.assert_array_equal(classes, expected[1])
+
+
+def test_strips_read_every_row_of_a_file_once(study, monkeypatch):
+    scene = next(scene for scene in read_scenes(study.scenes_path) if scene.id == "a1")
+    blocks = []
+
+    class Counting:
+        """A raster that notes the rows that are read, and says that its blocks are 64 rows."""
+
+        def __init__(self, raster):
+            self.raster = raster
+            self.block_shapes = [(64, 64)]
+
+        def __getattr__(self, name):
+            return getattr(self.raster, name)
+
+        def read(self, *args, window, **options):
+            blocks.append((window.row_off, window.row_off + window.height))
+            return self.raster.read(*args, window=window, **options)
+
+    opened = load.open_placed
+
+    def counting(*args):
+        placed = opened(*args)
+        return dataclasses.replace(placed, raster=Counting(placed.raster))
+
+    monkeypatch.setattr(load, "open_placed", counting)
+    strips = [Window(y=y, x=0, height=30, width=340) for y in range(0, 300, 30)]
+    with SceneReader(study.grid, ()) as reader:
+        for _ in reader.strips(looks_of([scene], epsg=32643), strips):
+            pass
+    assert all(one[1] == other[0] for one, other in itertools.pairwise(blocks))
+    assert all(stop % 64 == 0 for _, stop in blocks[:-1])

@@ -8,7 +8,6 @@ cube is built with; ``odc-stac`` and ``stackstac`` are the field's own loaders.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from typing import Any, Literal
 
 import dask.array as da
@@ -16,14 +15,11 @@ import numpy as np
 import pystac
 import xarray as xr
 from dask.delayed import delayed
-from numpy.typing import NDArray
 from odc.geo.xr import xr_coords
 
-from rockglacier.cube.load import SCL, as_stored, asset_href, open_placed
-from rockglacier.cube.raster import read_window
+from rockglacier.cube.load import SCL, read_asset
 from rockglacier.errors import InputError
-from rockglacier.grid import Grid, Window
-from rockglacier.scenes.asset import retried
+from rockglacier.grid import Grid
 from rockglacier.scenes.radiometry import harmonise
 from rockglacier.scenes.record import Scene, read_scenes
 from rockglacier.study import Study
@@ -116,7 +112,7 @@ def _window_engine(
     scenes: Sequence[Scene], grid: Grid, names: Sequence[str], on_grid: bool
 ) -> dict[str, da.Array]:
     """Read by our own windows; ``on_grid`` is found out from the files themselves."""
-    read = delayed(_read, pure=False)
+    read = delayed(read_asset, pure=False)
 
     def stack(scene: Scene, name: str) -> da.Array:
         rows: dict[int, list[da.Array]] = {}
@@ -129,17 +125,6 @@ def _window_engine(
         return da.block(list(rows.values()))
 
     return {name: da.stack([stack(scene, name) for scene in scenes]) for name in names}
-
-
-def _read(scene: Scene, name: str, grid: Grid, window: Window) -> NDArray[Any]:
-    href = asset_href(scene, name)
-
-    def work() -> NDArray[Any]:
-        with ExitStack() as stack:
-            return read_window(open_placed(href, name, grid, stack), window)
-
-    values = retried(work, item=scene.id, asset=name, href=href, again=lambda: None)
-    return as_stored(values, name)
 
 
 def _odc_engine(

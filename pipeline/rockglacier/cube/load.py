@@ -3,22 +3,27 @@
 A scene of the grid's CRS whose pixels fall on the grid is pasted by a whole number of pixels, 20 m
 and 60 m bands repeated 2 x 2 and 6 x 6: exact, no warp. Any other scene is warped once (bilinear
 with nodata respected, the scene classification by nearest neighbour).
+
+Stacks come as strips of rows, from north to south; every block of a file is decoded once for all
+strips, and the next strip is read while the caller works on the present one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
-from threading import Lock
 from typing import Any
 
 import numpy as np
 import shapely
+from numba import njit
 from numpy.typing import NDArray
 from rasterio.enums import Resampling
+from rasterio.windows import Window as RasterWindow
 from shapely.geometry.base import BaseGeometry
 
 from rockglacier.cube.raster import Placed, place, read_window, warp
@@ -142,7 +147,7 @@ def asset_href(scene: Scene, asset: str) -> str:
 
 
 class SceneReader:
-    """Reads windows of scenes on a grid and keeps the files open in between.
+    """Reads windows of scenes on a grid.
 
     A context manager for one thread; threads of its own read many assets at once.
 
@@ -152,15 +157,17 @@ class SceneReader:
         The study's grid.
     bands
         Names of the bands, as keys of a scene's assets.
+    in_flight
+        Assets read at once.
     """
 
-    def __init__(self, grid: Grid, bands: Sequence[str]) -> None:
+    def __init__(
+        self, grid: Grid, bands: Sequence[str], *, in_flight: int = READS_IN_FLIGHT
+    ) -> None:
         self.grid, self.bands = grid, tuple(bands)
-        self.retries = 0
-        """Reads that were tried again so far."""
-        self._open: dict[tuple[str, str], tuple[Placed, ExitStack]] = {}
-        self._lock = Lock()
-        self._pool = ThreadPoolExecutor(READS_IN_FLIGHT, thread_name_prefix="read")
+        self._rows: list[AssetRows] = []
+        self._read = ThreadPoolExecutor(in_flight, thread_name_prefix="read")
+        self._lay = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="lay")
 
     def __enter__(self) -> SceneReader:
         """Return the reader."""
@@ -168,10 +175,15 @@ class SceneReader:
 
     def __exit__(self, *_: object) -> None:
         """Wait for the threads and close the files."""
-        self._pool.shutdown(cancel_futures=True)
-        for held in self._open.values():
-            held[1].close()
-        self._open.clear()
+        self._read.shutdown(cancel_futures=True)
+        self._lay.shutdown(cancel_futures=True)
+        for rows in self._rows:
+            rows.close()
+
+    @property
+    def retries(self) -> int:
+        """Reads that were tried again so far."""
+        return sum(rows.retries for rows in self._rows)
 
     def read(
         self, looks: Sequence[Look], window: Window
@@ -197,44 +209,274 @@ class SceneReader:
         RemoteError
             An asset is missing in its item, or cannot be read.
         """
-        shape = (window.height, window.width)
-        dn = np.zeros((len(looks), len(self.bands), *shape), np.uint16)
-        scl = np.zeros((len(looks), *shape), np.uint8)
+        for stack in self.strips(looks, [window]):
+            return stack
+        raise AssertionError("one window gives one stack")
+
+    def strips(
+        self, looks: Sequence[Look], windows: Sequence[Window]
+    ) -> Iterator[tuple[NDArray[np.uint16], NDArray[np.uint8]]]:
+        """Yield the stacks of windows that lie below each other; as `read` for each.
+
+        A stack is overwritten when the one after the next is asked for.
+
+        Parameters
+        ----------
+        looks
+            What to read.
+        windows
+            From north to south, of the same columns.
+        """
+        if not windows:
+            return
+        bottom = windows[-1].y + windows[-1].height
+        column = (windows[0].x, windows[0].width)
         names = (*self.bands, SCL)
-        waiting = [
-            (index, [self._pool.submit(self.read_asset, scene, name, window) for name in names])
-            for index, look in enumerate(looks)
-            for scene in look.scenes
+        rows = [
+            [
+                [AssetRows(scene, name, self.grid, column, bottom) for name in names]
+                for scene in scenes
+            ]
+            for scenes in (look.scenes for look in looks)
         ]
-        for index, futures in waiting:
-            *bands, classes = [future.result() for future in futures]
-            paste(dn[index], scl[index], bands, classes)
-            futures.clear()  # what was pasted need not be kept
-        return dn, scl
+        self._rows += [one for scenes in rows for assets in scenes for one in assets]
+        tallest = max(window.height for window in windows)
+        shape = (len(looks), len(self.bands), tallest, column[1])
+        held = [_Stack(shape) for _ in windows[:2]]
 
-    def read_asset(self, scene: Scene, asset: str, window: Window) -> NDArray[Any]:
-        """Return one asset in a window, (y, x), uint16 or, for SCL, uint8; 0 = nodata."""
-        href = asset_href(scene, asset)
-        key = (scene.id, asset)
+        def start(index: int) -> list[Future[None]]:
+            window, stack = windows[index], held[index % 2]
+            reads = [
+                [[self._read.submit(one.take, window) for one in assets] for assets in scenes]
+                for scenes in rows
+            ]
+            return [
+                self._lay.submit(stack.lay, look, scenes, window)
+                for look, scenes in enumerate(reads)
+            ]
 
-        def work() -> NDArray[Any]:
-            if key not in self._open:
-                self._open[key] = self._place(href, asset)
-            return read_window(self._open[key][0], window)
+        ahead = start(0)
+        for index, window in enumerate(windows):
+            for future in ahead:
+                future.result()
+            stack = held[index % 2]
+            ahead = start(index + 1) if index + 1 < len(windows) else []
+            yield stack.dn[:, :, : window.height], stack.scl[:, : window.height]
 
-        def again() -> None:
-            with self._lock:
-                self.retries += 1
-            held = self._open.pop(key, None)
-            if held is not None:
-                held[1].close()
 
-        return as_stored(retried(work, item=scene.id, asset=asset, href=href, again=again), asset)
+class AssetRows:
+    """One asset in a column of the grid, read from north to south, each block of its file once."""
 
-    def _place(self, href: str, asset: str) -> tuple[Placed, ExitStack]:
+    def __init__(
+        self, scene: Scene, asset: str, grid: Grid, column: tuple[int, int], bottom: int
+    ) -> None:
+        self.scene, self.asset, self.grid = scene, asset, grid
+        self.left, self.width = column
+        self.bottom = bottom
+        self.retries = 0
+        self._opened: tuple[Placed, ExitStack] | None = None
+        self._first = 0
+        """Row, in the file, of the first row held."""
+        self._held: NDArray[Any] | None = None
+
+    def take(self, window: Window) -> Piece | None:
+        """Return the part of the asset in a window that does not begin above an earlier one.
+
+        Raises
+        ------
+        RemoteError
+            The asset is missing in its item, or cannot be read.
+        """
+        href = asset_href(self.scene, self.asset)
+        return retried(
+            lambda: self._take(window),
+            item=self.scene.id,
+            asset=self.asset,
+            href=href,
+            again=self._again,
+        )
+
+    def _take(self, window: Window) -> Piece | None:
+        placed = self._placed()
+        raster, factor = placed.raster, placed.factor
+        x0, x1 = _inside(window.x - placed.col, window.width, factor, raster.width)
+        y0, y1 = _inside(window.y - placed.row, window.height, factor, raster.height)
+        if x1 <= x0 or y1 <= y0:
+            return None
+        kept = self._held[y0 - self._first :] if self._held is not None else None
+        start = y0 if kept is None or not len(kept) else self._first + len(self._held)
+        rows = kept if start > y0 else None
+        if start < y1:
+            block = raster.block_shapes[0][0]
+            last = -(-(self.bottom - placed.row) // factor)
+            stop = min(-(-y1 // block) * block, max(last, y1), raster.height)
+            rows = np.empty((stop - y0, x1 - x0), np.uint8 if self.asset == SCL else np.uint16)
+            if start > y0:
+                rows[: start - y0] = kept
+            new = rows[start - y0 :]
+            raster.read(1, out=new, window=RasterWindow(x0, start, x1 - x0, stop - start))
+            if placed.nodata:
+                new[new == placed.nodata] = 0
+        self._held, self._first = rows, y0
+        return Piece(
+            values=rows[: y1 - y0],
+            factor=factor,
+            row=placed.row + y0 * factor,
+            col=placed.col + x0 * factor,
+        )
+
+    def _placed(self) -> Placed:
+        if self._opened is None:
+            with ExitStack() as stack:
+                href = asset_href(self.scene, self.asset)
+                placed = open_placed(href, self.asset, self.grid, stack)
+                self._opened = placed, stack.pop_all()
+        return self._opened[0]
+
+    def _again(self) -> None:
+        self.retries += 1
+        self.close()
+
+    def close(self) -> None:
+        """Close the file; it is opened again when it is needed."""
+        if self._opened is not None:
+            self._opened[1].close()
+            self._opened = None
+
+
+def _inside(start: int, size: int, factor: int, limit: int) -> tuple[int, int]:
+    """Return the first pixel of a file, and the one after the last, under pixels of the grid."""
+    return max(start // factor, 0), min(-(-(start + size) // factor), limit)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Piece:
+    """Pixels of a file that lie in a window."""
+
+    values: NDArray[Any]
+    """(y, x), as in the file; 0 = nodata."""
+    factor: int
+    """Grid pixels along the edge of one of its own."""
+    row: int
+    """Grid row of its first pixel; may be above the window."""
+    col: int
+    """Grid column of its first pixel; may be left of the window."""
+
+    def slip(self, window: Window) -> tuple[int, int, int]:
+        """Return factor, rows and columns from its first pixel to the window's."""
+        return self.factor, window.y - self.row, window.x - self.col
+
+
+class _Stack:
+    """The looks of a window, while scenes are laid into them."""
+
+    def __init__(self, shape: tuple[int, int, int, int]) -> None:
+        self.dn = np.zeros(shape, np.uint16)
+        self.scl = np.zeros((shape[0], *shape[2:]), np.uint8)
+
+    def lay(
+        self, look: int, scenes: Sequence[Sequence[Future[Piece | None]]], window: Window
+    ) -> None:
+        """Lay scenes into a look: each fills the pixels that are not yet complete.
+
+        A pixel is complete where the class and all bands are not 0.
+        """
+        dn, scl = self.dn[look, :, : window.height], self.scl[look, : window.height]
+        dn.fill(0)
+        scl.fill(0)
+        untouched = True
+        for assets in scenes:
+            pieces = [future.result() for future in assets]
+            *bands, classes = pieces
+            if classes is None or any(piece is None for piece in bands):
+                continue
+            slips = [piece.slip(window) for piece in pieces]
+            if untouched:
+                fresh = np.ones((1, 1), np.bool_)
+            else:
+                fresh = _incomplete(dn, scl)
+                if not fresh.any():
+                    continue
+                complete = np.ones(scl.shape, np.bool_)
+                for piece, slip in zip(pieces, slips, strict=True):
+                    _complete(piece.values, *slip, complete)
+                fresh &= complete | (scl == 0) & ~dn.any(axis=0)
+            for target, piece, slip in zip((*dn, scl), pieces, slips, strict=True):
+                _copy(piece.values, *slip, fresh, target)
+            untouched = False
+
+
+@njit(nogil=True, cache=True)
+def _incomplete(dn: NDArray[np.uint16], scl: NDArray[np.uint8]) -> Any:
+    """Return where the class or a band is 0."""
+    result = scl == 0
+    for b in range(dn.shape[0]):
+        for y in range(dn.shape[1]):
+            for x in range(dn.shape[2]):
+                result[y, x] |= dn[b, y, x] == 0
+    return result
+
+
+@njit(nogil=True, cache=True)
+def _complete(
+    values: NDArray[Any], factor: int, down: int, right: int, complete: NDArray[np.bool_]
+) -> None:
+    """Clear the pixels where ``values`` is 0 or ends."""
+    for y in range(complete.shape[0]):
+        row = (y + down) // factor
+        for x in range(complete.shape[1]):
+            col = (x + right) // factor
+            inside = 0 <= row < values.shape[0] and 0 <= col < values.shape[1]
+            complete[y, x] &= inside and values[row, col] != 0
+
+
+@njit(nogil=True, cache=True)
+def _copy(
+    values: NDArray[Any],
+    factor: int,
+    down: int,
+    right: int,
+    fresh: NDArray[np.bool_],
+    target: NDArray[Any],
+) -> None:
+    """Copy pixels, each repeated ``factor`` times, to where ``fresh`` says, or to everywhere."""
+    everywhere = fresh.size == 1
+    y0, x0 = max(0, -down), max(0, -right)
+    y1 = min(target.shape[0], values.shape[0] * factor - down)
+    x1 = min(target.shape[1], values.shape[1] * factor - right)
+    for y in range(y0, y1):
+        row = (y + down) // factor
+        if everywhere and factor == 1:
+            target[y, x0:x1] = values[row, x0 + right : x1 + right]
+            continue
+        col, phase = (x0 + right) // factor, (x0 + right) % factor
+        for x in range(x0, x1):
+            if everywhere or fresh[y, x]:
+                target[y, x] = values[row, col]
+            phase += 1
+            if phase == factor:
+                phase = 0
+                col += 1
+
+
+def read_asset(scene: Scene, asset: str, grid: Grid, window: Window) -> NDArray[Any]:
+    """Return one asset in a window, (y, x), uint16 or, for SCL, uint8; 0 = nodata.
+
+    Raises
+    ------
+    RemoteError
+        The asset is missing in its item, or cannot be read.
+    """
+    href = asset_href(scene, asset)
+
+    def work() -> NDArray[Any]:
         with ExitStack() as stack:
-            placed = open_placed(href, asset, self.grid, stack)
-            return placed, stack.pop_all()
+            return read_window(open_placed(href, asset, grid, stack), window)
+
+    values = retried(work, item=scene.id, asset=asset, href=href, again=lambda: None)
+    if asset == SCL:
+        return values if values.dtype == np.uint8 else values.clip(0, 255).astype(np.uint8)
+    return values if values.dtype == np.uint16 else values.clip(0, 65535).astype(np.uint16)
 
 
 def open_placed(href: str, asset: str, grid: Grid, stack: ExitStack) -> Placed:
@@ -246,40 +488,3 @@ def open_placed(href: str, asset: str, grid: Grid, stack: ExitStack) -> Placed:
         placed = warp(raster, grid.geobox, resampling=kernel, nodata=0)
         stack.enter_context(placed.raster)
     return placed
-
-
-def as_stored(values: NDArray[Any], asset: str) -> NDArray[Any]:
-    """Return values as uint16, or as uint8 for the scene classification, whatever the file uses."""
-    if asset == SCL:
-        return values if values.dtype == np.uint8 else values.clip(0, 255).astype(np.uint8)
-    return values if values.dtype == np.uint16 else values.clip(0, 65535).astype(np.uint16)
-
-
-def paste(
-    dn: NDArray[np.uint16],
-    scl: NDArray[np.uint8],
-    bands: Sequence[NDArray[np.uint16]],
-    classes: NDArray[np.uint8],
-) -> None:
-    """Add one more scene to a look, in place: it fills pixels that are not yet complete.
-
-    A pixel is complete where the class and all bands are not 0.
-
-    Parameters
-    ----------
-    dn, scl
-        (band, y, x) and (y, x) of the look, all 0 before its first scene.
-    bands, classes
-        The same of the scene.
-    """
-    if not scl.any():
-        for target, values in zip(dn, bands, strict=True):
-            target[...] = values
-        scl[...] = classes
-        return
-    fresh = ((scl == 0) | (dn == 0).any(axis=0)) & (classes != 0)
-    for values in bands:
-        fresh &= values != 0
-    for target, values in zip(dn, bands, strict=True):
-        np.copyto(target, values, where=fresh)
-    np.copyto(scl, classes, where=fresh)
