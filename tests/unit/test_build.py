@@ -12,11 +12,12 @@ import pytest
 import xarray as xr
 
 from rockglacier.cube import build, store
-from rockglacier.cube.block import BlockWork, mean_sun
 from rockglacier.cube.build import build_cube
 from rockglacier.cube.dem import dem_mosaic
+from rockglacier.cube.group import GroupWork
 from rockglacier.cube.load import SceneReader, looks_of
 from rockglacier.cube.store import create_cube, open_arrays, open_cube, write_window
+from rockglacier.cube.surface import mean_sun
 from rockglacier.errors import BlocksFailedError, ContractError, InputError, NotFoundError
 from rockglacier.grid import Window
 from rockglacier.scenes.record import read_scenes, write_scenes
@@ -28,7 +29,7 @@ LAYERS = tuple(store.LAYERS)
 @pytest.fixture(autouse=True)
 def short_shadows(monkeypatch):
     """Shadows of 500 m keep the halo, and the tests, small."""
-    monkeypatch.setattr("rockglacier.cube.block.SHADOW_REACH_M", 500.0)
+    monkeypatch.setattr("rockglacier.cube.surface.SHADOW_REACH_M", 500.0)
 
 
 def pixels(study):
@@ -119,8 +120,8 @@ def test_terrain_follows_the_surface(make_basin):
 
 def test_ground_without_dem_is_nan_and_reported(make_basin):
     study = make_basin()
-    work = dataclasses.replace(build._work(study), dem=dem_mosaic(study))
-    west = dataclasses.replace(work.dem, tiles=work.dem.tiles[:1])
+    dem = dem_mosaic(study)
+    west = dataclasses.replace(dem, tiles=dem.tiles[:1])
     elevation = west.read(study.grid, study.grid.whole, halo=1)
     assert np.isfinite(elevation[:, 0]).all()
     assert np.isnan(elevation[:, -1]).all()
@@ -218,7 +219,7 @@ def test_full_disk_is_said_before_and_during_the_work(make_basin, monkeypatch):
         build_cube(study)
     assert "larger disk" in caught.value.todo
     monkeypatch.undo()
-    monkeypatch.setattr("rockglacier.cube.block.SHADOW_REACH_M", 50.0)
+    monkeypatch.setattr("rockglacier.cube.surface.SHADOW_REACH_M", 50.0)
     create_cube(study)
 
     def full(*args, **options):
@@ -286,7 +287,7 @@ def test_work_travels_to_another_process(make_basin):
     study = make_basin()
     work = build._work(study)
     again = pickle.loads(pickle.dumps(work))  # noqa: S301
-    assert isinstance(again, BlockWork)
+    assert isinstance(again, GroupWork)
     assert again.grid == work.grid
     assert again.scenes == work.scenes
 

@@ -2,32 +2,33 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from rockglacier.cube.block import BlockWork, mean_sun
 from rockglacier.cube.dem import dem_mosaic
+from rockglacier.cube.group import GROUP, GroupWork, group_shape
 from rockglacier.cube.load import looks_of, scenes_in
 from rockglacier.cube.store import LAYERS, create_cube
-from rockglacier.engine import Progress, Receipts, Task, run_tasks, silent
+from rockglacier.cube.surface import Surface, mean_sun
+from rockglacier.engine import EVERYTHING, Progress, Receipts, Selection, Task, run_groups, silent
 from rockglacier.errors import NotFoundError
 from rockglacier.grid import Window
-from rockglacier.scenes.record import read_scenes
+from rockglacier.scenes.record import Scene, read_scenes
 from rockglacier.storage import redact, require_space
 from rockglacier.study import Study
 
 RECIPE = 1
 """Counts the changes of what a block's pixels are: a new number rebuilds every block."""
 
-MAX_WORKERS = 4
-"""Blocks in flight on one machine; each reads many assets at once."""
-
 
 def build_cube(
-    study: Study, *, progress: Progress = silent, client: Any | None = None
+    study: Study,
+    *,
+    progress: Progress = silent,
+    client: Any | None = None,
+    selection: Selection = EVERYTHING,
 ) -> dict[str, Any]:
     """Build every block of the cube whose receipt does not match.
 
@@ -39,51 +40,59 @@ def build_cube(
         Told after every block.
     client
         A ``distributed.Client``; default: threads of this process.
+    selection
+        The blocks that are meant; the others are left as they are.
 
     Returns
     -------
     dict
-        Blocks built and kept, scenes, shares of the basin's pixels, reads retried and skipped.
+        Blocks built, kept and left, scenes, shares of the pixels, reads retried and skipped.
 
     Raises
     ------
     NotFoundError
         The search has not run, or found no scene or no DEM.
-    RemoteError
-        A scene or DEM tile cannot be read (scenes: only with ``on_unreadable: fail``).
+    BlocksFailedError
+        Blocks whose scenes (only with ``on_unreadable: fail``) or DEM tiles cannot be read; the
+        others are done.
     InputError
         The disk is full or not writable.
     """
     work = _work(study)
     receipts = Receipts(study.receipts_path / "cube")
-    tasks = [_task(study, work, block.name, block.window) for block in study.grid.blocks()]
+    tasks = {
+        block.name: _task(study, work, block.name, block.window) for block in study.grid.blocks()
+    }
     described = _describe(study, work)
     if create_cube(study, attrs=described):
-        for name, _ in list(receipts.all()):
+        for name in [*dict(receipts.all()), *receipts.failures()]:
             receipts.drop(name)
-    todo = [task for task in tasks if not receipts.is_current(task)]
+    todo = [task for task in tasks.values() if not receipts.is_current(task)]
     pixels = sum(task.inputs["window"][2] * task.inputs["window"][3] for task in todo)
     require_space(study.folder, pixels * _pixel_bytes(len(work.bands)), what="the cube")
-    outcome = run_tasks(
-        tasks,
+    cols, _ = _shape(study, work.scenes)
+    outcome = run_groups(
+        [[tasks[block.name] for block in group] for group in study.grid.groups(GROUP, cols)],
         work,
         receipts=receipts,
         what="cube",
-        workers=min(MAX_WORKERS, os.cpu_count() or 1),
+        workers=1,
         client=client,
         progress=progress,
+        selection=selection,
     )
     return {
         "blocks": len(tasks),
         "built": outcome.built,
         "kept": outcome.kept,
+        "left": outcome.left,
         "scenes": len(work.scenes),
         "looks": len(looks_of(work.scenes, epsg=work.grid.epsg)),
         **_totals([receipt for _, receipt in receipts.all()]),
     }
 
 
-def _work(study: Study) -> BlockWork:
+def _work(study: Study) -> GroupWork:
     scenes = read_scenes(study.require(study.scenes_path, stage="search"))
     if not scenes:
         raise NotFoundError(
@@ -92,20 +101,26 @@ def _work(study: Study) -> BlockWork:
             todo="raise search.scene_cloud_max or search.basin_cloud_max, or widen the period",
         )
     cube = study.config.cube
-    return BlockWork(
+    return GroupWork(
         path=study.cube_path,
         grid=study.grid,
         bands=cube.bands,
         composite=cube.composite,
         skip_unreadable=cube.on_unreadable == "skip",
         scenes=tuple(scenes),
-        dem=dem_mosaic(study),
-        sun=mean_sun(scenes),
+        surface=Surface(grid=study.grid, dem=dem_mosaic(study), sun=mean_sun(scenes)),
+        strip=_shape(study, scenes)[1],
     )
 
 
-def _task(study: Study, work: BlockWork, name: str, window: Window) -> Task:
-    sun = None if work.sun is None else [work.sun.azimuth, work.sun.elevation]
+def _shape(study: Study, scenes: Sequence[Scene]) -> tuple[int, int]:
+    """Return the width of read groups, blocks, and the height of their strips, pixels."""
+    crowded = max(len(scenes_in(scenes, study.grid, block.window)) for block in study.grid.blocks())
+    return group_shape(study.grid, max(crowded, 1), len(study.config.cube.bands))
+
+
+def _task(study: Study, work: GroupWork, name: str, window: Window) -> Task:
+    sun = work.surface.sun
     scenes = [
         {
             "id": scene.id,
@@ -123,19 +138,20 @@ def _task(study: Study, work: BlockWork, name: str, window: Window) -> Task:
             "grid": work.grid.to_dict(),
             "cube": study.config.cube.model_dump(mode="json"),
             "scenes": scenes,
-            "dem": [redact(tile.href) for tile in work.dem.tiles],
-            "sun": sun,
+            "dem": [redact(tile.href) for tile in work.surface.dem.tiles],
+            "sun": None if sun is None else [sun.azimuth, sun.elevation],
         },
     )
 
 
-def _describe(study: Study, work: BlockWork) -> dict[str, Any]:
+def _describe(study: Study, work: GroupWork) -> dict[str, Any]:
     """Return the attributes of the group that say where its pixels come from."""
+    sun = work.surface.sun
     return {
         "title": f"Sentinel-2 reflectance and terrain of {study.config.name}",
         "recipe": RECIPE,
         "composite": work.composite,
-        "sun": None if work.sun is None else [work.sun.azimuth, work.sun.elevation],
+        "sun": None if sun is None else [sun.azimuth, sun.elevation],
         "scenes": [
             {
                 "id": scene.id,
@@ -147,7 +163,7 @@ def _describe(study: Study, work: BlockWork) -> dict[str, Any]:
             }
             for scene in work.scenes
         ],
-        "dem": [{"id": tile.id, "href": redact(tile.href)} for tile in work.dem.tiles],
+        "dem": [{"id": tile.id, "href": redact(tile.href)} for tile in work.surface.dem.tiles],
     }
 
 

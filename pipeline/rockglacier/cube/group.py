@@ -1,0 +1,232 @@
+"""A read group of the cube: blocks side by side whose scenes are read once, strip by strip."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from threading import Lock
+from typing import Any, Literal
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+
+from rockglacier.cube.composite import first_composite, median_composite
+from rockglacier.cube.load import Look, SceneReader, looks_of, scenes_in
+from rockglacier.cube.store import write_window
+from rockglacier.cube.surface import Surface
+from rockglacier.engine import Task
+from rockglacier.errors import RemoteError
+from rockglacier.grid import Grid, Window
+from rockglacier.scenes.record import Scene
+
+logger = logging.getLogger(__name__)
+
+LOOKS_BYTES = 640e6
+"""Memory for the looks of the strips at work and for the file blocks that they share."""
+
+GROUP = 4
+"""Blocks along the edge of a read group, unless memory asks for fewer."""
+
+STRIPS = (1024, 512, 256)
+"""Rows of a strip, the best first: a file's blocks often have 1024."""
+
+FILE_BLOCK = 1024
+"""Rows that a file's blocks are expected to have."""
+
+GDAL_CACHE = 64 * 2**20
+"""GDAL's own cache: nothing is read twice, and its default is 5 % of the memory."""
+
+_ALONE = Lock()
+"""One group at a time in a process: it uses all cores, and its memory is what is bounded."""
+
+
+def group_shape(grid: Grid, scenes: int, bands: int) -> tuple[int, int]:
+    """Return how many blocks wide a read group is, and how many rows its strips have.
+
+    Parameters
+    ----------
+    grid
+        The study's grid.
+    scenes
+        Scenes over the block that has most of them.
+    bands
+        Reflectance bands.
+    """
+    for cols in range(GROUP, 0, -1):
+        for strip in STRIPS:
+            held = 2 * strip * (2 * bands + 1) + FILE_BLOCK * (2 * bands + 1) / 2
+            if scenes * cols * grid.block * held <= LOOKS_BYTES:
+                return cols, strip
+    return 1, STRIPS[-1]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupWork:
+    """Builds the blocks of a read group; picklable, so that it runs on any worker."""
+
+    path: Path
+    """The cube."""
+    grid: Grid
+    bands: tuple[str, ...]
+    composite: Literal["median", "least-cloudy"]
+    skip_unreadable: bool
+    scenes: tuple[Scene, ...]
+    """Of the whole study."""
+    surface: Surface
+    strip: int
+    """Rows whose looks are in memory at once."""
+
+    def __call__(self, tasks: Sequence[Task]) -> Iterator[tuple[Task, Mapping[str, Any]]]:
+        """Build blocks; yield each with what its receipt says beside inputs and time.
+
+        Raises
+        ------
+        RemoteError
+            A scene or DEM tile cannot be read. With ``skip_unreadable`` a scene that a single
+            block cannot read is left out of it instead.
+        """
+        skipped: dict[str, str] = {}
+        with _ALONE, rasterio.Env(GDAL_CACHEMAX=GDAL_CACHE):
+            while True:
+                try:
+                    yield from self._build(tasks, skipped)
+                    return
+                except RemoteError as error:
+                    known = any(scene.id == error.item for scene in self.scenes)
+                    if len(tasks) > 1 or not (known and self.skip_unreadable):
+                        raise
+                    skipped[error.item] = error.found
+                    logger.warning("left out of block %s: %s", tasks[0].name, error)
+
+    def _build(
+        self, tasks: Sequence[Task], skipped: Mapping[str, str]
+    ) -> Iterator[tuple[Task, Mapping[str, Any]]]:
+        blocks = sorted(((_window(task), task) for task in tasks), key=lambda pair: pair[0].y)
+        left = min(window.x for window, _ in blocks)
+        width = max(window.x + window.width for window, _ in blocks) - left
+        rows = [list(row) for _, row in groupby(blocks, key=lambda pair: pair[0].y)]
+        strips = [
+            [Window(y=y, x=left, height=height, width=width) for y, height in self._cut(row[0][0])]
+            for row in rows
+        ]
+        usable = [scene for scene in self.scenes if scene.id not in skipped]
+        near = _union([strip for row in strips for strip in row])
+        looks = self._ordered(scenes_in(usable, self.grid, near))
+        cores = os.cpu_count() or 1
+        waiting: list[Future[tuple[Task, dict[str, Any]]]] = []
+        with (
+            ThreadPoolExecutor(cores, thread_name_prefix="compute") as pool,
+            SceneReader(self.grid, self.bands) as reader,
+        ):
+            stacks = reader.strips(looks, [strip for row in strips for strip in row])
+            retried = 0
+            for row, cut in zip(rows, strips, strict=True):
+                whole = _union(cut)
+                composed = self._empty(whole)
+                for strip in cut:
+                    dn, scl = next(stacks)
+                    self._compose(pool, dn, scl, looks, strip.within(whole)[0], composed)
+                for done in waiting:
+                    yield done.result()
+                facts = {
+                    "skipped": [{"item": item, "why": why} for item, why in skipped.items()],
+                    "retries": reader.retries - retried,
+                }
+                retried = reader.retries
+                waiting = []
+                for window, task in row:
+                    part = {
+                        name: values[(..., *window.within(whole))]
+                        for name, values in composed.items()
+                    }
+                    items = [scene.id for scene in scenes_in(usable, self.grid, window)]
+                    waiting.append(
+                        pool.submit(self._finish, task, window, part, {"items": items, **facts})
+                    )
+                    facts["retries"] = 0
+            for done in waiting:
+                yield done.result()
+
+    def _cut(self, window: Window) -> list[tuple[int, int]]:
+        """Return first row and height of the strips of a block."""
+        end = window.y + window.height
+        return [(y, min(self.strip, end - y)) for y in range(window.y, end, self.strip)]
+
+    def _ordered(self, scenes: Sequence[Scene]) -> list[Look]:
+        looks = looks_of(scenes, epsg=self.grid.epsg)
+        if self.composite == "least-cloudy":
+            looks.sort(key=lambda look: look.cloud)
+        return looks
+
+    def _empty(self, window: Window) -> dict[str, NDArray[Any]]:
+        shape = window.height, window.width
+        return {
+            "reflectance": np.zeros((len(self.bands), *shape), np.uint16),
+            **{name: np.zeros(shape, np.uint8) for name in ("n_clear", "n_snow", "n_shadow")},
+        }
+
+    def _compose(
+        self,
+        pool: ThreadPoolExecutor,
+        dn: NDArray[np.uint16],
+        scl: NDArray[np.uint8],
+        looks: Sequence[Look],
+        rows: slice,
+        composed: dict[str, NDArray[Any]],
+    ) -> None:
+        """Composite a strip into the rows of its block row, on all cores."""
+        compose = median_composite if self.composite == "median" else first_composite
+        add = np.array([look.add for look in looks], np.int32)
+
+        def part(start: int, stop: int) -> None:
+            result = compose(dn[:, :, start:stop], scl[:, start:stop], add)
+            into = slice(rows.start + start, rows.start + stop)
+            composed["reflectance"][:, into] = result.reflectance
+            composed["n_clear"][into] = result.n_clear
+            composed["n_snow"][into] = result.n_snow
+            composed["n_shadow"][into] = result.n_shadow
+
+        step = math.ceil((rows.stop - rows.start) / (os.cpu_count() or 1))
+        starts = range(0, rows.stop - rows.start, step)
+        ends = [min(start + step, rows.stop - rows.start) for start in starts]
+        for done in [pool.submit(part, a, b) for a, b in zip(starts, ends, strict=True)]:
+            done.result()
+
+    def _finish(
+        self, task: Task, window: Window, layers: dict[str, NDArray[Any]], facts: dict[str, Any]
+    ) -> tuple[Task, dict[str, Any]]:
+        """Add the terrain of a block, write all its layers, and say what they hold."""
+        layers = {**layers, **self.surface.layers(window)}
+        write_window(self.path, window, layers)
+        n_clear, n_snow, n_shadow = (layers[name] for name in ("n_clear", "n_snow", "n_shadow"))
+        return task, {
+            **facts,
+            "pixels": window.height * window.width,
+            "clear_share": _share((n_clear > 0) & (n_snow == 0)),
+            "snow_share": _share(n_snow > 0),
+            "shadow_share": _share(n_shadow > 0),
+            "empty_share": _share((n_clear == 0) & (n_shadow == 0)),
+            "no_elevation_share": _share(np.isnan(layers["elevation"])),
+        }
+
+
+def _window(task: Task) -> Window:
+    y, x, height, width = task.inputs["window"]
+    return Window(y=y, x=x, height=height, width=width)
+
+
+def _union(strips: Sequence[Window]) -> Window:
+    """Return the window from the first of strips below each other to the last."""
+    first, last = strips[0], strips[-1]
+    return Window(y=first.y, x=first.x, height=last.y + last.height - first.y, width=first.width)
+
+
+def _share(mask: NDArray[np.bool_]) -> float:
+    return round(float(np.count_nonzero(mask)) / mask.size, 6)

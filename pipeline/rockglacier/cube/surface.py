@@ -1,0 +1,117 @@
+"""The terrain of a block and the light on it, computed with a halo, so that blocks fit."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rockglacier.cube.dem import DemMosaic
+from rockglacier.cube.light import cast_shadow, illumination, shadow_window
+from rockglacier.cube.terrain import SLOPE_HALO, meridian_convergence, slope_aspect
+from rockglacier.grid import Grid, Window
+from rockglacier.scenes.record import Scene
+
+SHADOW_REACH_M = 3000.0
+"""Longest cast shadow that is seen; a 2500 m wall at a sun of 40 degrees throws one as long."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sun:
+    """The mean sun of the scenes used."""
+
+    azimuth: float
+    """Degrees clockwise from true north."""
+    elevation: float
+    """Degrees above the horizon."""
+
+
+def mean_sun(scenes: Sequence[Scene]) -> Sun | None:
+    """Return the mean sun of scenes, its azimuth on the circle; None if no scene tells it.
+
+    Whole degrees, so that one scene more or less seldom changes it.
+    """
+    known = [
+        (math.radians(scene.sun_azimuth), scene.sun_elevation)
+        for scene in scenes
+        if scene.sun_azimuth is not None and scene.sun_elevation is not None
+    ]
+    if not known:
+        return None
+    east = sum(math.sin(azimuth) for azimuth, _ in known)
+    north = sum(math.cos(azimuth) for azimuth, _ in known)
+    return Sun(
+        azimuth=round(math.degrees(math.atan2(east, north))) % 360,
+        elevation=round(sum(elevation for _, elevation in known) / len(known)),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surface:
+    """The ground of a study and its sun."""
+
+    grid: Grid
+    dem: DemMosaic
+    sun: Sun | None
+
+    def layers(self, window: Window) -> dict[str, NDArray[Any]]:
+        """Return the terrain layers of a window, (y, x) each.
+
+        Raises
+        ------
+        RemoteError
+            A DEM tile cannot be read.
+        """
+        crs, transform, resolution = self.grid.crs, self.grid.transform, self.grid.resolution
+        near, wide = window.grown(SLOPE_HALO), self.reached(window)
+        ground = self.dem.read(self.grid, wide, halo=self.halo)
+        turn = meridian_convergence(transform, crs, near)
+        slope, aspect = slope_aspect(ground[near.within(wide)], resolution, turn)
+        slope, aspect = slope[window.within(near)], aspect[window.within(near)]
+        layers: dict[str, NDArray[Any]] = {
+            "elevation": ground[window.within(wide)],
+            "slope": slope,
+            "aspect": aspect,
+            "illumination": np.full(slope.shape, np.nan, np.float32),
+            "cast_shadow": np.zeros(slope.shape, np.uint8),
+        }
+        if self.sun is not None:
+            layers["illumination"] = illumination(
+                slope, aspect, sun_azimuth=self.sun.azimuth, sun_elevation=self.sun.elevation
+            )
+            layers["cast_shadow"] = cast_shadow(
+                ground,
+                resolution,
+                bearing=self._bearing(self.sun),
+                sun_elevation=self.sun.elevation,
+                reach=self.reach,
+                inner=window.within(wide),
+            )
+        return layers
+
+    def reached(self, window: Window) -> Window:
+        """Return the window of elevation that the layers of a window depend on."""
+        if self.sun is None:
+            return window.grown(SLOPE_HALO)
+        return shadow_window(window, bearing=self._bearing(self.sun), reach=self.reach)
+
+    def _bearing(self, sun: Sun) -> float:
+        """Return the direction of the sun on the grid, at its centre, degrees."""
+        height, width = self.grid.shape
+        centre = Window(y=height // 2, x=width // 2, height=1, width=1)
+        turn = meridian_convergence(self.grid.transform, self.grid.crs, centre)
+        return sun.azimuth - float(turn[0, 0])
+
+    @property
+    def reach(self) -> int:
+        """Longest shadow that is seen, pixels."""
+        return math.ceil(SHADOW_REACH_M / self.grid.resolution)
+
+    @property
+    def halo(self) -> int:
+        """Pixels around the grid that the terrain of its blocks may need."""
+        return self.reach + 1
