@@ -88,7 +88,8 @@ class LabelConfig(Section):
     complete_within: str | None = Field(
         None,
         description="Polygon file within which the reference is complete; unlabelled ground "
-        "outside it is ignored. Default: the area.",
+        "outside it is ignored. Default: the area. Has to be set where the reference is empty "
+        "because there is no rock glacier.",
     )
     where: dict[str, tuple[str, ...]] = Field(
         default_factory=dict,

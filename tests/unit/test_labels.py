@@ -134,6 +134,30 @@ def test_reference_without_polygons_is_refused(tmp_path):
         read_reference(path, area=AREA)
 
 
+@pytest.mark.parametrize("suffix", ["gpkg", "geojson", "parquet", "shp"])
+def test_empty_reference_is_believed_only_where_the_ground_is_said_to_be_complete(tmp_path, suffix):
+    path = tmp_path / f"r.{suffix}"
+    nothing = gpd.GeoDataFrame({"OutType": []}, geometry=[], crs=32643)
+    if suffix == "parquet":
+        nothing.to_parquet(path)
+    elif suffix == "geojson":
+        nothing.to_file(path)
+    else:
+        nothing.to_file(path, geometry_type="Polygon")
+    with pytest.raises(InputError, match=r"0 feature\(s\) and no polygon(.|\n)*complete_within"):
+        read_reference(str(path), area=AREA)
+    where = {"OutType": ("Extended",)}
+    table = read_reference(str(path), area=AREA, where=where, may_be_empty=True)
+    assert table.empty
+    assert table.crs.to_epsg() == 4326
+
+
+def test_points_are_no_empty_reference(tmp_path):
+    path = write(tmp_path / "r.gpkg", [shapely.Point(74.05, 36.03)])
+    with pytest.raises(InputError, match="no polygon"):
+        read_reference(path, area=AREA, may_be_empty=True)
+
+
 def test_missing_reference_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"labels\.reference"):
         read_reference(str(tmp_path / "lost.gpkg"), area=AREA)
@@ -221,6 +245,23 @@ def test_ground_without_a_landform_is_told(tmp_path, caplog):
     assert facts["landform_pixels"]["test"] == facts["landform_pixels"]["validation"] == 0
     assert "the test ground holds no rock glacier" in caplog.text
     assert "the train ground" not in caplog.text
+
+
+def test_basin_without_rock_glaciers_is_background_where_it_is_complete(tmp_path, caplog):
+    gpd.GeoDataFrame(geometry=[], crs=4326).to_file(tmp_path / "r.gpkg", geometry_type="Polygon")
+    complete = write(tmp_path / "c.gpkg", [shapely.box(74.0, 36.0, 74.05, 36.06)])
+    reference = str(tmp_path / "r.gpkg")
+    with pytest.raises(InputError, match="no polygon"):
+        label_basin(make_study(tmp_path, reference=reference))
+    study = make_study(tmp_path, reference=reference, complete_within=complete)
+    facts = label_basin(study)
+    labels = zarr.open_array(study.labels_path / "labels", mode="r")[:]
+    assert 0.4 < (labels == 0).mean() < 0.6
+    assert set(np.unique(labels)) == {0, 255}
+    assert facts["used"] == facts["area_km2"] == facts["landform_share"] == 0
+    assert gpd.read_parquet(study.label_table_path).empty
+    assert "no ground is a rock glacier" in caplog.text
+    assert "choose another labels.seed" not in caplog.text
 
 
 def test_changed_reference_is_burnt_again(tmp_path):

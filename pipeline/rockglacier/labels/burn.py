@@ -113,7 +113,12 @@ def label_basin(study: Study, *, progress: Progress = silent) -> dict[str, Any]:
             todo="set it, or map the basin with a given model: rockglacier map",
         )
     grid = study.grid
-    table = read_reference(study.resolve(config.reference), area=study.area, where=config.where)
+    table = read_reference(
+        study.resolve(config.reference),
+        area=study.area,
+        where=config.where,
+        may_be_empty=config.complete_within is not None,
+    )
     complete = (
         read_area(study.resolve(config.complete_within)) if config.complete_within else study.area
     )
@@ -218,7 +223,7 @@ def _landform_pixels(study: Study, windows: Mapping[SplitName, list[Window]]) ->
         for name, ground in windows.items()
     }
     for name, count in found.items():
-        if not count and windows[name] and name != "guard":
+        if any(found.values()) and not count and windows[name] and name != "guard":
             logger.warning(
                 "the %s ground holds no rock glacier: choose another labels.seed or labels.split",
                 name,

@@ -22,7 +22,11 @@ SHOWN = 5  # values of a column that a message names
 
 
 def read_reference(
-    uri: str, *, area: BaseGeometry, where: Mapping[str, tuple[str, ...]] | None = None
+    uri: str,
+    *,
+    area: BaseGeometry,
+    where: Mapping[str, tuple[str, ...]] | None = None,
+    may_be_empty: bool = False,
 ) -> gpd.GeoDataFrame:
     """Read polygons and say of each what was done with it.
 
@@ -35,6 +39,9 @@ def read_reference(
     where
         Column to accepted values; other polygons are kept as ``filtered``, so that their ground is
         ignored instead of being called background.
+    may_be_empty
+        A file without a single feature says that there is no rock glacier; else it is refused, as
+        an inventory that got lost looks the same.
 
     Returns
     -------
@@ -49,15 +56,20 @@ def read_reference(
         The file cannot be read, names no CRS, has no polygon, or lacks a column of ``where``; or
         ``where`` keeps no polygon, or none touches the area.
     """
-    table = _polygons(uri)
-    _require_columns(table, where or {}, uri)
+    table = _polygons(uri, may_be_empty=may_be_empty)
+    if not table.empty:
+        _require_columns(table, where or {}, uri)
     before = [geodesic_area_km2(shape) for shape in table.geometry]
     was_valid = table.geometry.is_valid.to_numpy()
-    repaired = table.set_geometry([_repaired(shape) for shape in table.geometry], crs=table.crs)
+    shapes = gpd.GeoSeries([_repaired(shape) for shape in table.geometry], crs=table.crs)
+    repaired = table.set_geometry(shapes)
     repaired["area_km2"] = [geodesic_area_km2(shape) for shape in repaired.geometry]
     repaired["area_change_km2"] = np.where(was_valid, 0.0, repaired["area_km2"] - before)
     repaired["label_id"] = np.arange(1, len(repaired) + 1)
     repaired["action"] = np.where(was_valid, "kept", "repaired")
+    if repaired.empty:
+        logger.warning("reference %s is empty: no ground is a rock glacier", uri)
+        return repaired.assign(used=np.zeros(0, bool))
     is_filtered = _is_filtered(repaired, where or {})
     if is_filtered.all():
         raise _all_filtered(repaired, where or {}, uri)
@@ -76,7 +88,7 @@ def read_reference(
     return repaired
 
 
-def _polygons(uri: str) -> gpd.GeoDataFrame:
+def _polygons(uri: str, *, may_be_empty: bool) -> gpd.GeoDataFrame:
     try:
         if uri.endswith((".parquet", ".geoparquet")):
             table = gpd.read_parquet(uri)
@@ -90,10 +102,12 @@ def _polygons(uri: str) -> gpd.GeoDataFrame:
         ) from error
     polygons = table[table.geometry.notna() & ~table.geometry.is_empty]
     polygons = polygons[polygons.geom_type.isin(POLYGONS)].reset_index(drop=True)
-    if polygons.empty:
+    if polygons.empty and not (table.empty and may_be_empty):
         raise InputError(
             f"the reference {uri!r} has {len(table)} feature(s) and no polygon",
             expected="outlines of rock glaciers",
+            todo="if there is none in this basin, set labels.complete_within to the ground that "
+            "was looked at, and leave the file empty",
         )
     if polygons.crs is None:
         raise InputError(
