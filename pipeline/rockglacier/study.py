@@ -15,7 +15,7 @@ from shapely.geometry.base import BaseGeometry
 from rockglacier.config import Config, load_config
 from rockglacier.errors import InputError, NotFoundError
 from rockglacier.grid import Grid
-from rockglacier.storage import read_json, write_text
+from rockglacier.storage import open_place, read_json, write_text
 
 OWN_BEFORE_CLAIM = {".lease", "logs"}
 
@@ -30,8 +30,8 @@ class Study:
 
     @cached_property
     def folder(self) -> Path:
-        """Folder of the products."""
-        return (self.base / (self.config.output or self.config.name)).absolute()
+        """Folder of the products, here or in an object store."""
+        return open_place(self.resolve(self.config.output or self.config.name))
 
     def resolve(self, uri: str) -> str:
         """Return a path of the config as an absolute one; URLs stay as they are."""

@@ -89,3 +89,23 @@ def test_relative_paths_are_meant_from_the_file(tmp_path):
     assert study.resolve("sub/area.gpkg") == str(tmp_path / "sub" / "area.gpkg")
     assert study.resolve("https://host/a.gpkg") == "https://host/a.gpkg"
     assert study.folder == tmp_path / "x"
+
+
+def test_output_may_be_in_an_object_store(tmp_path):
+    config = parse_config(
+        {
+            "name": "there",
+            "area": [74.0, 36.0, 74.1, 36.1],
+            "output": f"memory://{tmp_path.name}/x",
+        },
+        source="test",
+    )
+    study = Study(config=config, base=tmp_path)
+    assert str(study.cube_path) == f"memory://{tmp_path.name}/x/cube.zarr"
+    study.claim()
+    study.claim()
+    assert (study.folder / "study.yaml").is_file()
+    with pytest.raises(NotFoundError, match="rockglacier cube"):
+        study.require(study.cube_path, stage="cube")
+    with pytest.raises(InputError, match="products of basin 'there'"):
+        Study(config=config.model_copy(update={"name": "elsewhere"}), base=tmp_path).claim()

@@ -1,0 +1,154 @@
+"""Files by address, whole or not at all, and as local files for libraries that need such."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+from rockglacier.errors import InputError
+from rockglacier.storage.faults import disk_errors
+from rockglacier.storage.remote import SCHEMES, RemotePath
+
+REQUESTS_IN_FLIGHT = 32
+"""Small files of a store that are read at once: each is mostly waiting."""
+
+
+def open_place(uri: str | Path) -> Path:
+    """Return an address as a path: an absolute one, or one in an object store.
+
+    Parameters
+    ----------
+    uri
+        A local path, or an address of s3, gs, az or file.
+
+    Raises
+    ------
+    InputError
+        Another scheme, or an address without a bucket.
+    """
+    if isinstance(uri, Path):
+        return uri.absolute()
+    scheme, mark, rest = uri.partition("://")
+    if not mark:
+        return Path(uri).absolute()
+    if scheme == "file":
+        return Path(url2pathname(urlsplit(uri).path))
+    if scheme not in SCHEMES or not rest.strip("/"):
+        raise InputError(
+            f"nothing can be written to {uri!r}",
+            expected="a local folder, or an address such as s3://BUCKET/FOLDER (also gs, az)",
+        )
+    return RemotePath(uri)
+
+
+def read_bytes(path: Path) -> bytes:
+    """Return a file whole."""
+    return path.read_bytes()
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all."""
+    if isinstance(path, RemotePath):
+        path.write_bytes(data)
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_bytes(data)
+    os.replace(partial, path)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text in UTF-8 whole or not at all."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_json(path: Path, values: Any) -> None:
+    """Write JSON whole or not at all; NaN and infinity are refused, as JSON has neither."""
+    write_text(path, json.dumps(values, indent=2, allow_nan=False, default=str) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def read_jsons(folder: Path) -> dict[str, Any]:
+    """Return the JSON files of a folder by their names without suffix, many read at once."""
+    paths = listing(folder, ".json")
+    if not isinstance(folder, RemotePath):
+        return {path.stem: read_json(path) for path in paths}
+    with ThreadPoolExecutor(REQUESTS_IN_FLIGHT) as pool:
+        return dict(zip((path.stem for path in paths), pool.map(read_json, paths), strict=True))
+
+
+def listing(folder: Path, suffix: str = "") -> list[Path]:
+    """Return what lies in a folder and ends so, by name; nothing if there is no such folder."""
+    if not isinstance(folder, RemotePath) and not folder.is_dir():
+        return []
+    return sorted(path for path in folder.iterdir() if path.name.endswith(suffix))
+
+
+def remove(path: Path) -> None:
+    """Delete a file, or a folder with all that is in it; what is not there is no fault."""
+    if isinstance(path, RemotePath):
+        import obstore
+
+        with disk_errors(path):
+            path.unlink(missing_ok=True)
+            names = list(path.objects())
+            if names:
+                obstore.delete(path.store, names)
+    elif path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+@contextmanager
+def local_copy(path: Path) -> Iterator[Path]:
+    """Yield a local file with the content of ``path``: itself, or a copy that is deleted later."""
+    if not isinstance(path, RemotePath):
+        yield path
+        return
+    import obstore
+
+    with tempfile.TemporaryDirectory(prefix="rockglacier-") as folder:
+        copy = Path(folder) / path.name
+        with disk_errors(path), copy.open("wb") as file:
+            for part in obstore.get(path.store, path.object_name).stream():
+                file.write(part)
+        yield copy
+
+
+@contextmanager
+def uploaded(path: Path) -> Iterator[Path]:
+    """Yield a local file to write, of the same name, that becomes ``path`` whole at the end.
+
+    After an error ``path`` is as it was.
+    """
+    if isinstance(path, RemotePath):
+        import obstore
+
+        with tempfile.TemporaryDirectory(prefix="rockglacier-") as folder:
+            made = Path(folder) / path.name
+            yield made
+            with disk_errors(path):
+                obstore.put(path.store, path.object_name, made)
+        return
+    partial = path.with_name(f".{path.name}.partial")
+    remove(partial)
+    partial.mkdir(parents=True)
+    try:
+        yield partial / path.name
+        os.replace(partial / path.name, path)
+    finally:
+        remove(partial)

@@ -1,0 +1,257 @@
+"""Paths in an object store, with the few file methods that a run needs of them."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import timedelta
+from fnmatch import fnmatchcase
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import urlsplit
+
+from rockglacier.errors import InputError
+from rockglacier.storage.faults import disk_errors
+
+if TYPE_CHECKING:
+    from obstore.store import ObjectStore
+
+SCHEMES = ("s3", "gs", "az", "memory")
+"""``memory`` lasts as long as its process: for tests and trials."""
+
+RETRIES = 8
+BACKOFF: dict[str, Any] = {
+    "init_backoff": timedelta(milliseconds=200),
+    "max_backoff": timedelta(seconds=10),
+    "base": 2,
+}
+"""A store that is away for half a minute stops no run."""
+
+CLIENT: dict[str, Any] = {
+    "connect_timeout": timedelta(seconds=10),
+    "read_timeout": timedelta(seconds=60),
+    "timeout": timedelta(minutes=15),
+}
+"""A shard is tens of megabytes: a slow line may take minutes, but never silently one."""
+
+
+class RemotePath(Path, PurePosixPath):
+    """A file or a folder in an object store.
+
+    It is spelled as a path and does what a run does with its files; folders are there as long as
+    something is in them. Whatever would take it for a local file is told so.
+
+    Examples
+    --------
+    >>> RemotePath("s3://bucket/hunza") / "receipts" / "cube.json"
+    RemotePath('s3://bucket/hunza/receipts/cube.json')
+    """
+
+    def __str__(self) -> str:
+        return super().__str__().replace(":/", "://", 1)
+
+    def __fspath__(self) -> str:
+        """Refuse: a library that opens files by name would write one called ``s3:``."""
+        raise InputError(
+            f"{str(self)!r} is in an object store, and this step reads and writes local files",
+            expected="a local folder",
+            todo="set `output` to a local folder",
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (str(self),)
+
+    @property
+    def bucket(self) -> str:
+        """Bucket, or container."""
+        return self.parts[1]
+
+    @property
+    def object_name(self) -> str:
+        """What the store calls it."""
+        return "/".join(self.parts[2:])
+
+    @property
+    def store(self) -> ObjectStore:
+        """The bucket."""
+        scheme = self.parts[0].rstrip(":")
+        return _open_store(scheme, self.bucket, () if scheme == "memory" else _settings())
+
+    def is_absolute(self) -> bool:
+        """Say yes."""
+        return True
+
+    def absolute(self) -> Self:
+        """Return the path itself."""
+        return self
+
+    def resolve(self, strict: bool = False) -> Self:
+        """Return the path itself."""
+        return self
+
+    def stat(self, *, follow_symlinks: bool = True) -> os.stat_result:
+        """Return size and time of a file.
+
+        Raises
+        ------
+        FileNotFoundError
+            There is no such file.
+        """
+        import obstore
+
+        with disk_errors(self):
+            found = obstore.head(self.store, self.object_name)
+        changed = found["last_modified"].timestamp()
+        whole = (int(changed),) * 3
+        return os.stat_result(
+            (stat.S_IFREG, 0, 0, 1, 0, 0, found["size"], *whole),
+            {"st_mtime": changed, "st_mtime_ns": round(changed * 1e9)},
+        )
+
+    def is_file(self, **_: Any) -> bool:
+        """Say whether it is a file; a store that does not answer raises."""
+        try:
+            self.stat()
+        except FileNotFoundError:
+            return False
+        return True
+
+    def is_dir(self, **_: Any) -> bool:
+        """Say whether anything is in the folder."""
+        return next(self.objects(), None) is not None
+
+    def exists(self, **_: Any) -> bool:
+        """Say whether it is a file, or a folder with something in it."""
+        return self.is_file() or self.is_dir()
+
+    def read_bytes(self) -> bytes:
+        """Return a file whole."""
+        import obstore
+
+        with disk_errors(self):
+            return bytes(obstore.get(self.store, self.object_name).bytes())
+
+    def write_bytes(self, data: Any) -> int:
+        """Write a file whole or not at all."""
+        import obstore
+
+        with disk_errors(self):
+            obstore.put(self.store, self.object_name, bytes(data))
+        return len(data)
+
+    def read_text(self, encoding: str | None = None, *_: Any, **__: Any) -> str:
+        """Return a text whole."""
+        return self.read_bytes().decode(encoding or "utf-8")
+
+    def write_text(self, data: str, encoding: str | None = None, *_: Any, **__: Any) -> int:
+        """Write a text whole or not at all."""
+        return self.write_bytes(data.encode(encoding or "utf-8"))
+
+    def unlink(self, missing_ok: bool = False) -> None:
+        """Delete a file."""
+        import obstore
+
+        if not missing_ok:
+            self.stat()
+        with disk_errors(self), suppress(FileNotFoundError):
+            obstore.delete(self.store, self.object_name)
+
+    def mkdir(self, mode: int = 0o777, parents: bool = False, exist_ok: bool = False) -> None:
+        """Do nothing: a folder comes with its first file."""
+
+    def iterdir(self) -> Iterator[Self]:  # type: ignore[override]
+        """Yield what is in the folder, by name."""
+        import obstore
+
+        with disk_errors(self):
+            found = obstore.list_with_delimiter(self.store, self.object_name or None)
+        names = [item["path"] for item in found["objects"]] + list(found["common_prefixes"])
+        for name in sorted(PurePosixPath(name).name for name in names):
+            yield self / name
+
+    def glob(self, pattern: Any, **_: Any) -> Iterator[Self]:  # type: ignore[override]
+        """Yield what matches a pattern, one part a folder; ``**`` is not known."""
+        first, rest = (*str(pattern).split("/", 1), "")[:2]
+        if not any(sign in first for sign in "*?["):
+            child = self / first
+            yield from child.glob(rest) if rest else [child] if child.exists() else []
+            return
+        for child in self.iterdir():
+            if fnmatchcase(child.name, first):
+                yield from child.glob(rest) if rest else [child]
+
+    def objects(self) -> Iterator[str]:
+        """Yield the names of all objects in the folder and below."""
+        import obstore
+
+        with disk_errors(self):
+            for page in obstore.list(self.store, self.object_name or None, chunk_size=1000):
+                yield from (item["path"] for item in page)
+
+
+def is_local(path: Path) -> bool:
+    """Say whether a path is of a local file or folder."""
+    return not isinstance(path, RemotePath)
+
+
+def zarr_store(path: Path, *, read_only: bool) -> Any:
+    """Return what zarr and xarray open a store, or an array in it, by.
+
+    Open it in the process that uses it: a worker takes the keys from its own environment.
+    """
+    if not isinstance(path, RemotePath):
+        return str(path)
+    from zarr.storage import ObjectStore, StorePath
+
+    return StorePath(ObjectStore(path.store, read_only=read_only), path.object_name)
+
+
+def gdal_settings() -> dict[str, str]:
+    """Return GDAL's own spelling of the environment's S3 endpoint, where GDAL has none yet.
+
+    One set of variables (``AWS_ENDPOINT_URL``, keys, region) then serves the store and GDAL alike;
+    keys and region have the same names for both.
+    """
+    endpoint = _endpoint()
+    if not endpoint:
+        return {}
+    parts = urlsplit(endpoint)
+    hosted = os.environ.get("AWS_VIRTUAL_HOSTED_STYLE_REQUEST", "false").lower() == "true"
+    settings = {
+        "AWS_S3_ENDPOINT": parts.netloc + parts.path.rstrip("/"),
+        "AWS_HTTPS": "NO" if parts.scheme == "http" else "YES",
+        "AWS_VIRTUAL_HOSTING": "TRUE" if hosted else "FALSE",
+    }
+    return {name: value for name, value in settings.items() if name not in os.environ}
+
+
+def _endpoint() -> str:
+    names = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
+    return next((os.environ[name] for name in names if os.environ.get(name)), "")
+
+
+def _settings() -> tuple[tuple[str, str], ...]:
+    """Return the variables that a store is opened with: other ones, another store."""
+    prefixes = ("AWS_", "AZURE_", "GOOGLE_")
+    return tuple(sorted(item for item in os.environ.items() if item[0].startswith(prefixes)))
+
+
+@lru_cache(maxsize=32)
+def _open_store(scheme: str, bucket: str, settings: tuple[tuple[str, str], ...]) -> ObjectStore:
+    from obstore.store import AzureStore, GCSStore, MemoryStore, S3Store
+
+    if scheme == "memory":
+        return MemoryStore()
+    kind = {"s3": S3Store, "gs": GCSStore, "az": AzureStore}[scheme]
+    known: dict[str, Any] = {}
+    if scheme == "s3" and dict(settings).get("AWS_NO_SIGN_REQUEST", "").upper() in ("YES", "TRUE"):
+        known["skip_signature"] = True
+    return kind(
+        bucket,
+        client_options={**CLIENT, "allow_http": _endpoint().startswith("http://")},
+        retry_config={"max_retries": RETRIES, "backoff": BACKOFF},
+        **known,
+    )

@@ -1,0 +1,34 @@
+"""What may hold a secret, taken out of addresses and messages."""
+
+from __future__ import annotations
+
+import os
+import re
+from urllib.parse import urlsplit, urlunsplit
+
+SECRET_NAME = re.compile(r"(?=AWS_|AZURE_|GOOGLE_).*(SECRET|TOKEN|SAS|KEY)")
+"""Environment variables whose values nobody may see."""
+
+SHORTEST_SECRET = 6
+"""A shorter value is no secret, and would be found in innocent words."""
+
+
+def redact(href: str) -> str:
+    """Drop what may hold a secret: the query of a signed URL, a user and password in its host."""
+    if "://" not in href:
+        return href
+    parts = urlsplit(href)
+    host = parts.netloc.rpartition("@")[2]
+    return urlunsplit((parts.scheme, host, parts.path, "", ""))
+
+
+def redact_text(text: str) -> str:
+    """Drop the query of every URL in a text, e.g. a library's own log line, and every key.
+
+    Keys are those of the environment: a library that quotes one in its message does not know
+    better.
+    """
+    for name, value in os.environ.items():
+        if len(value) >= SHORTEST_SECRET and SECRET_NAME.match(name):
+            text = text.replace(value, "***")
+    return re.sub(r"(https?://[^\s?\"']+)\?[^\s\"']*", r"\1", text)
