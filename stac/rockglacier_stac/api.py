@@ -19,6 +19,7 @@ from shapely.geometry.base import BaseGeometry
 from urllib3 import Retry
 
 from rockglacier_stac.errors import CatalogError, ServiceError
+from rockglacier_stac.globe import sides
 from rockglacier_stac.search import (
     Bbox,
     Query,
@@ -31,11 +32,24 @@ from rockglacier_stac.sign import TRANSIENT
 
 logger = logging.getLogger(__name__)
 
-PAGE = 100
+PAGE, SMALLEST_PAGE = 100, 10
 """Items asked for at a time; halved when a server fails, as too large answers end in 502
 (Element84/earth-search#17)."""
-SMALLEST_PAGE = 10
 ATTEMPTS = 5
+BRIEF = (
+    "id",
+    "type",
+    "collection",
+    "geometry",
+    "bbox",
+    "properties.datetime",
+    "properties.start_datetime",
+    "properties.platform",
+    "properties.eo:cloud_cover",
+    "properties.grid:code",
+    "properties.s2:mgrs_tile",
+)
+"""What an item that will not be read has to say."""
 
 
 class ApiCatalog:
@@ -47,13 +61,14 @@ class ApiCatalog:
         For messages.
     url
         Address of its landing page.
+    page
+        Items to ask for at a time.
     """
 
     is_remote = True
 
-    def __init__(self, *, name: str, url: str) -> None:
-        self.name = name
-        self.url = url.rstrip("/")
+    def __init__(self, *, name: str, url: str, page: int = PAGE) -> None:
+        self.name, self.url, self.page = name, url.rstrip("/"), page
 
     @cached_property
     def _io(self) -> StacApiIO:
@@ -92,6 +107,8 @@ class ApiCatalog:
         start: date | None = None,
         end: date | None = None,
         cloud_max: float | None = None,
+        cloud_min: float | None = None,
+        brief: bool = False,
     ) -> list[dict[str, Any]]:
         """Return the items; see :meth:`rockglacier_stac.catalogs.Catalog.search`."""
         query = make_query(
@@ -101,6 +118,8 @@ class ApiCatalog:
             start=start,
             end=end,
             cloud_max=cloud_max,
+            cloud_min=cloud_min,
+            brief=brief,
         )
         try:
             found = self._search(query)
@@ -118,17 +137,18 @@ class ApiCatalog:
         return found
 
     def _search(self, query: Query) -> list[dict[str, Any]]:
-        pages = iter(max(SMALLEST_PAGE, PAGE >> halvings) for halvings in range(ATTEMPTS))
+        pages = iter(max(SMALLEST_PAGE, self.page >> halvings) for halvings in range(ATTEMPTS))
         patient = stamina.RetryingCaller(attempts=ATTEMPTS, timeout=600, wait_initial=0.5)
         return patient(_is_transient, lambda: self._ask(query, page=next(pages)))
 
     def _ask(self, query: Query, *, page: int) -> list[dict[str, Any]]:
         search = self._client.search(
             collections=[query.collection],
-            intersects=_hull(query.area),
+            intersects=_outline(query.area),
             datetime=query.interval,
             limit=page,
-            **self._cloud_condition(query.cloud_max),
+            fields=self._fields(query),
+            **self._cloud_condition(query),
         )
         answered = [tidied(item, base=self.url + "/") for item in search.items_as_dicts()]
         unique = {item["id"]: item for item in answered}
@@ -142,15 +162,28 @@ class ApiCatalog:
         )
         return found
 
-    def _cloud_condition(self, cloud_max: float | None) -> dict[str, Any]:
-        """Ask with a number: pgstac compares the string form of `query` as text."""
-        if cloud_max is None:
+    def _fields(self, query: Query) -> dict[str, list[str]] | None:
+        if not query.brief or not self._client.conforms_to(ConformanceClasses.FIELDS):
+            return None
+        # pgstac leaves out what is not included, and the standard's own fields are not implied
+        return {"include": list(BRIEF), "exclude": ["assets", "links"]}
+
+    def _cloud_condition(self, query: Query) -> dict[str, Any]:
+        """Ask with numbers: pgstac compares the string form of `query` as text."""
+        limits = {"lt": query.cloud_max, "gte": query.cloud_min}
+        asked = {name: value for name, value in limits.items() if value is not None}
+        if not asked:
             return {}
         if self._client.conforms_to(ConformanceClasses.QUERY):
-            return {"query": {"eo:cloud_cover": {"lt": cloud_max}}}
+            return {"query": {"eo:cloud_cover": asked}}
         if self._client.conforms_to(ConformanceClasses.FILTER):
-            less = {"op": "<", "args": [{"property": "eo:cloud_cover"}, cloud_max]}
-            return {"filter": less, "filter_lang": "cql2-json"}
+            signs = {"lt": "<", "gte": ">="}
+            parts = [
+                {"op": signs[name], "args": [{"property": "eo:cloud_cover"}, value]}
+                for name, value in asked.items()
+            ]
+            condition = parts[0] if len(parts) == 1 else {"op": "and", "args": parts}
+            return {"filter": condition, "filter_lang": "cql2-json"}
         return {}
 
     def _failure(self, error: APIError) -> ServiceError | CatalogError:
@@ -169,9 +202,15 @@ class ApiCatalog:
         )
 
 
-def _hull(area: BaseGeometry | None) -> dict[str, Any] | None:
-    """Return a simple outline to ask with: detailed ones have been refused for their size."""
-    return None if area is None else mapping(shapely.convex_hull(area))
+def _outline(area: BaseGeometry | None) -> dict[str, Any] | None:
+    """Return a simple outline to ask with: detailed ones have been refused for their size.
+
+    Across the antimeridian it has two parts: the hull of both would go round the globe.
+    """
+    if area is None:
+        return None
+    hulls = [shapely.convex_hull(side) for side in sides(area)]
+    return mapping(hulls[0] if len(hulls) == 1 else shapely.MultiPolygon(hulls))
 
 
 def _is_transient(error: Exception) -> bool:

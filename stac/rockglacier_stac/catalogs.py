@@ -11,6 +11,7 @@ from shapely.geometry.base import BaseGeometry
 from rockglacier_stac.api import ApiCatalog
 from rockglacier_stac.errors import CatalogError
 from rockglacier_stac.files import ParquetCatalog, StaticCatalog
+from rockglacier_stac.providers import PROVIDERS
 from rockglacier_stac.search import Bbox
 
 
@@ -37,6 +38,8 @@ class Catalog(Protocol):
         start: date | None = None,
         end: date | None = None,
         cloud_max: float | None = None,
+        cloud_min: float | None = None,
+        brief: bool = False,
     ) -> list[dict[str, Any]]:
         """Return the items, as their provider wrote them, with absolute addresses.
 
@@ -48,8 +51,10 @@ class Catalog(Protocol):
             Where: west, south, east, north in degrees, or a geometry in EPSG:4326.
         start, end
             First and last day, both included, UTC; None: any time.
-        cloud_max
-            ``eo:cloud_cover`` must be less, percent; None: do not ask.
+        cloud_max, cloud_min
+            ``eo:cloud_cover`` must be less, and not less, percent; None: do not ask.
+        brief
+            Assets and links are not needed; a server may leave them out.
 
         Raises
         ------
@@ -60,25 +65,15 @@ class Catalog(Protocol):
         """
 
 
-PROVIDERS: dict[str, str] = {
-    "earth-search": "https://earth-search.aws.element84.com/v1",
-    "planetary-computer": "https://planetarycomputer.microsoft.com/api/stac/v1",
-    # JPEG 2000 on s3://eodata: GDAL needs AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and
-    # AWS_S3_ENDPOINT=eodata.dataspace.copernicus.eu; the DEM is cop-dem-glo-30-dged-cog.
-    "cdse": "https://stac.dataspace.copernicus.eu/v1",
-}
-"""Catalogs known by name."""
-
-
 def open_catalog(address: str) -> Catalog:
     """Open a catalog.
 
     Parameters
     ----------
     address
-        ``earth-search``, ``planetary-computer`` or ``cdse``; the path or URL of a ``.parquet``
-        file (stac-geoparquet) or of a ``.json`` file (static catalog); a folder that holds
-        ``catalog.json`` or ``items.parquet``; or the URL of a STAC API.
+        The name of a provider (``earth-search``, ``planetary-computer``, ``cdse``); the path or
+        URL of a ``.parquet`` file (stac-geoparquet) or of a ``.json`` file (static catalog); a
+        folder that holds ``catalog.json`` or ``items.parquet``; or the URL of a STAC API.
 
     Raises
     ------
@@ -86,7 +81,8 @@ def open_catalog(address: str) -> Catalog:
         There is nothing of that kind at the address.
     """
     if address in PROVIDERS:
-        return ApiCatalog(name=address, url=PROVIDERS[address])
+        provider = PROVIDERS[address]
+        return ApiCatalog(name=address, url=provider.url, page=provider.page)
     if "://" not in address:
         address = _local(address)
     suffix = address.split("?", 1)[0].rsplit(".", 1)[-1].lower()

@@ -7,61 +7,105 @@ items are of STAC 1.0.0-beta.2 to 1.1. Nothing is migrated: each function knows 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
+
+from pyproj import CRS
+from pyproj.exceptions import CRSError
+
+from rockglacier_stac.providers import ASSET_KEYS
 
 Item = dict[str, Any]
 
-# band -> the keys of its asset at the finest resolution: Earth Search v1, then v0 and Planetary
-# Computer, then CDSE
-ASSET_KEYS: dict[str, tuple[str, ...]] = {
-    "B01": ("coastal", "B01", "B01_20m", "B01_60m"),
-    "B02": ("blue", "B02", "B02_10m"),
-    "B03": ("green", "B03", "B03_10m"),
-    "B04": ("red", "B04", "B04_10m"),
-    "B05": ("rededge1", "B05", "B05_20m"),
-    "B06": ("rededge2", "B06", "B06_20m"),
-    "B07": ("rededge3", "B07", "B07_20m"),
-    "B08": ("nir", "B08", "B08_10m"),
-    "B8A": ("nir08", "B8A", "B8A_20m"),
-    "B09": ("nir09", "B09", "B09_60m"),
-    "B11": ("swir16", "B11", "B11_20m"),
-    "B12": ("swir22", "B12", "B12_20m"),
-    "SCL": ("scl", "SCL", "SCL_20m"),
+COMMON_NAMES = {
+    "blue": "B02",
+    "green": "B03",
+    "red": "B04",
+    "nir": "B08",
+    "nir08": "B8A",
+    "nir09": "B09",
+    "swir16": "B11",
+    "swir22": "B12",
 }
+"""Names of STAC's extension eo, where they mean one band of Sentinel-2."""
 
 _PRODUCT_BASELINE = re.compile(r"_N(\d{2})\.?(\d{2})(?:_|$)")
 
 
-def band_asset(item: Item, band: str) -> tuple[str, dict[str, Any]] | None:
+def band_asset(
+    item: Item, band: str, keys: Mapping[str, str] | None = None
+) -> tuple[str, dict[str, Any]] | None:
     """Return key and asset of a band (``B02`` ..., ``SCL``), or None.
 
-    An asset under an unknown key counts if it says that it holds this one band.
+    Parameters
+    ----------
+    item
+        Of any provider.
+    band
+        Name of the band.
+    keys
+        Band to asset key, of a catalog that is not known: where it names the band, nothing else
+        counts.
+
+    Notes
+    -----
+    An asset under an unknown key counts if it says that it holds this one band; of several, the one
+    with the smallest pixels.
     """
     assets = item["assets"]
+    if keys and band in keys:
+        return (keys[band], assets[keys[band]]) if keys[band] in assets else None
     for key in ASSET_KEYS[band]:
         if key in assets:
             return key, assets[key]
-    for key, asset in assets.items():
-        bands = asset.get("eo:bands") or asset.get("bands") or []
-        if len(bands) == 1 and bands[0].get("name") == band:
-            return key, asset
+    said = [(key, asset) for key, asset in assets.items() if _says_band(asset, band)]
+    return min(said, key=lambda pair: (_pixel_size(pair[1]), pair[0]), default=None)
+
+
+def _says_band(asset: dict[str, Any], band: str) -> bool:
+    bands = asset.get("eo:bands") or asset.get("bands") or []
+    if len(bands) != 1:
+        return False
+    common = bands[0].get("eo:common_name") or bands[0].get("common_name")
+    return bands[0].get("name") == band or COMMON_NAMES.get(str(common)) == band
+
+
+def _pixel_size(asset: dict[str, Any]) -> float:
+    transform = asset.get("proj:transform") or [asset.get("gsd") or float("inf")]
+    return abs(float(transform[0]))
+
+
+def epsg_of(item: Item, keys: Mapping[str, str] | None = None) -> int | None:
+    """Return the EPSG code of the pixels, as the item or its band assets say it, or None.
+
+    Read are ``proj:epsg``, ``proj:code``, ``proj:wkt2`` and ``proj:projjson``; what is none of
+    EPSG's codes counts as unsaid.
+    """
+    for values in [item["properties"], *(asset for _, asset in _band_assets(item, keys))]:
+        code = re.search(r"\d{4,5}$", str(values.get("proj:epsg") or values.get("proj:code") or ""))
+        if code:
+            return int(code[0])
+        text = values.get("proj:wkt2") or values.get("proj:projjson")
+        if text:
+            try:
+                found = CRS.from_user_input(text).to_epsg()
+            except CRSError:
+                continue
+            if found:
+                return int(found)
     return None
 
 
-def epsg_of(item: Item) -> int | None:
-    """Return the EPSG code of the pixels: ``proj:code`` or ``proj:epsg``, of item or asset."""
-    held = [item["properties"], *(asset for _, asset in _band_assets(item))]
-    for values in held:
-        if values.get("proj:epsg"):
-            return int(values["proj:epsg"])
-        code = str(values.get("proj:code") or "")
-        if code.upper().startswith("EPSG:"):
-            return int(code.split(":")[1])
-    return None
+def utm_of_tile(tile: str) -> int | None:
+    """Return the EPSG code of the UTM zone of an MGRS tile: ``43SDA`` is 32643; else None."""
+    found = re.fullmatch(r"(\d{2})([C-X])[A-Z]{2}", tile)
+    if found is None or not 1 <= int(found[1]) <= 60:
+        return None
+    return (32600 if found[2] >= "N" else 32700) + int(found[1])
 
 
-def _band_assets(item: Item) -> list[tuple[str, dict[str, Any]]]:
-    found = (band_asset(item, band) for band in ASSET_KEYS)
+def _band_assets(item: Item, keys: Mapping[str, str] | None) -> list[tuple[str, dict[str, Any]]]:
+    found = (band_asset(item, band, keys) for band in ASSET_KEYS)
     return [pair for pair in found if pair is not None]
 
 
@@ -124,9 +168,18 @@ def offset_flag(item: Item) -> bool | None:
 
 def raster_offset(asset: dict[str, Any]) -> float | None:
     """Return the offset that an asset says turns its pixels into reflectance; raster v1 and v2."""
+    return _raster_number(asset, "offset")
+
+
+def raster_scale(asset: dict[str, Any]) -> float | None:
+    """Return the scale that an asset says turns its pixels into reflectance; raster v1 and v2."""
+    return _raster_number(asset, "scale")
+
+
+def _raster_number(asset: dict[str, Any], name: str) -> float | None:
     bands = [*(asset.get("raster:bands") or []), *(asset.get("bands") or [])]
     for values in [asset, *bands]:
-        for key in ("raster:offset", "offset"):
+        for key in (f"raster:{name}", name):
             if values.get(key) is not None:
                 return float(values[key])
     return None

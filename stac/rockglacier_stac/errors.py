@@ -5,6 +5,7 @@
     StacError
     ├── CatalogError                          the address does not lead to a catalog: change it
     ├── UnknownCollectionError (LookupError)  the catalog has no such collection: name another one
+    ├── AccessError                           keys are missing: get some, or take another catalog
     └── ServiceError                          somebody else's server failed: try again later
 """
 
@@ -40,6 +41,10 @@ class CatalogError(StacError):
 
 class UnknownCollectionError(StacError, LookupError):
     """A collection that the catalog does not have."""
+
+
+class AccessError(StacError):
+    """Assets that need keys which are not there."""
 
 
 class ServiceError(StacError):

@@ -10,15 +10,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.fs
 import pyarrow.parquet as pq
 import requests
+import shapely
 import stamina
 from shapely.geometry.base import BaseGeometry
 
 from rockglacier_stac.errors import CatalogError, ServiceError
+from rockglacier_stac.globe import HALF, sides
 from rockglacier_stac.search import (
     Bbox,
     Query,
@@ -72,6 +75,8 @@ class ParquetCatalog:
         start: date | None = None,
         end: date | None = None,
         cloud_max: float | None = None,
+        cloud_min: float | None = None,
+        brief: bool = False,
     ) -> list[dict[str, Any]]:
         """Return the items; see :meth:`rockglacier_stac.catalogs.Catalog.search`."""
         from stac_geoparquet.arrow import stac_table_to_items
@@ -83,22 +88,36 @@ class ParquetCatalog:
             start=start,
             end=end,
             cloud_max=cloud_max,
+            cloud_min=cloud_min,
+            brief=brief,
         )
         if collection not in self.collections():
             raise unknown_collection(collection, self.collections(), catalog=self.name)
-        rows = self._table.filter(_rows(self._table, query))
+        rows = self._table.filter(self._near(query))
         items = (tidied(item, base=self.name) for item in stac_table_to_items(rows))
         return [item for item in items if satisfies(item, query)]
 
+    def _near(self, query: Query) -> np.ndarray:
+        """Return the part of a query that columns can answer, (row,) bool; items tell the rest."""
+        same = pc.equal(self._table.column("collection"), query.collection)
+        near = np.asarray(pc.fill_null(same, False), bool)
+        if query.area is None:
+            return near
+        west, south, east, north = self._bounds.T
+        # an uncut footprint across the antimeridian spans the globe; a missing one may have a bbox
+        unsure = ~((east - west <= HALF) & (east <= HALF) & (west >= -HALF))
+        reached = np.zeros(len(near), bool)
+        for side in sides(query.area):
+            left, low, right, high = side.bounds
+            reached |= (west <= right) & (east >= left) & (south <= high) & (north >= low)
+        return near & (reached | unsure)
 
-def _rows(table: pa.Table, query: Query) -> pc.Expression:
-    """Return the part of a query that columns can answer; the rest is checked on the items."""
-    rows = pc.field("collection") == query.collection
-    if query.area is not None and "bbox" in table.column_names:
-        west, south, east, north = query.area.bounds
-        rows &= (pc.field("bbox", "xmin") <= east) & (pc.field("bbox", "xmax") >= west)
-        rows &= (pc.field("bbox", "ymin") <= north) & (pc.field("bbox", "ymax") >= south)
-    return rows
+    @cached_property
+    def _bounds(self) -> np.ndarray:
+        """Bounds of every row's own geometry: its column ``bbox`` has been seen to be wrong."""
+        column = self._table.column("geometry").combine_chunks()
+        binary = getattr(column, "storage", column)
+        return shapely.bounds(shapely.from_wkb(binary.to_numpy(zero_copy_only=False)))
 
 
 class StaticCatalog:
@@ -156,6 +175,8 @@ class StaticCatalog:
         start: date | None = None,
         end: date | None = None,
         cloud_max: float | None = None,
+        cloud_min: float | None = None,
+        brief: bool = False,
     ) -> list[dict[str, Any]]:
         """Return the items; see :meth:`rockglacier_stac.catalogs.Catalog.search`."""
         query = make_query(
@@ -165,6 +186,8 @@ class StaticCatalog:
             start=start,
             end=end,
             cloud_max=cloud_max,
+            cloud_min=cloud_min,
+            brief=brief,
         )
         if collection not in self.collections():
             raise unknown_collection(collection, self.collections(), catalog=self.name)

@@ -10,13 +10,13 @@ from datetime import UTC, date, datetime
 from typing import Any
 from urllib.parse import urljoin
 
-from shapely.geometry import box, shape
 from shapely.geometry.base import BaseGeometry
 
 from rockglacier_stac.errors import UnknownCollectionError
+from rockglacier_stac.globe import box_of, footprint_of
 
 Bbox = tuple[float, float, float, float]
-"""West, south, east, north, degrees."""
+"""West, south, east, north, degrees; west is larger than east across the antimeridian."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +32,10 @@ class Query:
     """Last day, UTC, included."""
     cloud_max: float | None = None
     """Items must have less cloud than this, percent; those that do not say are left out."""
+    cloud_min: float | None = None
+    """Items must have this much cloud or more, percent; those that do not say are left out."""
+    brief: bool = False
+    """Neither assets nor links are needed, so that a server can send less."""
 
     @property
     def interval(self) -> str | None:
@@ -51,10 +55,20 @@ def make_query(
     start: date | None = None,
     end: date | None = None,
     cloud_max: float | None = None,
+    cloud_min: float | None = None,
+    brief: bool = False,
 ) -> Query:
     """Return a question; ``intersects`` wins over ``bbox``."""
-    area = intersects if intersects is not None else box(*bbox) if bbox is not None else None
-    return Query(collection=collection, area=area, start=start, end=end, cloud_max=cloud_max)
+    around = box_of(bbox) if bbox is not None else None
+    return Query(
+        collection=collection,
+        area=around if intersects is None else intersects,
+        start=start,
+        end=end,
+        cloud_max=cloud_max,
+        cloud_min=cloud_min,
+        brief=brief,
+    )
 
 
 def satisfies(item: dict[str, Any], query: Query) -> bool:
@@ -66,18 +80,27 @@ def satisfies(item: dict[str, Any], query: Query) -> bool:
     """
     if item.get("collection") != query.collection:
         return False
-    if query.cloud_max is not None:
-        cloud = item["properties"].get("eo:cloud_cover")
-        if cloud is None or float(cloud) >= query.cloud_max:
-            return False
+    if not _has_cloud(item, query):
+        return False
     if query.start is not None or query.end is not None:
         day = item_datetime(item).date()
         if (query.start and day < query.start) or (query.end and day > query.end):
             return False
     if query.area is not None:
-        geometry = item.get("geometry")
-        return geometry is not None and bool(shape(geometry).intersects(query.area))
+        footprint = footprint_of(item)
+        return footprint is not None and bool(footprint.intersects(query.area))
     return True
+
+
+def _has_cloud(item: dict[str, Any], query: Query) -> bool:
+    if query.cloud_max is None and query.cloud_min is None:
+        return True
+    cloud = item["properties"].get("eo:cloud_cover")
+    if cloud is None:
+        return False
+    too_much = query.cloud_max is not None and float(cloud) >= query.cloud_max
+    too_little = query.cloud_min is not None and float(cloud) < query.cloud_min
+    return not too_much and not too_little
 
 
 def item_datetime(item: dict[str, Any]) -> datetime:
@@ -100,7 +123,7 @@ def tidied(item: dict[str, Any], *, base: str) -> dict[str, Any]:
     """
     assets = {
         key: {**_filled(asset), "href": absolute(asset["href"], base=base)}
-        for key, asset in item["assets"].items()
+        for key, asset in (item.get("assets") or {}).items()
         if asset and asset.get("href")
     }
     links = [

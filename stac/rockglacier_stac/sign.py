@@ -10,22 +10,13 @@ import requests
 import stamina
 
 from rockglacier_stac.errors import ServiceError
+from rockglacier_stac.providers import provider_of
 
 TOKEN_URL = "https://planetarycomputer.microsoft.com/api/sas/v1/token"  # noqa: S105 - an address
-AZURE_HOST = ".blob.core.windows.net"
 MARGIN = timedelta(minutes=5)
 """A token that ends sooner is not used any more."""
 TRANSIENT = frozenset({429, 500, 502, 503, 504})
 """HTTP statuses after which asking again makes sense."""
-
-# Buckets that anybody may read over HTTPS, so that no AWS account is needed.
-OPEN_BUCKETS = {
-    "copernicus-dem-30m": "https://copernicus-dem-30m.s3.amazonaws.com",
-    "sentinel-cogs": "https://sentinel-cogs.s3.us-west-2.amazonaws.com",
-    "e84-earth-search-sentinel-data": (
-        "https://e84-earth-search-sentinel-data.s3.us-west-2.amazonaws.com"
-    ),
-}
 
 
 def sign(href: str) -> str:
@@ -39,17 +30,21 @@ def sign(href: str) -> str:
     ServiceError
         The token service failed, after it was asked again.
     """
-    parts = urlsplit(href)
-    if parts.scheme == "s3" and parts.netloc in OPEN_BUCKETS:
-        return OPEN_BUCKETS[parts.netloc] + parts.path
-    if parts.scheme == "https" and parts.netloc.endswith(AZURE_HOST):
+    provider = provider_of(href)
+    if provider is None:
+        return href
+    if provider.signing == "azure-sas":
         return _TOKENS.sign(href)
+    parts = urlsplit(href)
+    if provider.signing == "open-bucket" and parts.scheme == "s3":
+        return provider.buckets[parts.netloc] + parts.path
     return href
 
 
 def unsigned(href: str) -> str:
     """Return an address without the token that an item may carry, for storing it."""
-    if "://" in href and urlsplit(href).netloc.endswith(AZURE_HOST):
+    provider = provider_of(href)
+    if provider is not None and provider.signing == "azure-sas":
         return href.split("?", 1)[0]
     return href
 
