@@ -13,6 +13,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from rockglacier.errors import InputError
+from rockglacier_stac.providers import PROVIDERS
 
 Percent = Annotated[float, Field(ge=0, le=100)]
 Band = Literal["B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B11", "B12"]
@@ -31,12 +32,24 @@ class SearchConfig(Section):
 
     catalog: str = Field(
         "earth-search",
-        description="earth-search, the URL of a STAC API, or a path or URL of a stac-geoparquet "
-        "file or a static catalog.json.",
+        description="earth-search, planetary-computer, cdse (needs S3 keys in the environment), "
+        "the URL of a STAC API, or a path or URL of a stac-geoparquet file or a static "
+        "catalog.json.",
     )
-    collection: str = Field("sentinel-2-c1-l2a", description="Sentinel-2 L2A collection.")
+    collection: str = Field(
+        "sentinel-2-c1-l2a",
+        description="Sentinel-2 L2A collection; default: the best of a catalog known by name.",
+    )
+    assets: dict[Band | Literal["SCL", "DEM"], str] = Field(
+        default_factory=dict,
+        description="Asset keys of a catalog that names its assets in its own way, e.g. {B02: "
+        "band_2, SCL: classes, DEM: height}.",
+    )
     dem_catalog: str | None = Field(None, description="Catalog of the DEM; default: the same one.")
-    dem_collection: str = Field("cop-dem-glo-30", description="DEM collection.")
+    dem_collection: str = Field(
+        "cop-dem-glo-30",
+        description="DEM collection; default: that of a catalog known by name.",
+    )
     start: date = Field(date(2024, 1, 1), description="First day of the period.")
     end: date = Field(date(2024, 12, 31), description="Last day of the period.")
     season: tuple[int, int] | None = Field(
@@ -46,6 +59,25 @@ class SearchConfig(Section):
     )
     scene_cloud_max: Percent = Field(5, description="The item's own cloud cover, percent.")
     basin_cloud_max: Percent = Field(5, description="Cloud over the basin from SCL, percent.")
+    min_clear: int = Field(
+        8,
+        ge=0,
+        description="Passes that show every place free of cloud and snow, as far as there are; "
+        "scenes beyond those are left out. 0: take all.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_provider(cls, values: Any) -> Any:
+        """Fill in the collections of a catalog that is known by name."""
+        if not isinstance(values, dict):
+            return values
+        scenes = PROVIDERS.get(str(values.get("catalog")))
+        dem = PROVIDERS.get(str(values.get("dem_catalog") or values.get("catalog")))
+        known = {"collection": scenes.collections[0]} if scenes else {}
+        if dem:
+            known["dem_collection"] = dem.dem_collection
+        return {**known, **values}
 
     @model_validator(mode="after")
     def _ordered(self) -> SearchConfig:

@@ -11,13 +11,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import shapely
 from affine import Affine
 from odc.geo.geobox import GeoBox
-from pyproj import CRS, Geod, Transformer
+from pyproj import CRS, Geod, Proj, Transformer
 from shapely.geometry.base import BaseGeometry
 
 from rockglacier.errors import ContractError, InputError
+from rockglacier_stac.globe import crosses, cut, joined, longitudes, sides
 
 WGS84 = Geod(ellps="WGS84")
 
@@ -209,32 +211,98 @@ class Grid:
 
 
 def projected(geometry: BaseGeometry, *, epsg: int, source_epsg: int = 4326) -> BaseGeometry:
-    """Return a geometry in another CRS, its long edges cut first so that they bend."""
+    """Return a geometry in another CRS, its long edges cut first so that they bend.
+
+    A polygon that crosses the antimeridian is one piece in metres, and cut at 180 in degrees.
+    """
     if epsg == source_epsg:
         return geometry
     step = 0.01 if source_epsg == 4326 else 1000.0
     transformer = Transformer.from_crs(source_epsg, epsg, always_xy=True)
-    dense = shapely.segmentize(geometry, step)
-    return shapely.transform(dense, transformer.transform, interleaved=False)
+    whole = joined(geometry) if source_epsg == 4326 and crosses(geometry) else geometry
+    dense = shapely.segmentize(whole, step)
+    moved = shapely.transform(dense, transformer.transform, interleaved=False)
+    return cut(moved) if epsg == 4326 and not moved.is_empty and crosses(moved) else moved
 
 
 def utm_epsg(area: BaseGeometry) -> int:
-    """Return the EPSG code of the UTM zone (WGS 84) of an area's centre.
+    """Return the EPSG code of the UTM zone (WGS 84) that holds most of an area.
 
     Parameters
     ----------
     area
         Polygon in EPSG:4326.
     """
-    point = area.representative_point()
-    if abs(point.y) > 84:
+    shares = utm_shares(area)
+    return max(shares, key=lambda epsg: (shares[epsg], -epsg))
+
+
+def utm_shares(area: BaseGeometry) -> dict[int, float]:
+    """Return the UTM zones (WGS 84, as EPSG codes) under an area, with the share that each holds.
+
+    Parameters
+    ----------
+    area
+        Polygon in EPSG:4326.
+
+    Returns
+    -------
+    dict
+        Shares add up to 1.
+    """
+    _, south, _, north = area.bounds
+    if south < -80 or north > 84:
         raise InputError(
-            f"the area lies at latitude {point.y:.1f}, outside the UTM zones",
+            f"the area reaches latitude {north if north > 84 else south:.1f}, outside the UTM "
+            "zones",
             expected="an area between 80 S and 84 N",
             todo="choose another basin",
         )
-    zone = min(int((point.x + 180) // 6) + 1, 60)
-    return (32600 if point.y >= 0 else 32700) + zone
+    found: dict[int, float] = {}
+    for side in sides(area):
+        west, _, east, _ = side.bounds
+        for zone in range(_utm_zone(west), _utm_zone(east) + 1):
+            for epsg, low, high in ((32700 + zone, -80, 0), (32600 + zone, 0, 84)):
+                strip = shapely.box(6 * zone - 186, low, 6 * zone - 180, high)
+                part = side.intersection(strip)
+                if part.area:
+                    found[epsg] = found.get(epsg, 0.0) + geodesic_area_km2(part)
+    total = sum(found.values())
+    return {epsg: part / total for epsg, part in sorted(found.items())}
+
+
+def _utm_zone(longitude: float) -> int:
+    return min(int((longitude + 180) // 6) + 1, 60)
+
+
+def scale_error_ppm(area: BaseGeometry, *, epsg: int) -> tuple[float, float]:
+    """Return by how much lengths are too short and too long on a grid, parts per million.
+
+    Parameters
+    ----------
+    area
+        Polygon in EPSG:4326.
+    epsg
+        Conformal CRS, as UTM is: the error is the same in every direction.
+
+    Returns
+    -------
+    tuple
+        The lowest and the highest within the area.
+
+    Notes
+    -----
+    A zone's own ground has -400 ppm at its central meridian and at most +980 ppm at its edges.
+    """
+    whole = joined(area)
+    west, south, east, north = whole.bounds
+    x, y = np.meshgrid(np.linspace(west, east, 60), np.linspace(south, north, 60))
+    inside = shapely.contains_xy(whole, x, y)
+    outline = shapely.get_coordinates(shapely.segmentize(whole, 0.05))
+    places = np.vstack([outline, np.column_stack([x[inside], y[inside]])])
+    factors = Proj(CRS.from_epsg(epsg)).get_factors(longitudes(places[:, 0]), places[:, 1])
+    errors = 1e6 * (np.asarray(factors.meridional_scale) - 1)
+    return float(errors.min()), float(errors.max())
 
 
 def geodesic_area_km2(geometry: BaseGeometry) -> float:

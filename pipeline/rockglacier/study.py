@@ -16,6 +16,7 @@ from rockglacier.config import Config, load_config
 from rockglacier.errors import InputError, NotFoundError
 from rockglacier.grid import Grid
 from rockglacier.storage import open_place, read_json, write_text
+from rockglacier_stac.globe import HALF, box_of, cut
 
 OWN_BEFORE_CLAIM = {".lease", "logs"}
 
@@ -41,7 +42,7 @@ class Study:
 
     @cached_property
     def area(self) -> BaseGeometry:
-        """The basin, EPSG:4326, longitude first, valid."""
+        """The basin, EPSG:4326, longitude first, valid, cut at the antimeridian."""
         given = self.config.area
         if isinstance(given, tuple):
             return area_of_bbox(given)
@@ -83,6 +84,11 @@ class Study:
     def dropped_path(self) -> Path:
         """The items that were found and not used, each with the rule that dropped it."""
         return self.folder / "scenes-dropped.parquet"
+
+    @property
+    def search_path(self) -> Path:
+        """What the search found, in numbers, JSON."""
+        return self.folder / "search.json"
 
     @property
     def dem_path(self) -> Path:
@@ -204,15 +210,21 @@ def open_study(path: str | Path) -> Study:
 
 
 def area_of_bbox(bbox: tuple[float, float, float, float]) -> BaseGeometry:
-    """Return west, south, east, north (degrees) as a polygon, checked."""
+    """Return west, south, east, north (degrees) as a polygon, checked.
+
+    West is larger than east where the box crosses the antimeridian.
+    """
     west, south, east, north = bbox
-    if not (-180 <= west < east <= 180 and -90 <= south < north <= 90):
+    width = east - west + 360 * (east < west)
+    on_globe = -180 <= west <= 180 and -180 <= east <= 180 and -90 <= south < north <= 90
+    if not on_globe or not 0 < width <= HALF:
         raise InputError(
             f"area {list(bbox)} is not a box on the globe",
-            expected="west < east within ±180 and south < north within ±90, degrees",
+            expected="south < north within ±90, and west < east within ±180 and 180 apart at most "
+            "(west > east only across the antimeridian), degrees",
             todo="check the order: west, south, east, north",
         )
-    return shapely.box(west, south, east, north)
+    return box_of(bbox)
 
 
 def read_area(uri: str) -> BaseGeometry:
@@ -252,4 +264,6 @@ def read_area(uri: str) -> BaseGeometry:
             expected="outlines that do not cross themselves",
             todo="mend them in QGIS (Vector geometry > Fix geometries)",
         )
-    return polygons.to_crs(4326).geometry.union_all()
+    # projected outlines that cross the antimeridian come out with longitudes of both signs
+    outlines = [cut(outline) for outline in polygons.to_crs(4326).geometry]
+    return cut(shapely.union_all(outlines))

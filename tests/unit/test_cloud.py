@@ -1,5 +1,6 @@
 """Cloud over the basin from the scene classification, counted and read."""
 
+import dataclasses
 from datetime import UTC, datetime
 
 import numpy as np
@@ -13,10 +14,11 @@ from rockglacier.grid import projected
 from rockglacier.scenes.cloud import (
     MASKED,
     basin_shares,
-    clear_at,
-    read_clear_pixels,
+    classes_at,
+    is_seen,
     read_scl_over,
 )
+from rockglacier.scenes.ground import clear_ground, read_ground
 from rockglacier.scenes.record import Scene
 
 WEST, NORTH = 500_000, 4_000_000  # EPSG:32643, on its central meridian
@@ -53,7 +55,7 @@ def write_raster(path, pixels, *, edge, epsg=32643):
         "width": pixels.shape[1],
         "count": 1,
         "dtype": pixels.dtype,
-        "crs": f"EPSG:{epsg}",
+        "crs": epsg and f"EPSG:{epsg}",
         "transform": from_origin(WEST, NORTH, edge, edge),
     }
     with rasterio.open(path, "w", **profile) as file:
@@ -127,8 +129,9 @@ def test_points_are_seen_where_the_scene_is_clear(tmp_path):
     area = area_of(WEST, NORTH - 1000, WEST + 1000, NORTH)
     points = [area_of(x, NORTH - 510, x + 1, NORTH - 509).centroid for x in
               (WEST + 250, WEST + 750, WEST + 5000)]  # fmt: skip
-    seen = clear_at(read_scl_over(scene, area), shapely.get_coordinates(points))
-    assert seen.tolist() == [True, False, False]
+    scl = classes_at(read_scl_over(scene, area), shapely.get_coordinates(points))
+    assert scl.tolist() == [11, 9, 0]
+    assert is_seen(scl).tolist() == [True, False, False]
 
 
 def test_clear_pixels_come_from_the_band_without_shade_snow_and_cloud(tmp_path):
@@ -141,13 +144,16 @@ def test_clear_pixels_come_from_the_band_without_shade_snow_and_cloud(tmp_path):
         B02=write_raster(tmp_path / "b.tif", blue, edge=10),
     )
     classes = read_scl_over(scene, area_of(WEST, NORTH - 1000, WEST + 1000, NORTH))
-    assert read_clear_pixels(scene, classes, "B02").tolist() == [300] * 100
+    header, dn = read_ground(scene, "B02", clear_ground(classes))
+    assert dn.tolist() == [300] * 100
+    assert (header.epsg, header.shape) == (32643, (100, 100))
+    assert header.transform == (10, 0, WEST, 0, -10, NORTH)
 
 
 def test_no_clear_ground_gives_no_pixels(tmp_path):
     scene = make_scene(SCL=write_raster(tmp_path / "s.tif", np.full((9, 9), 11, "u1"), edge=20))
     classes = read_scl_over(scene, area_of(WEST, NORTH - 100, WEST + 100, NORTH))
-    assert read_clear_pixels(scene, classes, "B02").size == 0
+    assert clear_ground(classes) == ()
 
 
 def test_unreadable_classification_names_item_asset_and_address(tmp_path):
@@ -160,8 +166,18 @@ def test_unreadable_classification_names_item_asset_and_address(tmp_path):
     assert "cube.on_unreadable: skip" in caught.value.todo
 
 
-def test_item_that_lies_about_its_crs_is_refused(tmp_path):
+def test_crs_of_the_file_wins_over_that_of_the_item(tmp_path):
+    scl = np.full((50, 50), 5, "u1")
+    path = write_raster(tmp_path / "s.tif", scl, edge=20)
+    lying = dataclasses.replace(make_scene(SCL=path), epsg=32644)
+    classes = read_scl_over(lying, area_of(WEST, NORTH - 1000, WEST + 1000, NORTH))
+    assert classes.epsg == classes.header.epsg == 32643
+    assert classes.shares().cover == pytest.approx(100, abs=0.5)
+
+
+def test_item_and_file_without_crs_are_refused(tmp_path):
     pixels = np.full((9, 9), 5, "u1")
-    scene = make_scene(SCL=write_raster(tmp_path / "s.tif", pixels, edge=20, epsg=32644))
-    with pytest.raises(InputError, match="says EPSG:32643 and its SCL is in EPSG:32644"):
+    path = write_raster(tmp_path / "s.tif", pixels, edge=20, epsg=None)
+    scene = dataclasses.replace(make_scene(SCL=path), epsg=0)
+    with pytest.raises(InputError, match="neither item 'S2A' nor its file says a CRS"):
         read_scl_over(scene, area_of(WEST, NORTH - 100, WEST + 100, NORTH))

@@ -78,9 +78,20 @@ def test_crs_is_read_from_old_and_new_projection_extension(said):
     assert scene_from_item(make_item(**said), BANDS).epsg == 32643
 
 
-def test_item_without_crs_is_refused():
-    with pytest.raises(InputError, match="does not say its CRS"):
-        scene_from_item(make_item(**{"proj:epsg": None}), BANDS)
+@pytest.mark.parametrize(
+    ("said", "epsg", "note"),
+    [
+        ({}, 32643, "CRS: the item says none; EPSG:32643 is that of tile 43SDA"),
+        ({"proj:code": "EPSG:None"}, 32643, "CRS: the item says none; EPSG:32643"),
+        ({"grid:code": "MGRS-19HCC"}, 32719, "EPSG:32719 is that of tile 19HCC"),
+        ({"grid:code": None}, 0, "CRS: the item says none"),
+    ],
+)
+def test_item_without_crs_gets_that_of_its_tile_until_its_file_is_opened(said, epsg, note):
+    scene = scene_from_item(make_item(**{"proj:epsg": None, **said}), BANDS)
+    assert scene.epsg == epsg
+    assert len(scene.notes) == 1
+    assert note in scene.notes[0]
 
 
 @pytest.mark.parametrize(

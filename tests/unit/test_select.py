@@ -221,7 +221,12 @@ def test_progress_tells_what_and_how_much(basin):
     basin.dem()
     told = []
     search_scenes(basin.study(), progress=lambda *values: told.append(values))
-    assert told == [("cloud over the basin", 1, 2), ("cloud over the basin", 2, 2)]
+    assert told == [
+        ("cloud over the basin", 1, 2),
+        ("cloud over the basin", 2, 2),
+        ("headers and offsets", 1, 2),
+        ("headers and offsets", 2, 2),
+    ]
 
 
 def test_scenes_of_another_zone_are_used_and_the_grid_keeps_its_zone(basin):

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 import shapely
+from pyproj import CRS
 from shapely.geometry.base import BaseGeometry
 
 from rockglacier.grid import utm_epsg
@@ -22,6 +23,7 @@ Rule = Literal[
     "without data over the basin",
     "cloudy over the basin",
     "unreadable",
+    "not needed",
 ]
 
 # SCIENCE: months with least snow on rock glaciers.
@@ -39,8 +41,11 @@ class Dropped:
 
     id: str
     datetime: datetime
+    tile: str
+    platform: str
     cloud_cover: float | None
     basin_cloud: float | None
+    basin_snow: float | None
     rule: Rule
     reason: str
     geometry: BaseGeometry | None
@@ -51,8 +56,11 @@ def dropped_scene(scene: Scene, rule: Rule, reason: str) -> Dropped:
     return Dropped(
         id=scene.id,
         datetime=scene.datetime,
+        tile=scene.tile,
+        platform=scene.platform,
         cloud_cover=scene.cloud_cover,
         basin_cloud=scene.basin_cloud,
+        basin_snow=scene.basin_snow,
         rule=rule,
         reason=reason,
         geometry=scene.geometry,
@@ -104,7 +112,7 @@ def without_duplicates(
     """
     kept: list[Scene] = []
     dropped: list[Dropped] = []
-    for group in _passes(scenes):
+    for group in passes_over_tiles(scenes):
         best: list[Scene] = []
         for scene in sorted(group, key=_processing, reverse=True):
             ground = shapely.intersection(scene.geometry, area)
@@ -120,20 +128,42 @@ def without_duplicates(
     return sorted(kept, key=_time_order), dropped
 
 
-def _passes(scenes: Sequence[Scene]) -> list[list[Scene]]:
-    groups: list[list[Scene]] = []
-    for scene in sorted(scenes, key=lambda one: (one.tile, one.platform, one.datetime, one.id)):
+def passes_over_tiles[Item: (Scene, Dropped)](items: Sequence[Item]) -> list[list[Item]]:
+    """Return items in groups, each of one pass of one satellite over one tile.
+
+    An item that does not say its tile is a group of its own.
+    """
+    groups: list[list[Item]] = []
+    for item in sorted(items, key=lambda one: (one.tile, one.platform, one.datetime, one.id)):
         last = groups[-1][-1] if groups else None
         if (
             last is not None
-            and scene.tile
-            and (last.tile, last.platform) == (scene.tile, scene.platform)
-            and scene.datetime - last.datetime <= ONE_PASS
+            and item.tile
+            and (last.tile, last.platform) == (item.tile, item.platform)
+            and item.datetime - last.datetime <= ONE_PASS
         ):
-            groups[-1].append(scene)
+            groups[-1].append(item)
         else:
-            groups.append([scene])
+            groups.append([item])
     return groups
+
+
+def lost_to_cloud_alone(scenes: Sequence[Scene], dropped: Sequence[Dropped]) -> int:
+    """Count the passes over a tile that only the item's own cloud cover kept out.
+
+    Parameters
+    ----------
+    scenes, dropped
+        Items that met every rule which needs no pixels, and those that did not.
+
+    Notes
+    -----
+    Reprocessed duplicates count once, and not at all where another processing of the pass is used.
+    """
+    cloudy = [drop for drop in dropped if drop.rule == "too cloudy"]
+    used = [dropped_scene(scene, "not needed", "") for scene in scenes]
+    groups = passes_over_tiles([*cloudy, *used])
+    return sum(all(one.rule == "too cloudy" for one in group) for group in groups)
 
 
 def _processing(scene: Scene) -> tuple[tuple[int, ...], int, str]:
@@ -165,14 +195,21 @@ def choose_epsg(scenes: Sequence[Scene], area: BaseGeometry) -> int:
 
     Notes
     -----
-    Where zones show the same share (to a percent), the zone of the area's centre wins, then the one
-    with more scenes. Scenes of other zones are warped later.
+    Where zones show the same share (to a percent), the zone that holds most of the area wins, then
+    the one with more scenes. Scenes of other zones are warped later, and all of them if none is on
+    a grid of metres.
     """
     home = utm_epsg(area)
+    zones = {epsg for epsg in {scene.epsg for scene in scenes} if _is_metric(epsg)}
 
     def rank(epsg: int) -> tuple[float, bool, int, int]:
         own = [scene.geometry for scene in scenes if scene.epsg == epsg]
         shown = shapely.intersection(shapely.union_all(own), area).area / area.area
         return round(shown, 2), epsg == home, len(own), -epsg
 
-    return max({scene.epsg for scene in scenes}, key=rank)
+    return max(zones, key=rank, default=home)
+
+
+def _is_metric(epsg: int) -> bool:
+    crs = CRS.from_epsg(epsg)
+    return bool(crs.is_projected and crs.axis_info[0].unit_conversion_factor == 1)

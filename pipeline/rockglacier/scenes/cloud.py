@@ -19,9 +19,9 @@ from pyproj import Transformer
 from rasterio.windows import Window as RasterWindow
 from shapely.geometry.base import BaseGeometry
 
-from rockglacier.errors import InputError
 from rockglacier.grid import Window, projected
 from rockglacier.scenes.asset import read_asset
+from rockglacier.scenes.header import Header, header_of, with_crs
 from rockglacier.scenes.record import Scene
 
 # SCIENCE: classes of Sen2Cor's scene classification (SCL), ESA level-2A product definition.
@@ -33,9 +33,6 @@ CLOUD = (8, 9, 10)
 """Medium and high probability, thin cirrus: what an item's own cloud cover counts."""
 MASKED = (0, 1, 3, 8, 9, 10)
 """No data, saturated, cloud shadow and cloud: looks that are never clear."""
-
-_SAMPLE_BLOCK = 256
-_SAMPLE_BLOCKS = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +61,9 @@ class BasinClasses:
     transform: Affine
     """Pixel (column, row) to CRS metres."""
     epsg: int
+    """Of the file; of the item only where the file says none."""
+    header: Header
+    """Of the file."""
     basin_pixels: float
     """Pixels of the whole basin, also of what lies outside the scene."""
 
@@ -127,16 +127,19 @@ def read_scl_over(scene: Scene, area: BaseGeometry) -> BasinClasses:
     ------
     RemoteError
         The asset cannot be read.
+    InputError
+        Neither the item nor the file says a CRS.
     """
-    outline = projected(area, epsg=scene.epsg)
 
     def read(dataset: rasterio.DatasetReader) -> BasinClasses:
-        _require_epsg(dataset, scene)
-        window = _window_over(dataset, outline.bounds)
+        header = header_of(dataset)
+        epsg = with_crs(scene, header).epsg
+        outline = projected(area, epsg=epsg)
+        window = window_over(dataset, outline.bounds)
         transform = dataset.transform @ Affine.translation(window.x, window.y)
         scl, is_basin = np.zeros((0, 0), np.uint8), np.zeros((0, 0), bool)
         if window.height and window.width:
-            scl = dataset.read(1, window=_raster_window(window))
+            scl = dataset.read(1, window=raster_window(window))
             is_basin = rasterio.features.geometry_mask(
                 [outline], out_shape=scl.shape, transform=transform, invert=True
             )
@@ -146,26 +149,18 @@ def read_scl_over(scene: Scene, area: BaseGeometry) -> BasinClasses:
             scl=scl,
             is_basin=is_basin,
             transform=transform,
-            epsg=scene.epsg,
+            epsg=epsg,
+            header=header,
             basin_pixels=is_basin.sum() / share if share else 0.0,
         )
 
     return read_asset(scene, "SCL", read)
 
 
-def _require_epsg(dataset: rasterio.DatasetReader, scene: Scene) -> None:
-    found = dataset.crs.to_epsg() if dataset.crs else None
-    if found is not None and found != scene.epsg:
-        raise InputError(
-            f"item {scene.id!r} says EPSG:{scene.epsg} and its SCL is in EPSG:{found}",
-            expected="an item that describes its own pixels",
-            todo="mend the item, or take it out of the catalog",
-        )
-
-
-def _window_over(
+def window_over(
     dataset: rasterio.DatasetReader, bounds: tuple[float, float, float, float]
 ) -> Window:
+    """Return the smallest window of a raster that holds ``bounds`` (its CRS), clipped to it."""
     west, south, east, north = bounds
     left, top = ~dataset.transform @ (west, north)
     right, bottom = ~dataset.transform @ (east, south)
@@ -174,12 +169,13 @@ def _window_over(
     return whole.clipped((dataset.height, dataset.width))
 
 
-def _raster_window(window: Window) -> RasterWindow:
+def raster_window(window: Window) -> RasterWindow:
+    """Return a window as rasterio's own."""
     return RasterWindow(window.x, window.y, window.width, window.height)
 
 
-def clear_at(classes: BasinClasses, points: np.ndarray) -> np.ndarray:
-    """Say which points a scene shows without cloud, cloud shadow or missing data.
+def classes_at(classes: BasinClasses, points: np.ndarray) -> np.ndarray:
+    """Return the class of points; 0, no data, outside what was read.
 
     Parameters
     ----------
@@ -191,79 +187,22 @@ def clear_at(classes: BasinClasses, points: np.ndarray) -> np.ndarray:
     Returns
     -------
     numpy.ndarray
-        (n,) bool; snow counts as seen.
+        (n,) uint8.
     """
     transformer = Transformer.from_crs(4326, classes.epsg, always_xy=True)
     x, y = transformer.transform(points[:, 0], points[:, 1])
-    rows, columns, inside = _pixels_at(~classes.transform, x, y, classes.scl.shape)
-    seen = np.zeros(len(points), bool)
-    seen[inside] = ~np.isin(classes.scl[rows[inside], columns[inside]], MASKED)
-    return seen
+    rows, columns, inside = pixels_at(~classes.transform, x, y, classes.scl.shape)
+    found = np.zeros(len(points), np.uint8)
+    found[inside] = classes.scl[rows[inside], columns[inside]]
+    return found
 
 
-def read_clear_pixels(scene: Scene, classes: BasinClasses, band: str) -> np.ndarray:
-    """Read a sample of stored numbers over clear ground, for the check of the offset.
-
-    Parameters
-    ----------
-    scene, classes
-        The scene and its classification over the basin.
-    band
-        A visible band.
-
-    Returns
-    -------
-    numpy.ndarray
-        (n,) uint16, vegetation, bare ground and water of the darkest blocks; may be empty.
-
-    Notes
-    -----
-    Shade is left out: terrain correction can push it below zero. At most two windows of 256 x 256
-    pixels of the classification are read.
-    """
-    blocks = _darkest_blocks(classes)
-    if not blocks:
-        return np.zeros(0, np.uint16)
-
-    def read(dataset: rasterio.DatasetReader) -> np.ndarray:
-        return np.concatenate([_sample(dataset, classes, block) for block in blocks])
-
-    return read_asset(scene, band, read)
+def is_seen(scl: np.ndarray) -> np.ndarray:
+    """Say which pixels show the ground or its snow: no cloud, cloud shadow or missing data."""
+    return ~np.isin(scl, MASKED)
 
 
-def _darkest_blocks(classes: BasinClasses) -> list[Window]:
-    """Return the blocks with most water and vegetation, which is dark, then bare ground."""
-    height, width = classes.scl.shape
-    ranked: list[tuple[int, Window]] = []
-    for y in range(0, height, _SAMPLE_BLOCK):
-        for x in range(0, width, _SAMPLE_BLOCK):
-            square = Window(y=y, x=x, height=_SAMPLE_BLOCK, width=_SAMPLE_BLOCK)
-            block = square.clipped((height, width))
-            counts = np.bincount(classes.scl[block.slices].ravel(), minlength=256)
-            score = 10 * int(counts[VEGETATION] + counts[WATER]) + int(counts[BARE])
-            if score:
-                ranked.append((score, block))
-    ranked.sort(key=lambda pair: -pair[0])
-    return [block for _, block in ranked[:_SAMPLE_BLOCKS]]
-
-
-def _sample(dataset: rasterio.DatasetReader, classes: BasinClasses, block: Window) -> np.ndarray:
-    """Read the band at the centres of a block's clear pixels."""
-    corner = classes.transform @ Affine.translation(block.x, block.y)
-    west, north = corner @ (0, 0)
-    east, south = corner @ (block.width, block.height)
-    window = _window_over(dataset, (west, south, east, north))
-    if not window.height or not window.width:
-        return np.zeros(0, np.uint16)
-    dn = dataset.read(1, window=_raster_window(window))
-    is_clear = np.isin(classes.scl[block.slices], (VEGETATION, BARE, WATER))
-    rows, columns = np.nonzero(is_clear)
-    to_band = ~(dataset.transform @ Affine.translation(window.x, window.y)) @ corner
-    rows, columns, inside = _pixels_at(to_band, columns + 0.5, rows + 0.5, dn.shape)
-    return dn[rows[inside], columns[inside]]
-
-
-def _pixels_at(
+def pixels_at(
     to_pixels: Affine, x: Any, y: Any, shape: tuple[int, ...]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return rows and columns of points, and which of them lie inside a raster of ``shape``."""

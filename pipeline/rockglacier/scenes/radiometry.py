@@ -9,6 +9,7 @@ The evidence is ranked, and never includes the date, because old scenes have bee
 1. the provider's flag ``boa_offset_applied``: True means that the pixels were changed;
 2. a baseline below 04.00: no 1000 was ever there;
 3. the asset's own offset (``raster:offset``): -0.1 means that the pixels carry the 1000;
+   where the bands of one item contradict each other, they say nothing;
 4. a baseline of 04.00 or later, and nobody who says that the pixels were changed;
 5. the pixels, one-sided: clear ground with numbers from 1 to 900 cannot carry the 1000. Their
    absence proves nothing, because snow and bright rock have no dark pixels.
@@ -20,8 +21,9 @@ Element84/earth-search#66 and #71: flags and offsets that contradict each other 
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
@@ -41,6 +43,10 @@ PROOF_COUNT, PROOF_SHARE = 50, 0.02
 """Dark pixels that make a proof: fewer may be noise, or shade that was corrected too far."""
 
 
+Evidence = Literal["flag", "asset", "baseline", "pixels", ""]
+"""What decided: the provider's flag, the asset's offset, the processing baseline, the pixels."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
     """What to add to the stored numbers of valid pixels, and why."""
@@ -48,43 +54,73 @@ class Decision:
     add: int
     """0, or 1000 where the pixels do not carry the offset."""
     reason: str
+    evidence: Evidence = ""
 
 
-def decide(item: dict[str, Any], band: str = "B02") -> Decision:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Darkness:
+    """How dark clear ground is in a visible band."""
+
+    pixels: int
+    """Valid ones that were looked at."""
+    dark: int
+    """Of those, how many hold 1 to 900."""
+
+    @property
+    def dark_percent(self) -> float:
+        """Share of dark pixels, percent; 0 if there are none at all."""
+        return 100.0 * self.dark / self.pixels if self.pixels else 0.0
+
+    @property
+    def is_proof(self) -> bool:
+        """Whether so many dark pixels cannot carry the offset."""
+        return self.dark >= PROOF_COUNT and self.dark >= PROOF_SHARE * self.pixels
+
+
+def decide(
+    item: dict[str, Any],
+    bands: Sequence[str] = ("B02",),
+    keys: Mapping[str, str] | None = None,
+) -> Decision:
     """Decide from an item's metadata whether its pixels carry the offset.
 
     Parameters
     ----------
     item
         A STAC item of any provider.
-    band
-        Band whose asset is asked for its offset.
+    bands
+        Bands whose assets are asked for their offset.
+    keys
+        Band to asset key, of a catalog that is not known.
 
     Raises
     ------
     InputError
-        The item says nothing that would decide it.
+        The item says nothing that would decide it, or its numbers are of another kind.
     """
     flag = dialects.offset_flag(item)
     baseline = dialects.baseline_of(item)
     version = _version(baseline)
-    found = dialects.band_asset(item, band)
-    offset = dialects.raster_offset(found[1]) if found else None
+    offset = _asset_offset(item, bands, keys)
     if flag:
         said = "" if not offset else f", although the asset says {offset:g}"
-        return Decision(add=OFFSET, reason=f"the provider took the offset off the pixels{said}")
+        reason = f"the provider took the offset off the pixels{said}"
+        return Decision(add=OFFSET, reason=reason, evidence="flag")
     if version is not None and version < FIRST_WITH_OFFSET:
-        return Decision(add=OFFSET, reason=f"baseline {baseline} never had the offset")
+        reason = f"baseline {baseline} never had the offset"
+        return Decision(add=OFFSET, reason=reason, evidence="baseline")
     if flag is False and version is not None:
-        return Decision(
-            add=0, reason=f"baseline {baseline}, and the provider says the offset is still there"
-        )
+        reason = f"baseline {baseline}, and the provider says the offset is still there"
+        return Decision(add=0, reason=reason, evidence="flag")
     if offset is not None:
         if offset < 0:
-            return Decision(add=0, reason=f"the asset says that its offset is {offset:g}")
-        return Decision(add=OFFSET, reason="the asset says that its pixels need no offset")
+            reason = f"the asset says that its offset is {offset:g}"
+            return Decision(add=0, reason=reason, evidence="asset")
+        reason = "the asset says that its pixels need no offset"
+        return Decision(add=OFFSET, reason=reason, evidence="asset")
     if version is not None:
-        return Decision(add=0, reason=f"baseline {baseline} carries the offset")
+        reason = f"baseline {baseline} carries the offset"
+        return Decision(add=0, reason=reason, evidence="baseline")
     raise InputError(
         f"item {item['id']!r} does not say whether its pixels carry the radiometric offset",
         expected="a processing baseline, a raster offset or boa_offset_applied",
@@ -92,9 +128,40 @@ def decide(item: dict[str, Any], band: str = "B02") -> Decision:
     )
 
 
+def _asset_offset(
+    item: dict[str, Any], bands: Sequence[str], keys: Mapping[str, str] | None
+) -> float | None:
+    """Return the offset on which the assets agree, or None."""
+    found = [dialects.band_asset(item, band, keys) for band in bands]
+    assets = [pair[1] for pair in found if pair is not None]
+    for asset in assets:
+        scale = dialects.raster_scale(asset)
+        if scale is not None and not np.isclose(scale, SCALE):
+            raise InputError(
+                f"item {item['id']!r} says that its pixels have the scale {scale:g}",
+                expected=f"Sentinel-2 L2A as ESA writes it: uint16 with the scale {SCALE:g}",
+                todo="take another collection",
+            )
+    offsets = {dialects.raster_offset(asset) for asset in assets} - {None}
+    return offsets.pop() if len(offsets) == 1 else None
+
+
 def _version(baseline: str) -> tuple[int, ...] | None:
     parts = baseline.split(".")
     return tuple(int(part) for part in parts) if all(part.isdigit() for part in parts) else None
+
+
+def darkness(dn: np.ndarray) -> Darkness:
+    """Count dark pixels.
+
+    Parameters
+    ----------
+    dn
+        Stored numbers of a visible band over clear ground (vegetation, bare, water), any shape;
+        0 is nodata and does not count.
+    """
+    valid = dn[dn > 0]
+    return Darkness(pixels=int(valid.size), dark=int(np.count_nonzero(valid <= DARK_DN)))
 
 
 def check_pixels(decision: Decision, dn: np.ndarray) -> Decision:
@@ -105,25 +172,21 @@ def check_pixels(decision: Decision, dn: np.ndarray) -> Decision:
     decision
         From the metadata.
     dn
-        Stored numbers of a visible band over clear ground (vegetation, bare, water), any shape;
-        0 is nodata and does not count.
+        As for :func:`darkness`.
 
     Returns
     -------
     Decision
         The same one, unless it says that the offset is in the pixels and they are too dark for it.
     """
-    if decision.add:
+    found = darkness(dn)
+    if decision.add or not found.is_proof:
         return decision
-    valid = dn[dn > 0]
-    dark = int(np.count_nonzero(valid <= DARK_DN))
-    if dark < PROOF_COUNT or dark < PROOF_SHARE * valid.size:
-        return decision
-    share = 100 * dark / valid.size
     return Decision(
         add=OFFSET,
-        reason=f"{share:.0f} % of the clear pixels lie below {DARK_DN}: the offset was taken off, "
-        f"against the metadata ({decision.reason})",
+        reason=f"{found.dark_percent:.0f} % of the clear pixels lie below {DARK_DN}: the offset "
+        f"was taken off, against the metadata ({decision.reason})",
+        evidence="pixels",
     )
 
 
@@ -145,7 +208,7 @@ def harmonise[Pixels: (np.ndarray, xr.DataArray)](dn: Pixels, add: int) -> Pixel
     Raises
     ------
     ContractError
-        The array is not uint16, or was harmonised before.
+        The array is not uint16, or was harmonised before. A bare array cannot carry the mark.
     """
     if dn.dtype != np.uint16:
         raise ContractError(f"stored numbers are of type {dn.dtype}", expected="uint16")

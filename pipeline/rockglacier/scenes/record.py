@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
-import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from pathlib import Path
@@ -13,18 +13,18 @@ from typing import Any
 
 import geopandas as gpd
 import pandas as pd
-import shapely
-from shapely.geometry import shape
 from shapely.geometry.base import BaseGeometry
 
 from rockglacier.errors import InputError
 from rockglacier.scenes import radiometry
-from rockglacier.storage import redact
+from rockglacier.storage import read_bytes, redact, write_bytes
 from rockglacier_stac import dialects
+from rockglacier_stac.globe import bbox_of, footprint_of
+from rockglacier_stac.providers import ASSET_KEYS
 from rockglacier_stac.search import item_datetime
 from rockglacier_stac.sign import unsigned
 
-JSON_COLUMNS = ("assets", "transform", "shape", "bbox")
+JSON_COLUMNS = ("assets", "transform", "shape", "bbox", "notes")
 """Lists and mappings, stored as JSON text so that every Parquet reader can open the file."""
 
 
@@ -40,6 +40,7 @@ class Scene:
     """MGRS tile, e.g. ``43SDA``, or empty."""
     platform: str
     epsg: int
+    """CRS of the pixels; 0 if the item does not say it and no file was opened yet."""
     cloud_cover: float | None
     """The item's own cloud cover, of its whole tile, percent."""
     baseline: str
@@ -52,6 +53,12 @@ class Scene:
     offset_in_pixels: int
     """What must be added to the stored numbers of valid pixels; see ``scenes.radiometry``."""
     offset_reason: str
+    offset_evidence: str = ""
+    """What decided: ``flag``, ``asset``, ``baseline`` or ``pixels``."""
+    offset_pixels: int | None = None
+    """Pixels of clear ground that were looked at for it; None: no visible band is used."""
+    offset_dark_percent: float | None = None
+    """Share of those that hold 1 to 900, which pixels with the offset do not."""
     assets: dict[str, str]
     """Band, and ``SCL``, to address, unsigned."""
     self_href: str
@@ -70,13 +77,17 @@ class Scene:
     basin_cover: float | None = None
     """Share of the basin that the scene covers with data, percent."""
     transform: tuple[float, ...] | None = None
-    """Affine coefficients a, b, c, d, e, f of the finest band's pixels, as the item says."""
+    """Affine coefficients a, b, c, d, e, f of the finest band's pixels: as the item says, and for
+    scenes that are used as the file does."""
     shape: tuple[int, int] | None = None
-    """Rows and columns of the finest band, as the item says."""
+    """Rows and columns of the finest band, likewise."""
     geometry: BaseGeometry
-    """Footprint, EPSG:4326."""
+    """Footprint, EPSG:4326, cut at the antimeridian."""
     bbox: tuple[float, float, float, float]
-    """West, south, east, north of the footprint, degrees."""
+    """West, south, east, north of the footprint, degrees; west is larger than east across the
+    antimeridian."""
+    notes: tuple[str, ...] = ()
+    """Where the item and its files disagree, or the item says nothing: what was used instead."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +102,9 @@ class DemTile:
     self_href: str
 
 
-def scene_from_item(item: dict[str, Any], bands: Sequence[str]) -> Scene:
+def scene_from_item(
+    item: dict[str, Any], bands: Sequence[str], keys: Mapping[str, str] | None = None
+) -> Scene:
     """Read an item of any provider as a scene.
 
     Parameters
@@ -100,29 +113,26 @@ def scene_from_item(item: dict[str, Any], bands: Sequence[str]) -> Scene:
         A STAC item with absolute addresses; nothing of it is changed.
     bands
         Reflectance bands that it must have, ``B02`` and so on; ``SCL`` is always needed.
+    keys
+        Band to asset key, of a catalog that is not known.
 
     Raises
     ------
     InputError
-        A band's asset, the CRS or the geometry is missing, or nothing tells the offset.
+        A band's asset, the geometry or any hint at the CRS is missing, or nothing tells the offset.
     """
-    assets = {band: _asset(item, band) for band in (*bands, "SCL")}
-    epsg = dialects.epsg_of(item)
-    if epsg is None:
-        raise InputError(
-            f"item {item['id']!r} does not say its CRS",
-            expected="proj:code or proj:epsg, of the item or of its band assets",
-            todo="take another collection",
-        )
-    geometry = _geometry(item)
-    decision = radiometry.decide(item, bands[0])
+    assets = {band: _asset(item, band, keys) for band in (*bands, "SCL")}
+    geometry, notes = _footprint(item)
+    tile = dialects.tile_of(item)
+    epsg, doubt = _epsg(item, tile, keys)
+    decision = radiometry.decide(item, bands, keys)
     sun_azimuth, sun_elevation = dialects.sun_of(item)
     transform, rows_columns = _finest_grid(assets)
     return Scene(
         id=item["id"],
         collection=str(item.get("collection") or ""),
         datetime=item_datetime(item),
-        tile=dialects.tile_of(item),
+        tile=tile,
         platform=str(item["properties"].get("platform") or "").lower(),
         epsg=epsg,
         cloud_cover=_number(item["properties"].get("eo:cloud_cover")),
@@ -132,6 +142,7 @@ def scene_from_item(item: dict[str, Any], bands: Sequence[str]) -> Scene:
         nodata_percent=dialects.nodata_percent_of(item),
         offset_in_pixels=decision.add,
         offset_reason=decision.reason,
+        offset_evidence=decision.evidence,
         assets={band: unsigned(asset["href"]) for band, asset in assets.items()},
         self_href=redact(dialects.link_of(item, "self")),
         sun_azimuth=sun_azimuth,
@@ -139,33 +150,55 @@ def scene_from_item(item: dict[str, Any], bands: Sequence[str]) -> Scene:
         transform=transform,
         shape=rows_columns,
         geometry=geometry,
-        bbox=geometry.bounds,
+        bbox=bbox_of(geometry),
+        notes=(*doubt, *notes),
     )
 
 
-def dem_from_item(item: dict[str, Any]) -> DemTile:
-    """Read a DEM item, whose pixels are in the asset ``data``.
+def _epsg(
+    item: dict[str, Any], tile: str, keys: Mapping[str, str] | None
+) -> tuple[int, tuple[str, ...]]:
+    """Return the CRS that the item says, else that of its tile, else 0 until the file is opened."""
+    said = dialects.epsg_of(item, keys)
+    if said is not None:
+        return said, ()
+    guess = dialects.utm_of_tile(tile)
+    if guess is not None:
+        return guess, (f"CRS: the item says none; EPSG:{guess} is that of tile {tile}",)
+    return 0, ("CRS: the item says none",)
+
+
+def dem_from_item(item: dict[str, Any], key: str = "data") -> DemTile:
+    """Read a DEM item.
+
+    Parameters
+    ----------
+    item
+        A STAC item with absolute addresses.
+    key
+        Key of the asset that holds the pixels.
 
     Raises
     ------
     InputError
-        It has no asset ``data`` or no geometry.
+        It has no such asset or no geometry.
     """
-    if "data" not in item["assets"]:
-        raise _missing(item, "data", "data")
+    if key not in item["assets"]:
+        raise _missing(item, key, key)
     return DemTile(
         id=item["id"],
-        href=unsigned(item["assets"]["data"]["href"]),
+        href=unsigned(item["assets"][key]["href"]),
         collection=str(item.get("collection") or ""),
-        geometry=_geometry(item),
+        geometry=_footprint(item)[0],
         self_href=redact(dialects.link_of(item, "self")),
     )
 
 
-def _asset(item: dict[str, Any], band: str) -> dict[str, Any]:
-    found = dialects.band_asset(item, band)
+def _asset(item: dict[str, Any], band: str, keys: Mapping[str, str] | None) -> dict[str, Any]:
+    found = dialects.band_asset(item, band, keys)
     if found is None:
-        raise _missing(item, band, " or ".join(dialects.ASSET_KEYS[band]))
+        named = (keys or {}).get(band)
+        raise _missing(item, band, named or " or ".join(ASSET_KEYS[band]))
     return found[1]
 
 
@@ -173,19 +206,35 @@ def _missing(item: dict[str, Any], band: str, keys: str) -> InputError:
     return InputError(
         f"item {item['id']!r} has no asset for {band}",
         expected=f"an asset {keys}; it has {', '.join(sorted(item['assets'])) or 'none'}",
-        todo="take another collection, or leave the band out of cube.bands",
+        todo="take another collection, name the asset in search.assets, or leave the band out of "
+        "cube.bands",
     )
 
 
-def _geometry(item: dict[str, Any]) -> BaseGeometry:
-    if not item.get("geometry"):
+BBOX_TOLERANCE = 0.02
+"""Degrees that an item's bounding box may differ from its geometry: providers round."""
+
+
+def _footprint(item: dict[str, Any]) -> tuple[BaseGeometry, tuple[str, ...]]:
+    """Return the item's footprint, and whether its geometry and its bounding box agree."""
+    geometry = footprint_of(item)
+    if geometry is None:
         raise InputError(
             f"item {item['id']!r} has no geometry",
             expected="its footprint in EPSG:4326",
             todo="mend the item, or take it out of the catalog",
         )
-    geometry = shape(item["geometry"])
-    return geometry if geometry.is_valid else shapely.make_valid(geometry)
+    bbox = list(item.get("bbox") or [])
+    if not item.get("geometry"):
+        return geometry, (f"geometry: the item has none; its bbox {bbox} was used",)
+    found = bbox_of(geometry)
+    if not bbox:
+        return geometry, ()
+    corners = (*bbox[:2], *bbox[len(bbox) // 2 :][:2])
+    if max(abs(a - b) for a, b in zip(corners, found, strict=True)) <= BBOX_TOLERANCE:
+        return geometry, ()
+    shown = [round(edge, 3) for edge in found]
+    return geometry, (f"bbox: the item says {bbox}, its geometry lies within {shown}",)
 
 
 def _finest_grid(
@@ -224,6 +273,8 @@ def scene_table(scenes: Sequence[Scene]) -> gpd.GeoDataFrame:
 _FLOATS = (
     "cloud_cover",
     "nodata_percent",
+    "offset_pixels",
+    "offset_dark_percent",
     "sun_azimuth",
     "sun_elevation",
     "basin_cloud",
@@ -241,7 +292,7 @@ def write_scenes(scenes: Sequence[Scene], path: Path) -> None:
 
 def read_scenes(path: Path) -> list[Scene]:
     """Read the scenes that :func:`write_scenes` wrote."""
-    rows = gpd.read_parquet(path).to_dict(orient="records")
+    rows = read_table(path).to_dict(orient="records")
     return [_scene_of_row(row) for row in rows]
 
 
@@ -251,8 +302,10 @@ def _scene_of_row(row: dict[str, Any]) -> Scene:
         values[name] = None if values[name] is None else json.loads(values[name])
     for name in _FLOATS:
         values[name] = None if math.isnan(values[name]) else values[name]
-    for name in ("transform", "shape", "bbox"):
+    for name in ("transform", "shape", "bbox", "notes"):
         values[name] = None if values[name] is None else tuple(values[name])
+    counted = values["offset_pixels"]
+    values["offset_pixels"] = None if counted is None else int(counted)
     values["datetime"] = values["datetime"].to_pydatetime()
     return Scene(**values)
 
@@ -267,12 +320,17 @@ def write_dem_tiles(tiles: Sequence[DemTile], path: Path) -> None:
 
 def read_dem_tiles(path: Path) -> list[DemTile]:
     """Read the tiles that :func:`write_dem_tiles` wrote."""
-    return [DemTile(**row) for row in gpd.read_parquet(path).to_dict(orient="records")]
+    return [DemTile(**row) for row in read_table(path).to_dict(orient="records")]
 
 
 def write_table(table: gpd.GeoDataFrame, path: Path) -> None:
     """Write GeoParquet 1.1, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    table.to_parquet(partial, schema_version="1.1.0", compression="zstd", index=False)
-    os.replace(partial, path)
+    content = io.BytesIO()
+    table.to_parquet(content, schema_version="1.1.0", compression="zstd", index=False)
+    write_bytes(path, content.getvalue())
+
+
+def read_table(path: Path, columns: Sequence[str] | None = None) -> gpd.GeoDataFrame:
+    """Read GeoParquet, here or in an object store."""
+    content = io.BytesIO(read_bytes(path))
+    return gpd.read_parquet(content, columns=None if columns is None else [*columns, "geometry"])
