@@ -105,10 +105,24 @@ class CubeConfig(Section):
     composite: Literal["median", "least-cloudy"] = Field(
         "median", description="How the clear looks of a pixel become one value."
     )
+    periods: Literal["one", "years", "seasons"] | tuple[tuple[date, date], ...] = Field(
+        "one",
+        description="A composite of the whole time, of each year or meteorological season of it, "
+        "or of each [first day, last day] of a list.",
+    )
     on_unreadable: Literal["fail", "skip"] = Field(
         "fail",
         description="A scene that cannot be read fails the block, or is skipped and counted.",
     )
+
+    @model_validator(mode="after")
+    def _periods_in_order(self) -> CubeConfig:
+        if isinstance(self.periods, tuple):
+            if not self.periods or any(end < start for start, end in self.periods):
+                raise ValueError("periods is not a list of [first day, last day]")
+            if list(self.periods) != sorted(self.periods):
+                raise ValueError("periods are not in order of time")
+        return self
 
 
 class LabelConfig(Section):

@@ -18,9 +18,15 @@ from rockglacier.cube.group import GroupWork
 from rockglacier.cube.load import SceneReader, looks_of
 from rockglacier.cube.store import create_cube, open_arrays, open_cube, write_window
 from rockglacier.cube.surface import mean_sun
+from rockglacier.engine import Selection
 from rockglacier.errors import BlocksFailedError, ContractError, InputError, NotFoundError
 from rockglacier.grid import Window
-from rockglacier.scenes.record import read_scenes, write_scenes
+from rockglacier.scenes.record import (
+    read_dem_tiles,
+    read_scenes,
+    write_dem_tiles,
+    write_scenes,
+)
 from rockglacier.storage import read_json
 
 LAYERS = tuple(store.LAYERS)
@@ -92,6 +98,86 @@ def test_blocks_leave_no_seam(make_basin):
     build_cube(small)
     build_cube(large)
     assert_same(pixels(small), pixels(large))
+
+
+@pytest.mark.parametrize(("memory", "strips"), [(1, (16,)), (1, (100, 7)), (3e6, (64, 32))])
+def test_read_groups_and_strips_of_any_size_give_the_same_pixels(
+    make_basin, monkeypatch, memory, strips
+):
+    plain, other = make_basin("plain", block=128), make_basin("other", block=128)
+    build_cube(plain)
+    monkeypatch.setattr("rockglacier.cube.group.LOOKS_BYTES", memory)
+    monkeypatch.setattr("rockglacier.cube.group.STRIPS", strips)
+    build_cube(other)
+    assert_same(pixels(plain), pixels(other))
+    assert shard_hashes(plain) == shard_hashes(other)
+
+
+def test_every_period_has_a_composite_of_its_own_scenes(make_basin):
+    whole = make_basin("whole")
+    scenes = read_scenes(whole.scenes_path)
+    days = sorted({scene.datetime.date() for scene in scenes})
+    assert len(days) > 1
+    spans = [[days[0], days[0]], [days[1], days[-1]]]
+    parts = make_basin("parts", periods=[[a.isoformat(), b.isoformat()] for a, b in spans])
+    facts = build_cube(parts)
+    assert facts["periods"] == 2
+    group = open_arrays(parts.cube_path)
+    assert group["reflectance"].shape[0] == 2
+    assert group["reflectance"].shards[0] == 1
+    for index, (first, last) in enumerate(spans):
+
+        def inside(made, first=first, last=last):
+            return [scene for scene in made if first <= scene.datetime.date() <= last]
+
+        alone = make_basin(f"alone{index}", scenes=inside)
+        build_cube(alone)
+        for name in ("reflectance", "n_clear", "n_snow", "n_shadow"):
+            np.testing.assert_array_equal(group[name][index], pixels(alone)[name][0])
+    cube = open_cube(parts.cube_path)
+    assert cube.time.values.tolist() == [np.datetime64(a, "ns").astype(int) for a, _ in spans]
+    assert cube.time_bounds.values[1, 1] == np.datetime64(days[-1]) + 1
+
+
+def test_scenes_that_join_leave_the_sun_of_the_cube(make_basin):
+    study = make_basin(block=128)
+    scenes = read_scenes(study.scenes_path)
+    write_scenes([scene for scene in scenes if scene.id != "b1"], study.scenes_path)
+    build_cube(study)
+    sun = open_arrays(study.cube_path).attrs["sun"]
+    late = [
+        dataclasses.replace(scene, sun_azimuth=100.0) if scene.id == "b1" else scene
+        for scene in scenes
+    ]
+    write_scenes(late, study.scenes_path)
+    facts = build_cube(study)
+    assert (facts["built"], facts["kept"]) == (6, 3)
+    assert open_arrays(study.cube_path).attrs["sun"] == sun
+
+
+def test_blocks_depend_on_the_dem_tiles_near_them(make_basin, monkeypatch):
+    monkeypatch.setattr(build, "DEM_MARGIN_DEG", 0.001)
+    study = make_basin(block=128)
+    build_cube(study)
+    tiles = read_dem_tiles(study.dem_path)
+    east = max(tiles, key=lambda tile: tile.geometry.bounds[0])
+    moved = Path(east.href).with_name("renamed.tif")
+    Path(east.href).rename(moved)
+    write_dem_tiles(
+        [dataclasses.replace(t, href=str(moved)) if t is east else t for t in tiles],
+        study.dem_path,
+    )
+    before = shard_hashes(study)
+    facts = build_cube(study)
+    assert 0 < facts["built"] < 9
+    assert shard_hashes(study) == before
+
+
+def test_chosen_blocks_are_built_and_the_rest_left(make_basin):
+    study = make_basin(block=128)
+    facts = build_cube(study, selection=Selection.parse("0:2,1:3"))
+    assert (facts["built"], facts["left"]) == (4, 5)
+    assert build_cube(study)["kept"] == 4
 
 
 def test_seam_of_the_dem_is_invisible(make_basin):

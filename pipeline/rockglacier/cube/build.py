@@ -6,21 +6,26 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import shapely
 
 from rockglacier.cube.dem import dem_mosaic
 from rockglacier.cube.group import GROUP, GroupWork, group_shape
 from rockglacier.cube.load import looks_of, scenes_in
-from rockglacier.cube.store import LAYERS, create_cube
-from rockglacier.cube.surface import Surface, mean_sun
+from rockglacier.cube.periods import periods_of
+from rockglacier.cube.store import LAYERS, create_cube, kept_attrs
+from rockglacier.cube.surface import Sun, Surface, mean_sun, reached
 from rockglacier.engine import EVERYTHING, Progress, Receipts, Selection, Task, run_groups, silent
 from rockglacier.errors import NotFoundError
-from rockglacier.grid import Window
-from rockglacier.scenes.record import Scene, read_scenes
+from rockglacier.grid import Window, projected
+from rockglacier.scenes.record import DemTile, Scene, read_dem_tiles, read_scenes
 from rockglacier.storage import redact, require_space
 from rockglacier.study import Study
 
-RECIPE = 1
+RECIPE = 2
 """Counts the changes of what a block's pixels are: a new number rebuilds every block."""
+
+DEM_MARGIN_DEG = 0.01
+"""Ground around a block whose DEM tiles it depends on: more than the kernel reaches."""
 
 
 def build_cube(
@@ -58,21 +63,18 @@ def build_cube(
     InputError
         The disk is full or not writable.
     """
+    tasks, receipts = cube_tasks(study)
     work = _work(study)
-    receipts = Receipts(study.receipts_path / "cube")
-    tasks = {
-        block.name: _task(study, work, block.name, block.window) for block in study.grid.blocks()
-    }
-    described = _describe(study, work)
-    if create_cube(study, attrs=described):
+    if create_cube(study, attrs=_describe(study, work)):
         for name in [*dict(receipts.all()), *receipts.failures()]:
             receipts.drop(name)
-    todo = [task for task in tasks.values() if not receipts.is_current(task)]
+    todo = [task for task in tasks if not receipts.is_current(task)]
     pixels = sum(task.inputs["window"][2] * task.inputs["window"][3] for task in todo)
-    require_space(study.folder, pixels * _pixel_bytes(len(work.bands)), what="the cube")
+    require_space(study.folder, pixels * _pixel_bytes(study), what="the cube")
+    named = {task.name: task for task in tasks}
     cols, _ = _shape(study, work.scenes)
     outcome = run_groups(
-        [[tasks[block.name] for block in group] for group in study.grid.groups(GROUP, cols)],
+        [[named[block.name] for block in group] for group in study.grid.groups(GROUP, cols)],
         work,
         receipts=receipts,
         what="cube",
@@ -88,11 +90,28 @@ def build_cube(
         "left": outcome.left,
         "scenes": len(work.scenes),
         "looks": len(looks_of(work.scenes, epsg=work.grid.epsg)),
+        "periods": len(work.periods),
         **_totals([receipt for _, receipt in receipts.all()]),
     }
 
 
-def _work(study: Study) -> GroupWork:
+def cube_tasks(study: Study) -> tuple[list[Task], Receipts]:
+    """Return the blocks of the study's cube, and where they are recorded; opens no raster.
+
+    Raises
+    ------
+    NotFoundError
+        The search has not run, or found no scene.
+    """
+    scenes, sun = _scenes(study), _sun(study)
+    tiles = read_dem_tiles(study.require(study.dem_path, stage="search"))
+    tasks = [
+        _task(study, block.name, block.window, scenes, tiles, sun) for block in study.grid.blocks()
+    ]
+    return tasks, Receipts(study.receipts_path / "cube")
+
+
+def _scenes(study: Study) -> list[Scene]:
     scenes = read_scenes(study.require(study.scenes_path, stage="search"))
     if not scenes:
         raise NotFoundError(
@@ -100,15 +119,26 @@ def _work(study: Study) -> GroupWork:
             expected="at least one scene in scenes.parquet",
             todo="raise search.scene_cloud_max or search.basin_cloud_max, or widen the period",
         )
-    cube = study.config.cube
+    return scenes
+
+
+def _sun(study: Study) -> Sun | None:
+    """Return the sun of the study's cube: that of its first scenes, kept when others join them."""
+    held = (kept_attrs(study) or {}).get("sun")
+    return Sun(azimuth=held[0], elevation=held[1]) if held else mean_sun(_scenes(study))
+
+
+def _work(study: Study) -> GroupWork:
+    scenes, cube = _scenes(study), study.config.cube
     return GroupWork(
         path=study.cube_path,
         grid=study.grid,
         bands=cube.bands,
         composite=cube.composite,
         skip_unreadable=cube.on_unreadable == "skip",
+        periods=periods_of(study.config),
         scenes=tuple(scenes),
-        surface=Surface(grid=study.grid, dem=dem_mosaic(study), sun=mean_sun(scenes)),
+        surface=Surface(grid=study.grid, dem=dem_mosaic(study), sun=_sun(study)),
         strip=_shape(study, scenes)[1],
     )
 
@@ -119,26 +149,36 @@ def _shape(study: Study, scenes: Sequence[Scene]) -> tuple[int, int]:
     return group_shape(study.grid, max(crowded, 1), len(study.config.cube.bands))
 
 
-def _task(study: Study, work: GroupWork, name: str, window: Window) -> Task:
-    sun = work.surface.sun
-    scenes = [
+def _task(
+    study: Study,
+    name: str,
+    window: Window,
+    scenes: Sequence[Scene],
+    tiles: Sequence[DemTile],
+    sun: Sun | None,
+) -> Task:
+    cube, grid = study.config.cube, study.grid
+    planned = [
         {
             "id": scene.id,
             "add": scene.offset_in_pixels,
             "assets": {band: redact(href) for band, href in sorted(scene.assets.items())},
-            **({"cloud": scene.basin_cloud} if work.composite == "least-cloudy" else {}),
+            **({"cloud": scene.basin_cloud} if cube.composite == "least-cloudy" else {}),
         }
-        for scene in scenes_in(work.scenes, work.grid, window)
+        for scene in scenes_in(scenes, grid, window)
     ]
+    box = grid.window_geobox(reached(grid, window, sun)).boundingbox
+    ground = projected(shapely.box(*box.bbox), epsg=4326, source_epsg=grid.epsg)
+    near = ground.buffer(DEM_MARGIN_DEG)
     return Task(
         name=name,
         inputs={
             "recipe": RECIPE,
             "window": [window.y, window.x, window.height, window.width],
-            "grid": work.grid.to_dict(),
-            "cube": study.config.cube.model_dump(mode="json"),
-            "scenes": scenes,
-            "dem": [redact(tile.href) for tile in work.surface.dem.tiles],
+            "grid": grid.to_dict(),
+            "cube": cube.model_dump(mode="json"),
+            "scenes": planned,
+            "dem": [redact(tile.href) for tile in tiles if tile.geometry.intersects(near)],
             "sun": None if sun is None else [sun.azimuth, sun.elevation],
         },
     )
@@ -167,10 +207,15 @@ def _describe(study: Study, work: GroupWork) -> dict[str, Any]:
     }
 
 
-def _pixel_bytes(bands: int) -> int:
+def _pixel_bytes(study: Study) -> int:
     """Return the bytes of one pixel of all layers, uncompressed: an upper bound of the store."""
-    sizes = {name: np.dtype(dtype).itemsize for name, (dtype, _, _) in LAYERS.items()}
-    return sum(sizes.values()) + (bands - 1) * sizes["reflectance"]
+    times, bands = len(periods_of(study.config)), len(study.config.cube.bands)
+    return sum(
+        np.dtype(dtype).itemsize
+        * (times if "time" in dims else 1)
+        * (bands if "band" in dims else 1)
+        for dtype, dims, _ in LAYERS.values()
+    )
 
 
 def _totals(receipts: Sequence[dict[str, Any]]) -> dict[str, Any]:

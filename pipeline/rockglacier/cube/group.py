@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from rockglacier.cube.composite import first_composite, median_composite
 from rockglacier.cube.load import Look, SceneReader, looks_of, scenes_in
+from rockglacier.cube.periods import Period
 from rockglacier.cube.store import write_window
 from rockglacier.cube.surface import Surface
 from rockglacier.engine import Task
@@ -77,6 +78,7 @@ class GroupWork:
     bands: tuple[str, ...]
     composite: Literal["median", "least-cloudy"]
     skip_unreadable: bool
+    periods: tuple[Period, ...]
     scenes: tuple[Scene, ...]
     """Of the whole study."""
     surface: Surface
@@ -108,6 +110,19 @@ class GroupWork:
     def _build(
         self, tasks: Sequence[Task], skipped: Mapping[str, str]
     ) -> Iterator[tuple[Task, Mapping[str, Any]]]:
+        """Build blocks period by period; a block is done with the last one."""
+        facts: dict[str, list[dict[str, Any]]] = {task.name: [] for task in tasks}
+        why = [{"item": item, "why": message} for item, message in skipped.items()]
+        for index, period in enumerate(self.periods):
+            usable = [s for s in period.scenes(self.scenes) if s.id not in skipped]
+            for task, found in self._build_period(tasks, usable, index):
+                facts[task.name].append(found)
+                if index == len(self.periods) - 1:
+                    yield task, {**_together(facts.pop(task.name)), "skipped": why}
+
+    def _build_period(
+        self, tasks: Sequence[Task], scenes: Sequence[Scene], period: int
+    ) -> Iterator[tuple[Task, dict[str, Any]]]:
         blocks = sorted(((_window(task), task) for task in tasks), key=lambda pair: pair[0].y)
         left = min(window.x for window, _ in blocks)
         width = max(window.x + window.width for window, _ in blocks) - left
@@ -116,41 +131,37 @@ class GroupWork:
             [Window(y=y, x=left, height=height, width=width) for y, height in self._cut(row[0][0])]
             for row in rows
         ]
-        usable = [scene for scene in self.scenes if scene.id not in skipped]
         near = _union([strip for row in strips for strip in row])
-        looks = self._ordered(scenes_in(usable, self.grid, near))
-        cores = os.cpu_count() or 1
+        looks = self._ordered(scenes_in(scenes, self.grid, near))
         waiting: list[Future[tuple[Task, dict[str, Any]]]] = []
         with (
-            ThreadPoolExecutor(cores, thread_name_prefix="compute") as pool,
+            ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="compute") as pool,
             SceneReader(self.grid, self.bands) as reader,
         ):
             stacks = reader.strips(looks, [strip for row in strips for strip in row])
-            retried = 0
+            counted = 0
             for row, cut in zip(rows, strips, strict=True):
                 whole = _union(cut)
                 composed = self._empty(whole)
                 for strip in cut:
                     dn, scl = next(stacks)
                     self._compose(pool, dn, scl, looks, strip.within(whole)[0], composed)
+                # the blocks of the row before were finished meanwhile
                 for done in waiting:
                     yield done.result()
-                facts = {
-                    "skipped": [{"item": item, "why": why} for item, why in skipped.items()],
-                    "retries": reader.retries - retried,
-                }
-                retried = reader.retries
                 waiting = []
+                retries, counted = reader.retries - counted, reader.retries
                 for window, task in row:
-                    part = {
+                    layers = {
                         name: values[(..., *window.within(whole))]
                         for name, values in composed.items()
                     }
-                    items = [scene.id for scene in scenes_in(usable, self.grid, window)]
-                    waiting.append(
-                        pool.submit(self._finish, task, window, part, {"items": items, **facts})
-                    )
-                    facts["retries"] = 0
+                    facts = {
+                        "items": [scene.id for scene in scenes_in(scenes, self.grid, window)],
+                        "retries": retries,
+                    }
+                    retries = 0
+                    waiting.append(pool.submit(self._finish, task, window, layers, facts, period))
             for done in waiting:
                 yield done.result()
 
@@ -200,11 +211,18 @@ class GroupWork:
             done.result()
 
     def _finish(
-        self, task: Task, window: Window, layers: dict[str, NDArray[Any]], facts: dict[str, Any]
+        self,
+        task: Task,
+        window: Window,
+        layers: dict[str, NDArray[Any]],
+        facts: dict[str, Any],
+        period: int,
     ) -> tuple[Task, dict[str, Any]]:
-        """Add the terrain of a block, write all its layers, and say what they hold."""
-        layers = {**layers, **self.surface.layers(window)}
-        write_window(self.path, window, layers)
+        """Write the layers of a block, with the first period its terrain; say what they hold."""
+        if period == 0:
+            layers = {**layers, **self.surface.layers(window)}
+            facts["no_elevation_share"] = _share(np.isnan(layers["elevation"]))
+        write_window(self.path, window, layers, period=period)
         n_clear, n_snow, n_shadow = (layers[name] for name in ("n_clear", "n_snow", "n_shadow"))
         return task, {
             **facts,
@@ -213,7 +231,6 @@ class GroupWork:
             "snow_share": _share(n_snow > 0),
             "shadow_share": _share(n_shadow > 0),
             "empty_share": _share((n_clear == 0) & (n_shadow == 0)),
-            "no_elevation_share": _share(np.isnan(layers["elevation"])),
         }
 
 
@@ -230,3 +247,15 @@ def _union(strips: Sequence[Window]) -> Window:
 
 def _share(mask: NDArray[np.bool_]) -> float:
     return round(float(np.count_nonzero(mask)) / mask.size, 6)
+
+
+def _together(periods: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the facts of a block over all its periods: sums of counts, means of shares."""
+    first = periods[0]
+    shares = ("clear_share", "snow_share", "shadow_share", "empty_share")
+    return {
+        **first,
+        "items": sorted({item for facts in periods for item in facts["items"]}),
+        "retries": sum(facts["retries"] for facts in periods),
+        **{key: round(sum(f[key] for f in periods) / len(periods), 6) for key in shares},
+    }

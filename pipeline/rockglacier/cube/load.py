@@ -277,7 +277,7 @@ class AssetRows:
         self._opened: tuple[Placed, ExitStack] | None = None
         self._first = 0
         """Row, in the file, of the first row held."""
-        self._held: NDArray[Any] | None = None
+        self._held: NDArray[Any] = np.empty((0, 0), np.uint8 if asset == SCL else np.uint16)
 
     def take(self, window: Window) -> Piece | None:
         """Return the part of the asset in a window that does not begin above an earlier one.
@@ -303,15 +303,14 @@ class AssetRows:
         y0, y1 = _inside(window.y - placed.row, window.height, factor, raster.height)
         if x1 <= x0 or y1 <= y0:
             return None
-        kept = self._held[y0 - self._first :] if self._held is not None else None
-        start = y0 if kept is None or not len(kept) else self._first + len(self._held)
-        rows = kept if start > y0 else None
+        rows = self._held[y0 - self._first :]
+        start = y0 + len(rows)
         if start < y1:
             block = raster.block_shapes[0][0]
             last = -(-(self.bottom - placed.row) // factor)
             stop = min(-(-y1 // block) * block, max(last, y1), raster.height)
-            rows = np.empty((stop - y0, x1 - x0), np.uint8 if self.asset == SCL else np.uint16)
-            if start > y0:
+            kept, rows = rows, np.empty((stop - y0, x1 - x0), self._held.dtype)
+            if len(kept):
                 rows[: start - y0] = kept
             new = rows[start - y0 :]
             raster.read(1, out=new, window=RasterWindow(x0, start, x1 - x0, stop - start))
@@ -386,9 +385,9 @@ class _Stack:
         scl.fill(0)
         untouched = True
         for assets in scenes:
-            pieces = [future.result() for future in assets]
-            *bands, classes = pieces
-            if classes is None or any(piece is None for piece in bands):
+            found = [future.result() for future in assets]
+            pieces = [piece for piece in found if piece is not None]
+            if len(pieces) < len(found):
                 continue
             slips = [piece.slip(window) for piece in pieces]
             if untouched:
@@ -399,7 +398,7 @@ class _Stack:
                     continue
                 complete = np.ones(scl.shape, np.bool_)
                 for piece, slip in zip(pieces, slips, strict=True):
-                    _complete(piece.values, *slip, complete)
+                    _clear_gaps(piece.values, *slip, complete)
                 fresh &= complete | (scl == 0) & ~dn.any(axis=0)
             for target, piece, slip in zip((*dn, scl), pieces, slips, strict=True):
                 _copy(piece.values, *slip, fresh, target)
@@ -418,7 +417,7 @@ def _incomplete(dn: NDArray[np.uint16], scl: NDArray[np.uint8]) -> Any:
 
 
 @njit(nogil=True, cache=True)
-def _complete(
+def _clear_gaps(
     values: NDArray[Any], factor: int, down: int, right: int, complete: NDArray[np.bool_]
 ) -> None:
     """Clear the pixels where ``values`` is 0 or ends."""

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from zarr.codecs import BloscCodec
 
 from rockglacier.config import fingerprint
+from rockglacier.cube.periods import periods_of
 from rockglacier.errors import ContractError
 from rockglacier.grid import Grid, Window
 from rockglacier.scenes import radiometry
@@ -120,13 +121,19 @@ def create_cube(study: Study, *, attrs: Mapping[str, Any] | None = None) -> bool
     return held != layout
 
 
+def kept_attrs(study: Study) -> dict[str, Any] | None:
+    """Return the attributes of the study's cube, or None if there is none of its layout."""
+    if _held_layout(study.cube_path) != fingerprint(_layout(study)):
+        return None
+    return dict(zarr.open_group(str(study.cube_path), mode="r").attrs)
+
+
 def _layout(study: Study) -> dict[str, Any]:
-    search = study.config.search
     return {
         "layout": LAYOUT,
         "grid": study.grid.to_dict(),
         "bands": study.config.cube.bands,
-        "period": [search.start, search.end],
+        "periods": [[period.start, period.end] for period in periods_of(study.config)],
         "layers": LAYERS,
     }
 
@@ -147,14 +154,15 @@ def _create_layer(
     study: Study,
 ) -> None:
     grid = study.grid
-    leading = {"time": 1, "band": len(study.config.cube.bands)}
+    leading = {"time": len(periods_of(study.config)), "band": len(study.config.cube.bands)}
     before = tuple(leading[dim] for dim in dims[:-2])
+    each = tuple(1 if dim == "time" else leading[dim] for dim in dims[:-2])
     group.create_array(
         name,
         shape=(*before, *grid.shape),
         dtype=dtype,
-        shards=(*before, grid.block, grid.block),
-        chunks=(*before, CHUNK, CHUNK),
+        shards=(*each, grid.block, grid.block),
+        chunks=(*each, CHUNK, CHUNK),
         compressors=BloscCodec(cname="lz4", clevel=5, shuffle="bitshuffle"),
         fill_value=float("nan") if dtype == "float32" else 0,
         dimension_names=dims,
@@ -163,11 +171,13 @@ def _create_layer(
 
 
 def _create_coordinates(group: zarr.Group, study: Study) -> None:
-    grid, search = study.grid, study.config.search
+    grid = study.grid
     height, width = grid.shape
     west, _, _, north = grid.bounds
     step = grid.resolution
-    days = [_days(search.start), _days(search.end) + 1]
+    bounds = np.array(
+        [[_days(p.start), _days(p.end) + 1] for p in periods_of(study.config)], np.int64
+    )
     time = {"units": "days since 1970-01-01", "calendar": "proleptic_gregorian"}
     axis = {"units": "metre", "long_name": "centre of the pixel"}
     wkt = grid.crs.to_wkt()
@@ -179,8 +189,8 @@ def _create_coordinates(group: zarr.Group, study: Study) -> None:
         "GeoTransform": transform,
     }
     coordinates: tuple[tuple[str, NDArray[Any], tuple[str, ...], dict[str, Any]], ...] = (
-        ("time", np.array(days[:1]), ("time",), {**time, "bounds": "time_bounds"}),
-        ("time_bounds", np.array([days]), ("time", "bound"), time),
+        ("time", bounds[:, 0], ("time",), {**time, "bounds": "time_bounds"}),
+        ("time_bounds", bounds, ("time", "bound"), time),
         (
             "y",
             north - (np.arange(height) + 0.5) * step,
@@ -227,7 +237,9 @@ def _group_attrs(grid: Grid) -> dict[str, Any]:
     }
 
 
-def write_window(path: Path, window: Window, layers: Mapping[str, NDArray[Any]]) -> None:
+def write_window(
+    path: Path, window: Window, layers: Mapping[str, NDArray[Any]], *, period: int = 0
+) -> None:
     """Write layers of one block; the window is a whole block, so that no shard is read again.
 
     Parameters
@@ -238,6 +250,8 @@ def write_window(path: Path, window: Window, layers: Mapping[str, NDArray[Any]])
         A block's window.
     layers
         Name to array: (band, y, x) of reflectance, (y, x) of the others.
+    period
+        Index of the period, for the layers that have one.
 
     Raises
     ------
@@ -250,7 +264,7 @@ def write_window(path: Path, window: Window, layers: Mapping[str, NDArray[Any]])
         for name, array in _open_for_writing(path, list(layers)).items():
             values = layers[name]
             _require_block(array.shape[-2:], array.shards[-1], window)
-            leading: tuple[Any, ...] = (0,) if "time" in LAYERS[name][1] else ()
+            leading: tuple[Any, ...] = (period,) if "time" in LAYERS[name][1] else ()
             if values.ndim == 3:
                 leading += (slice(None),)
             array[(*leading, *window.slices)] = values

@@ -86,32 +86,37 @@ class Surface:
             layers["cast_shadow"] = cast_shadow(
                 ground,
                 resolution,
-                bearing=self._bearing(self.sun),
+                bearing=bearing(self.grid, self.sun),
                 sun_elevation=self.sun.elevation,
-                reach=self.reach,
+                reach=reach(self.grid),
                 inner=window.within(wide),
             )
         return layers
 
     def reached(self, window: Window) -> Window:
         """Return the window of elevation that the layers of a window depend on."""
-        if self.sun is None:
-            return window.grown(SLOPE_HALO)
-        return shadow_window(window, bearing=self._bearing(self.sun), reach=self.reach)
-
-    def _bearing(self, sun: Sun) -> float:
-        """Return the direction of the sun on the grid, at its centre, degrees."""
-        height, width = self.grid.shape
-        centre = Window(y=height // 2, x=width // 2, height=1, width=1)
-        turn = meridian_convergence(self.grid.transform, self.grid.crs, centre)
-        return sun.azimuth - float(turn[0, 0])
-
-    @property
-    def reach(self) -> int:
-        """Longest shadow that is seen, pixels."""
-        return math.ceil(SHADOW_REACH_M / self.grid.resolution)
+        return reached(self.grid, window, self.sun)
 
     @property
     def halo(self) -> int:
         """Pixels around the grid that the terrain of its blocks may need."""
-        return self.reach + 1
+        return reach(self.grid) + 1
+
+
+def reached(grid: Grid, window: Window, sun: Sun | None) -> Window:
+    """Return the window of elevation that the terrain layers of a window depend on."""
+    if sun is None:
+        return window.grown(SLOPE_HALO)
+    return shadow_window(window, bearing=bearing(grid, sun), reach=reach(grid))
+
+
+def bearing(grid: Grid, sun: Sun) -> float:
+    """Return the direction of the sun on a grid, at its centre, degrees."""
+    height, width = grid.shape
+    centre = Window(y=height // 2, x=width // 2, height=1, width=1)
+    return sun.azimuth - float(meridian_convergence(grid.transform, grid.crs, centre)[0, 0])
+
+
+def reach(grid: Grid) -> int:
+    """Return the longest shadow that is seen, pixels."""
+    return math.ceil(SHADOW_REACH_M / grid.resolution)
