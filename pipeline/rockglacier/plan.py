@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import math
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import geopandas as gpd
 import pandas as pd
 
 from rockglacier.grid import geodesic_area_km2
+from rockglacier.scenes.cover import MEDIAN_LOOKS
+from rockglacier.scenes.record import read_scenes, read_table, scene_table
+from rockglacier.storage import is_local, read_json
 from rockglacier.study import Study
+from rockglacier_stac.access import reads_at_once
+from rockglacier_stac.providers import DEFAULT_READS
 
 # Rough figures for two cores: a plan needs their order of magnitude only.
 CUBE_SECONDS_PER_LOOK_MPX = 0.6
 PREDICT_SECONDS_PER_WINDOW_MPX = {"unet": 1.1, "deeplabv3plus": 0.4, "hrnet": 1.5}
 TRAIN_FACTOR = 3.5  # a training step against a forward pass
+ZONE_PPM = 1000  # what UTM has at the edge of a zone, at most
+LISTED = 3  # dropped scenes that are named, of every rule
 PAPER_CHIPS = 8013  # chips that the 2025 paper kept of its 12,600
 
 
@@ -31,17 +38,39 @@ class Plan:
     blocks: int
     scenes: int
     scenes_by_tile: dict[str, int]
-    dropped: dict[str, int]
-    """Scenes that were found and are not used, by rule."""
-    basin_cloud: tuple[float, float] | None
-    """Lowest and highest cloud over the basin of the scenes used, percent."""
+    dropped: dict[str, list[str]]
+    """Scenes that were found and are not used: their ids in order of time, by rule."""
+    cloud_alone: int | None
+    """Passes over a tile that only the item's own cloud cover kept out; None: not known."""
+    basin_cloud: tuple[float, float]
+    """Lowest and highest over the basin, of the scenes used, percent of what each shows of it."""
+    basin_snow: tuple[float, float]
+    basin_shadow: tuple[float, float]
+    """Topographic shadow, likewise."""
+    min_clear: int
+    """Looks free of cloud and snow that every place should have; 0: as many as there are."""
+    fewer_percent: float
+    """Share of the basin that has fewer."""
+    thin_percent: float
+    """Share of the basin with too few for a median that rejects what is odd."""
+    never_percent: float
+    """Share of the basin that no scene shows free of cloud and snow."""
+    scale_error_ppm: tuple[float, float]
+    """How much too short and too long lengths are on the grid within the basin."""
+    warped: dict[str, int]
+    """EPSG code of other zones to scenes used."""
+    noted: int
+    """Scenes whose item and files disagree."""
+    reads_at_once: int
+    """Assets that the provider lets one user read at once."""
     dem_tiles: int
     chips: int
     """Chips of the training size at half overlap that touch the basin."""
     read_bytes: int
     """Pixels to read, decoded."""
     disk_bytes: int
-    disk_free_bytes: int
+    disk_free_bytes: int | None
+    """None in an object store."""
     hours: float
     warnings: list[str] = field(default_factory=list)
 
@@ -54,9 +83,8 @@ def make_plan(study: Study) -> Plan:
     Plan
         Hours are a rough figure for two cores.
     """
-    scenes = gpd.read_parquet(study.require(study.scenes_path, stage="search"))
-    dropped = pd.read_parquet(study.dropped_path, columns=["rule"])["rule"].value_counts()
-    dem_tiles = len(pd.read_parquet(study.dem_path, columns=["id"]))
+    scenes = scene_table(read_scenes(study.require(study.scenes_path, stage="search")))
+    facts = read_json(study.require(study.search_path, stage="search"))
     grid, config = study.grid, study.config
     height, width = grid.shape
     megapixels = height * width / 1e6
@@ -64,7 +92,7 @@ def make_plan(study: Study) -> Plan:
     bands = len(config.cube.bands) + 1
     features = 16  # channels of the largest set, two bytes each
     disk = int(height * width * (2 * len(config.cube.bands) + 20 + 2 * features + 3))
-    free = shutil.disk_usage(_existing(study.folder)).free
+    free = _free_bytes(study.folder)
     stride = config.train.chip // 2
     chips = math.ceil(height / stride) * math.ceil(width / stride)
     plan = Plan(
@@ -75,16 +103,27 @@ def make_plan(study: Study) -> Plan:
         blocks=sum(1 for _ in grid.blocks()),
         scenes=len(scenes),
         scenes_by_tile={str(k): int(v) for k, v in scenes["tile"].value_counts().items()},
-        dropped={str(k): int(v) for k, v in dropped.items()},
-        basin_cloud=(float(scenes["basin_cloud"].min()), float(scenes["basin_cloud"].max())),
-        dem_tiles=dem_tiles,
+        dropped=_dropped(study),
+        cloud_alone=facts["cloud_alone"],
+        basin_cloud=_range(scenes["basin_cloud"]),
+        basin_snow=_range(scenes["basin_snow"]),
+        basin_shadow=_range(scenes["basin_shadow"]),
+        min_clear=facts["min_clear"],
+        fewer_percent=facts["fewer_percent"],
+        thin_percent=facts["thin_percent"],
+        never_percent=facts["never_percent"],
+        scale_error_ppm=(facts["scale_error_ppm"][0], facts["scale_error_ppm"][1]),
+        warped={zone: n for zone, n in facts["zones"].items() if int(zone) != grid.epsg},
+        noted=facts["noted"],
+        reads_at_once=reads_at_once(json.loads(scenes["assets"].iloc[0])["SCL"]),
+        dem_tiles=facts["dem_tiles"],
         chips=chips,
         read_bytes=int(height * width * looks * bands * 2),
         disk_bytes=disk,
         disk_free_bytes=free,
         hours=_hours(study, megapixels, looks),
     )
-    plan.warnings.extend(_warnings(plan, looks))
+    plan.warnings.extend(_warnings(plan))
     return plan
 
 
@@ -111,24 +150,59 @@ def _hours(study: Study, megapixels: float, looks: float) -> float:
     return seconds / 3600
 
 
-def _warnings(plan: Plan, looks: float) -> list[str]:
+def _warnings(plan: Plan) -> list[str]:
     found = []
-    if plan.disk_bytes > 0.9 * plan.disk_free_bytes:
+    if plan.disk_free_bytes is not None and plan.disk_bytes > 0.9 * plan.disk_free_bytes:
         found.append(
             f"the products need {plan.disk_bytes / 1e9:.1f} GB and "
             f"{plan.disk_free_bytes / 1e9:.1f} GB are free"
         )
-    if looks < 2:
-        found.append("fewer than two looks at most pixels: a median cannot reject what is odd")
+    if plan.thin_percent > 5:
+        found.append(
+            f"{plan.thin_percent:.1f} % of the basin has fewer than {MEDIAN_LOOKS} looks free of "
+            "cloud and snow, and a median of fewer cannot reject what is odd: widen search.start, "
+            "search.end or search.season, or raise the limits of cloud"
+        )
+    if plan.never_percent > 1:
+        found.append(
+            f"{plan.never_percent:.1f} % of the basin is never free of cloud and snow: snow, or "
+            "the least bad look, is used there"
+        )
+    if max(map(abs, plan.scale_error_ppm)) > ZONE_PPM:
+        found.append(
+            f"the basin reaches beyond its UTM zone: lengths are up to {plan.scale_error_ppm[1]} "
+            "parts per million too long at its edge, areas twice that; areas of the inventory are "
+            "measured on the ellipsoid"
+        )
+    if plan.reads_at_once < DEFAULT_READS:
+        found.append(
+            f"the provider allows {plan.reads_at_once} reads at once for one user: run one worker"
+        )
     if plan.hours > 12:
         found.append(f"about {plan.hours:.0f} h on two cores: use more, or a GPU for the training")
     return found
 
 
-def _existing(folder: Path) -> Path:
+def _dropped(study: Study) -> dict[str, list[str]]:
+    table = read_table(study.dropped_path, ["id", "rule"])
+    return {str(rule): list(ids) for rule, ids in table.groupby("rule")["id"]}
+
+
+def _free_bytes(folder: Path) -> int | None:
+    if not is_local(folder):
+        return None
     while not folder.exists():
         folder = folder.parent
-    return folder
+    return shutil.disk_usage(folder).free
+
+
+def _range(values: pd.Series) -> tuple[float, float]:
+    return float(values.min()), float(values.max())
+
+
+def _percent(values: tuple[float, float]) -> str:
+    low, high = values
+    return f"{low:.1f} to {high:.1f} %"
 
 
 def _size(count: float) -> str:
@@ -142,17 +216,52 @@ def _duration(hours: float) -> str:
 def plan_lines(plan: Plan) -> list[str]:
     """Return the plan as lines for people."""
     tiles = ", ".join(f"{tile} x{n}" for tile, n in sorted(plan.scenes_by_tile.items()))
-    dropped = ", ".join(f"{n} {rule}" for rule, n in sorted(plan.dropped.items())) or "none"
-    low, high = plan.basin_cloud or (0.0, 0.0)
+    low, high = plan.scale_error_ppm
+    free = "" if plan.disk_free_bytes is None else f" of {_size(plan.disk_free_bytes)} free"
     lines = [
         f"basin      {plan.name}: {plan.area_km2:,.0f} km², EPSG:{plan.epsg}",
         f"grid       {plan.shape[1]} x {plan.shape[0]} px in {plan.blocks} blocks",
-        f"scenes     {plan.scenes} used ({tiles}); cloud over the basin {low:.1f} to {high:.1f} %",
-        f"dropped    {dropped}",
+        f"lengths    {low:+d} to {high:+d} parts per million on this grid",
+        f"scenes     {plan.scenes} used ({tiles})",
+        f"over it    cloud {_percent(plan.basin_cloud)}, snow {_percent(plan.basin_snow)}",
+        f"           topographic shadow {_percent(plan.basin_shadow)}",
+        f"looks      {_looks_line(plan)}",
+        *_dropped_lines(plan),
         f"DEM        {plan.dem_tiles} tiles",
         f"chips      {plan.chips:,} at half overlap (the 2025 paper kept {PAPER_CHIPS:,})",
         f"to read    {_size(plan.read_bytes)} decoded",
-        f"on disk    {_size(plan.disk_bytes)} of {_size(plan.disk_free_bytes)} free",
+        f"on disk    {_size(plan.disk_bytes)}{free}",
         f"time       roughly {_duration(plan.hours)} on two cores",
     ]
+    if plan.warped:
+        zones = ", ".join(f"{n} of EPSG:{zone}" for zone, n in plan.warped.items())
+        lines.append(f"warped     scenes of other zones: {zones}")
+    if plan.noted:
+        lines.append(
+            f"noted      {plan.noted} scene(s) whose item and files disagree: the column notes of "
+            "scenes.parquet says what was used"
+        )
     return lines + [f"warning    {warning}" for warning in plan.warnings]
+
+
+def _looks_line(plan: Plan) -> str:
+    never = f"{plan.never_percent:.1f} % of the basin is never free of cloud and snow"
+    if not plan.min_clear:
+        return f"all there are; {never}"
+    enough = f"{100 - plan.fewer_percent:.1f} % of the basin has {plan.min_clear} or more"
+    return f"{enough}; {never}"
+
+
+def _dropped_lines(plan: Plan) -> list[str]:
+    total = sum(map(len, plan.dropped.values()))
+    lines = [f"dropped    {total or 'none'}"]
+    for rule, ids in sorted(plan.dropped.items()):
+        more = f" and {len(ids) - LISTED} more" if len(ids) > LISTED else ""
+        lines.append(f"           {len(ids)} {rule}: {', '.join(ids[:LISTED])}{more}")
+    if plan.cloud_alone is None:
+        lines.append("           the catalog did not say how many scene_cloud_max keeps out")
+    elif plan.cloud_alone:
+        lines.append(
+            f"           scene_cloud_max alone keeps out {plan.cloud_alone} pass(es) over a tile"
+        )
+    return lines

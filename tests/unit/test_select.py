@@ -5,116 +5,17 @@ import json
 import geopandas as gpd
 import numpy as np
 import pytest
-import rasterio
 import shapely
-import stac_geoparquet.arrow as stac_arrow
-from rasterio.transform import from_origin
 
-from rockglacier.config import parse_config
 from rockglacier.errors import InputError, NotFoundError, RemoteError
 from rockglacier.grid import Grid, projected
 from rockglacier.scenes.record import read_dem_tiles, read_scenes
 from rockglacier.scenes.select import search_scenes
-from rockglacier.study import Study
 
-WEST, NORTH, SIZE = 499_980, 4_000_020, 2400  # a square tile of 2.4 km, EPSG:32643
-S2, DEM = "sentinel-2-c1-l2a", "cop-dem-glo-30"
-KEYS = {"B02": "blue", "B04": "red", "SCL": "scl"}
-
-
-def square(west, south, east, north, epsg=32643):
-    return projected(shapely.box(west, south, east, north), epsg=4326, source_epsg=epsg)
-
-
-AREA = square(WEST + 615, NORTH - 1805, WEST + 1785, NORTH - 595).bounds
-
-
-class Basin:
-    """A folder with scenes, DEM tiles and the study that searches them."""
-
-    def __init__(self, folder):
-        self.folder, self.items = folder, []
-
-    def scene(self, name, *, scl=5, dn=1500, cloud=1.0, baseline="05.11", epsg=32643, **values):
-        folder = self.folder / name
-        folder.mkdir()
-        west, north = values.pop("corner", (WEST, NORTH))
-        cells = SIZE // 20
-        classes = np.broadcast_to(np.asarray(scl, np.uint8), (cells, cells))
-        self._raster(folder / "SCL.tif", classes, from_origin(west, north, 20, 20), epsg)
-        for band in ("B02", "B04"):
-            pixels = np.full((SIZE // 10,) * 2, dn, "u2")
-            self._raster(folder / f"{band}.tif", pixels, from_origin(west, north, 10, 10), epsg)
-        assets = {
-            key: {
-                "href": f"./{name}/{band}.tif",
-                "proj:transform": [20 if band == "SCL" else 10, 0, west, 0, -10, north],
-                "raster:bands": [{"scale": 1e-4, "offset": -0.1}],
-            }
-            for band, key in KEYS.items()
-        }
-        properties = {
-            "datetime": values.pop("when", "2024-08-01T05:50:00Z"),
-            "platform": "sentinel-2a",
-            "proj:epsg": epsg,
-            "grid:code": values.pop("tile", "MGRS-43SDA"),
-            "eo:cloud_cover": cloud,
-            "s2:processing_baseline": baseline,
-            "s2:sequence": "0",
-            **values,
-        }
-        footprint = square(west, north - SIZE, west + SIZE, north, epsg)
-        return self._item(name, S2, properties, assets, footprint)
-
-    def dem(self, name="N36", footprint=None):
-        footprint = footprint or shapely.box(74, 35, 76, 37)
-        properties = {"datetime": "2021-04-22T00:00:00Z"}
-        return self._item(name, DEM, properties, {"data": {"href": "./dem.tif"}}, footprint)
-
-    def _item(self, name, collection, properties, assets, footprint):
-        item = {
-            "type": "Feature",
-            "stac_version": "1.0.0",
-            "stac_extensions": [],
-            "id": name,
-            "collection": collection,
-            "geometry": shapely.geometry.mapping(footprint),
-            "bbox": list(footprint.bounds),
-            "properties": properties,
-            "assets": assets,
-            "links": [],
-        }
-        self.items.append(item)
-        return item
-
-    def _raster(self, path, pixels, transform, epsg):
-        profile = {
-            "driver": "GTiff",
-            "width": pixels.shape[1],
-            "height": pixels.shape[0],
-            "count": 1,
-            "dtype": pixels.dtype,
-            "crs": f"EPSG:{epsg}",
-            "transform": transform,
-        }
-        with rasterio.open(path, "w", **profile) as file:
-            file.write(pixels, 1)
-
-    def study(self, *, area=AREA, cube=None, **search):
-        path = self.folder / "items.parquet"
-        stac_arrow.to_parquet(stac_arrow.parse_stac_items_to_arrow(self.items), path)
-        values = {
-            "name": "here",
-            "area": list(area),
-            "search": {"catalog": "items.parquet", **search},
-            "cube": {"bands": ["B02", "B04"], "block": 128, **(cube or {})},
-        }
-        return Study(config=parse_config(values, source="test"), base=self.folder)
-
-
-@pytest.fixture
-def basin(tmp_path):
-    return Basin(tmp_path)
+WEST, NORTH, SIZE = 499_980, 4_000_020, 2400  # of a tile, as tests/made_catalog.py has it
+AREA = projected(
+    shapely.box(WEST + 615, NORTH - 1805, WEST + 1785, NORTH - 595), epsg=4326, source_epsg=32643
+).bounds
 
 
 def dropped_of(study):

@@ -9,6 +9,8 @@ import numpy as np
 
 from rockglacier.scenes.record import Scene
 
+MEDIAN_LOOKS = 3
+"""Fewest looks whose median rejects one that is odd."""
 OVERPASS = timedelta(minutes=10)
 """Scenes of one satellite closer than this are of one overpass; orbits take 100 minutes."""
 

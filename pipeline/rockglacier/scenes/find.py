@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +12,7 @@ import shapely
 from shapely.geometry.base import BaseGeometry
 
 from rockglacier.errors import InputError, NotFoundError
-from rockglacier.grid import projected, utm_shares
+from rockglacier.grid import projected
 from rockglacier.scenes.choose import Dropped, Rule, in_season, season_name, season_of
 from rockglacier.scenes.record import DemTile, Scene, dem_from_item, scene_from_item
 from rockglacier.study import Study
@@ -185,8 +185,8 @@ def none_left(study: Study, dropped: Sequence[Dropped]) -> NotFoundError:
     )
 
 
-def find_dem(study: Study, catalog: Catalog, scenes: Sequence[Scene]) -> list[DemTile]:
-    """Find the DEM tiles under any grid that the scenes may lead to; their date means nothing.
+def find_dem(study: Study, catalog: Catalog, zones: Iterable[int]) -> list[DemTile]:
+    """Find the DEM tiles under the grid of any of the zones; their date means nothing.
 
     Parameters
     ----------
@@ -194,8 +194,8 @@ def find_dem(study: Study, catalog: Catalog, scenes: Sequence[Scene]) -> list[De
         Its area, and ``search.dem_catalog`` if the DEM lies elsewhere.
     catalog
         That of the scenes.
-    scenes
-        Candidates for the zone of the grid.
+    zones
+        EPSG codes, in metres.
 
     Raises
     ------
@@ -205,7 +205,6 @@ def find_dem(study: Study, catalog: Catalog, scenes: Sequence[Scene]) -> list[De
     search = study.config.search
     if search.dem_catalog is not None:
         catalog = open_named(study, search.dem_catalog)
-    zones = {*utm_shares(study.area), *(scene.epsg for scene in scenes if scene.epsg)}
     around = shapely.union_all(
         [projected(_rectangle(study.area, zone), epsg=4326, source_epsg=zone) for zone in zones]
     )

@@ -14,7 +14,7 @@ import pandas as pd
 
 from rockglacier.engine import Progress, silent
 from rockglacier.errors import InputError, NotFoundError, RemoteError
-from rockglacier.grid import Grid, scale_error_ppm
+from rockglacier.grid import Grid, scale_error_ppm, utm_shares
 from rockglacier.scenes.choose import (
     Dropped,
     choose_epsg,
@@ -22,7 +22,7 @@ from rockglacier.scenes.choose import (
     lost_to_cloud_alone,
     without_duplicates,
 )
-from rockglacier.scenes.cover import fewest, looks_at, overpasses
+from rockglacier.scenes.cover import MEDIAN_LOOKS, fewest, looks_at, overpasses
 from rockglacier.scenes.find import Found, find_dem, find_scenes, none_left, open_named
 from rockglacier.scenes.measure import Measured, lattice, measure_all
 from rockglacier.scenes.record import Scene, write_dem_tiles, write_scenes, write_table
@@ -42,11 +42,11 @@ def search_scenes(study: Study, *, progress: Progress = silent) -> dict[str, Any
         What ``search.json`` holds. ``found``, ``used``, ``dropped`` (rule to count),
         ``cloud_alone`` (passes over a tile that only the item's own cloud cover kept out; None if
         the server did not say), ``cover_percent`` (share of the basin that the used scenes show
-        without cloud at least once), ``looks_median``, ``min_clear``, ``fewer_percent`` and
-        ``never_percent`` (share of the basin with fewer looks free of cloud and snow than asked
-        for, and with none), ``epsg``, ``scale_error_ppm`` (lowest and highest in the basin),
-        ``zones`` (EPSG code to scenes), ``tiles``, ``dem_tiles``, ``noted`` (scenes whose item and
-        files disagree).
+        without cloud at least once), ``looks_median``, ``min_clear``; ``fewer_percent``,
+        ``thin_percent`` and ``never_percent`` (share of the basin with fewer looks free of cloud
+        and snow than ``min_clear``, than three, and with none); ``epsg``, ``scale_error_ppm``
+        (lowest and highest in the basin), ``zones`` (EPSG code to scenes), ``tiles``,
+        ``dem_tiles``, ``noted`` (scenes whose item and files disagree).
 
     Raises
     ------
@@ -61,7 +61,8 @@ def search_scenes(study: Study, *, progress: Progress = silent) -> dict[str, Any
     with _stac_errors():
         catalog = open_named(study, study.config.search.catalog)
         found = find_scenes(study, catalog)
-        tiles = find_dem(study, catalog, found.scenes)
+        zones = utm_shares(study.area)
+        tiles = find_dem(study, catalog, zones)
         for href in (found.scenes[0].assets["SCL"], tiles[0].href):
             require_access(href)
     cloud_alone = lost_to_cloud_alone(found.scenes, found.dropped) if found.is_complete else None
@@ -70,6 +71,9 @@ def search_scenes(study: Study, *, progress: Progress = silent) -> dict[str, Any
     used = _measured_and_chosen(study, found, progress=progress)
     scenes = [one.scene for one in used]
     grid = _grid(study, scenes)
+    if grid.epsg not in zones:
+        with _stac_errors():
+            tiles = find_dem(study, catalog, [grid.epsg])
     facts = {
         "found": len(scenes) + len(found.dropped),
         "used": len(scenes),
@@ -160,6 +164,7 @@ def _looks(used: Sequence[Measured], *, least: int) -> dict[str, Any]:
         "looks_median": float(np.median(seen)),
         "min_clear": least,
         "fewer_percent": round(100 * float((clear < max(1, least)).mean()), 2),
+        "thin_percent": round(100 * float((clear < MEDIAN_LOOKS).mean()), 2),
         "never_percent": round(100 * float((clear == 0).mean()), 2),
     }
 
