@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from rockglacier.errors import InputError, RemoteError, RockGlacierError
 from rockglacier.storage.secrets import redact_text
@@ -26,6 +27,28 @@ REFUSED = re.compile(
     r"PermissionDenied|Unauthenticated|AccessDenied|SignatureDoesNotMatch|InvalidAccessKeyId|"
     r"status code: 40[13]|//169\.254\.169\.254|//metadata\.google"
 )
+
+PATIENCE: dict[str, Any] = {
+    "attempts": 9,
+    "timeout": None,
+    "wait_initial": 0.1,
+    "wait_jitter": 0.2,
+    "wait_max": 5.0,
+}
+"""With requests that obstore does not try again by itself: conditional ones, half answers."""
+
+CONDITIONS = ("AlreadyExistsError", "PreconditionError")
+"""Answers to a conditional write, rather than faults."""
+
+
+def is_cut(error: Exception) -> bool:
+    """Say whether an answer broke off, or never came: asking again may help."""
+    return _is_of_obstore(error) and "kind: Interrupted" in str(error)
+
+
+def _is_of_obstore(error: Exception) -> bool:
+    """Tell obstore's errors without importing it, which local files do not need."""
+    return type(error).__module__.startswith("obstore")
 
 
 def require_space(folder: Path, needed_bytes: int, *, what: str) -> None:
@@ -46,7 +69,8 @@ def require_space(folder: Path, needed_bytes: int, *, what: str) -> None:
 def disk_errors(folder: Path) -> Iterator[None]:
     """Turn what a disk or an object store refuses into a message that says what to do.
 
-    A missing file stays a ``FileNotFoundError``, in an object store too.
+    A missing file stays a ``FileNotFoundError``, in an object store too, and a condition that
+    does not hold stays obstore's own error.
 
     Raises
     ------
@@ -63,8 +87,7 @@ def disk_errors(folder: Path) -> Iterator[None]:
             raise
         raise told from error
     except Exception as error:
-        # obstore's own errors, without importing it for local files
-        if not type(error).__module__.startswith("obstore"):
+        if not _is_of_obstore(error) or type(error).__name__ in CONDITIONS:
             raise
         raise _of_store(error, folder) or _unreached(error, folder) from error
 

@@ -102,11 +102,9 @@ def remove(path: Path) -> None:
     if isinstance(path, RemotePath):
         import obstore
 
-        with disk_errors(path):
-            path.unlink(missing_ok=True)
-            names = list(path.objects())
-            if names:
-                obstore.delete(path.store, names)
+        path.unlink(missing_ok=True)
+        if names := path.objects():
+            path.ask(obstore.delete, names)
     elif path.is_dir():
         shutil.rmtree(path)
     else:
@@ -124,7 +122,7 @@ def local_copy(path: Path) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="rockglacier-") as folder:
         copy = Path(folder) / path.name
         with disk_errors(path), copy.open("wb") as file:
-            for part in obstore.get(path.store, path.object_name).stream():
+            for part in path.ask(obstore.get, path.object_name).stream():
                 file.write(part)
         yield copy
 
@@ -141,8 +139,7 @@ def uploaded(path: Path) -> Iterator[Path]:
         with tempfile.TemporaryDirectory(prefix="rockglacier-") as folder:
             made = Path(folder) / path.name
             yield made
-            with disk_errors(path):
-                obstore.put(path.store, path.object_name, made)
+            path.ask(obstore.put, path.object_name, made)
         return
     partial = path.with_name(f".{path.name}.partial")
     remove(partial)

@@ -196,9 +196,8 @@ class RemoteLease(Lease):
 
         self._beats += 1
         data = json.dumps(self._content()).encode()
-        done = obstore.put(
-            self.path.store, self.path.object_name, data, mode=mode, use_multipart=False
-        )
+        name = self.path.object_name
+        done = self.path.ask(obstore.put, name, data, mode=mode, use_multipart=False)
         self._version = _version(done)
 
     def _content(self) -> dict[str, Any]:
@@ -208,7 +207,7 @@ class RemoteLease(Lease):
         import obstore
 
         try:
-            found = obstore.get(self.path.store, self.path.object_name)
+            found = self.path.ask(obstore.get, self.path.object_name)
             return json.loads(bytes(found.bytes())), _version(found.meta)
         except FileNotFoundError:
             return None

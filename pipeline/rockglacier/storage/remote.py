@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import timedelta
 from fnmatch import fnmatchcase
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
+import stamina
+
 from rockglacier.errors import InputError
-from rockglacier.storage.faults import disk_errors
+from rockglacier.storage.faults import PATIENCE, disk_errors, is_cut
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
@@ -102,8 +105,7 @@ class RemotePath(Path, PurePosixPath):
         """
         import obstore
 
-        with disk_errors(self):
-            found = obstore.head(self.store, self.object_name)
+        found = self.ask(obstore.head, self.object_name)
         changed = found["last_modified"].timestamp()
         whole = (int(changed),) * 3
         return os.stat_result(
@@ -121,7 +123,7 @@ class RemotePath(Path, PurePosixPath):
 
     def is_dir(self, **_: Any) -> bool:
         """Say whether anything is in the folder."""
-        return next(self.objects(), None) is not None
+        return bool(self.objects(first=True))
 
     def exists(self, **_: Any) -> bool:
         """Say whether it is a file, or a folder with something in it."""
@@ -131,15 +133,16 @@ class RemotePath(Path, PurePosixPath):
         """Return a file whole."""
         import obstore
 
-        with disk_errors(self):
-            return bytes(obstore.get(self.store, self.object_name).bytes())
+        def whole(store: ObjectStore, name: str) -> bytes:
+            return bytes(obstore.get(store, name).bytes())
+
+        return self.ask(whole, self.object_name)
 
     def write_bytes(self, data: Any) -> int:
         """Write a file whole or not at all."""
         import obstore
 
-        with disk_errors(self):
-            obstore.put(self.store, self.object_name, bytes(data))
+        self.ask(obstore.put, self.object_name, bytes(data))
         return len(data)
 
     def read_text(self, encoding: str | None = None, *_: Any, **__: Any) -> str:
@@ -156,8 +159,8 @@ class RemotePath(Path, PurePosixPath):
 
         if not missing_ok:
             self.stat()
-        with disk_errors(self), suppress(FileNotFoundError):
-            obstore.delete(self.store, self.object_name)
+        with suppress(FileNotFoundError):
+            self.ask(obstore.delete, self.object_name)
 
     def mkdir(self, mode: int = 0o777, parents: bool = False, exist_ok: bool = False) -> None:
         """Do nothing: a folder comes with its first file."""
@@ -166,8 +169,7 @@ class RemotePath(Path, PurePosixPath):
         """Yield what is in the folder, by name."""
         import obstore
 
-        with disk_errors(self):
-            found = obstore.list_with_delimiter(self.store, self.object_name or None)
+        found = self.ask(obstore.list_with_delimiter, self.object_name or None)
         names = [item["path"] for item in found["objects"]] + list(found["common_prefixes"])
         for name in sorted(PurePosixPath(name).name for name in names):
             yield self / name
@@ -183,13 +185,22 @@ class RemotePath(Path, PurePosixPath):
             if fnmatchcase(child.name, first):
                 yield from child.glob(rest) if rest else [child]
 
-    def objects(self) -> Iterator[str]:
-        """Yield the names of all objects in the folder and below."""
+    def objects(self, *, first: bool = False) -> list[str]:
+        """Return the names of all objects in the folder and below, or a few of them."""
         import obstore
 
+        def pages(store: ObjectStore, prefix: str | None) -> list[str]:
+            found = obstore.list(store, prefix, chunk_size=1 if first else 1000)
+            return [
+                item["path"] for page in (islice(found, 1) if first else found) for item in page
+            ]
+
+        return self.ask(pages, self.object_name or None)
+
+    def ask[T](self, work: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+        """Call a function of obstore on the bucket; say clearly why it fails."""
         with disk_errors(self):
-            for page in obstore.list(self.store, self.object_name or None, chunk_size=1000):
-                yield from (item["path"] for item in page)
+            return stamina.RetryingCaller(**PATIENCE)(is_cut, work, self.store, *args, **kwargs)
 
 
 def is_local(path: Path) -> bool:
@@ -204,9 +215,11 @@ def zarr_store(path: Path, *, read_only: bool) -> Any:
     """
     if not isinstance(path, RemotePath):
         return str(path)
-    from zarr.storage import ObjectStore, StorePath
+    from zarr.storage import StorePath
 
-    return StorePath(ObjectStore(path.store, read_only=read_only), path.object_name)
+    from rockglacier.storage.patient import PatientStore
+
+    return StorePath(PatientStore(path.store, read_only=read_only), path.object_name)
 
 
 def gdal_settings() -> dict[str, str]:
