@@ -8,6 +8,7 @@ with its cause, and the others are done.
 
 from __future__ import annotations
 
+import logging
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -20,7 +21,9 @@ from typing import Any, Protocol
 
 from rockglacier.config import fingerprint
 from rockglacier.errors import BlocksFailedError, ContractError, InputError, RockGlacierError
-from rockglacier.storage import read_json, redact_text, write_json
+from rockglacier.storage import listing, read_json, read_jsons, redact_text, write_json
+
+logger = logging.getLogger(__name__)
 
 FAILED = ".failed"
 """What the name of a file ends with that says why a block failed, before its suffix."""
@@ -102,15 +105,20 @@ class Receipts:
 
     def all(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield name and content of every receipt of a finished block."""
-        for path in sorted(self.folder.glob("*.json")):
-            if not path.stem.endswith(FAILED):
-                yield path.stem, read_json(path)
+        for name, receipt in read_jsons(self.folder).items():
+            if not name.endswith(FAILED):
+                yield name, receipt
 
     def failures(self) -> dict[str, Failure]:
         """Return the blocks that failed when they were last tried."""
-        paths = sorted(self.folder.glob(f"*{FAILED}.json"))
+        paths = listing(self.folder, f"{FAILED}.json")
         found = [Failure(**read_json(path)) for path in paths]
         return {failure.name: failure for failure in found}
+
+    def current(self, tasks: Iterable[Task]) -> set[str]:
+        """Return the blocks that were finished with the same inputs."""
+        held = {name: receipt["inputs"] for name, receipt in self.all()}
+        return {task.name for task in tasks if held.get(task.name) == fingerprint(task.inputs)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -246,7 +254,7 @@ def run_groups(
         At once: what is wrong is not one block's.
     """
     tasks = [task for group in groups for task in group]
-    current = {task.name for task in tasks if receipts.is_current(task)}
+    current = receipts.current(tasks)
     failed = receipts.failures().keys() if selection.only_failed else ()
     meant = {task.name for task in tasks if selection(task.name, failed)}
     todo = [[t for t in group if t.name in meant and t.name not in current] for group in groups]
@@ -310,6 +318,7 @@ def _run_group(
     except Exception as error:
         if len(tasks) == 1:
             failure = _failure(tasks[0].name, error)
+            logger.error("block %s failed", failure.name, exc_info=error)
             receipts.fail(failure)
             told(failure)
             return

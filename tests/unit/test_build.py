@@ -18,7 +18,7 @@ from rockglacier.cube.group import GroupWork
 from rockglacier.cube.load import SceneReader, looks_of
 from rockglacier.cube.store import create_cube, open_arrays, open_cube, write_window
 from rockglacier.cube.surface import mean_sun
-from rockglacier.engine import Selection
+from rockglacier.engine import Receipts, Selection
 from rockglacier.errors import BlocksFailedError, ContractError, InputError, NotFoundError
 from rockglacier.grid import Window
 from rockglacier.scenes.record import (
@@ -267,6 +267,29 @@ def test_receipt_says_what_was_read(make_basin):
     assert receipt["retries"] == 0
     assert 0 < receipt["clear_share"] <= 1
     assert receipt["pixels"] == 128 * 128
+
+
+def test_receipt_names_the_objects_and_what_they_are(make_basin):
+    study = make_basin(block=128)
+    build_cube(study)
+    receipts = dict(Receipts(study.receipts_path / "cube").all())
+    written = {key for receipt in receipts.values() for key in receipt["objects"]}
+    stored = {key for key in shard_hashes(study) if key.split("/")[0] in LAYERS}
+    assert written == stored
+    objects = receipts["r0001c0002"]["objects"]
+    key = "slope/c/1/2"
+    assert objects[key][0] == (study.cube_path / key).stat().st_size
+    assert store.damaged(study.cube_path, objects) == []
+    data = bytearray((study.cube_path / key).read_bytes())
+    data[5] ^= 1
+    (study.cube_path / key).write_bytes(data)
+    (study.cube_path / "aspect/c/1/2").write_bytes(data[:10])
+    (study.cube_path / "elevation/c/1/2").unlink()
+    assert store.damaged(study.cube_path, objects) == [
+        "elevation/c/1/2 is missing",
+        "slope/c/1/2 has other content than was written",
+        f"aspect/c/1/2 has 10 bytes; {objects['aspect/c/1/2'][0]} were written",
+    ]
 
 
 def test_unreadable_scene_fails_the_block_by_name(make_basin, monkeypatch):

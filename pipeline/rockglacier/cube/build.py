@@ -68,8 +68,9 @@ def build_cube(
     if create_cube(study, attrs=_describe(study, work)):
         for name in [*dict(receipts.all()), *receipts.failures()]:
             receipts.drop(name)
-    todo = [task for task in tasks if not receipts.is_current(task)]
-    pixels = sum(task.inputs["window"][2] * task.inputs["window"][3] for task in todo)
+    current = receipts.current(tasks)
+    todo = [task.inputs["window"] for task in tasks if task.name not in current]
+    pixels = sum(height * width for _, _, height, width in todo)
     require_space(study.folder, pixels * _pixel_bytes(study), what="the cube")
     named = {task.name: task for task in tasks}
     cols, _ = _shape(study, work.scenes)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from rockglacier.cube.composite import first_composite, median_composite
 from rockglacier.cube.load import Look, SceneReader, looks_of, scenes_in
 from rockglacier.cube.periods import Period
-from rockglacier.cube.store import write_window
+from rockglacier.cube.store import CubeWriter
 from rockglacier.cube.surface import Surface
 from rockglacier.engine import Task
 from rockglacier.errors import RemoteError
@@ -111,17 +111,18 @@ class GroupWork:
         self, tasks: Sequence[Task], skipped: Mapping[str, str]
     ) -> Iterator[tuple[Task, Mapping[str, Any]]]:
         """Build blocks period by period; a block is done with the last one."""
+        writer = CubeWriter(self.path)
         facts: dict[str, list[dict[str, Any]]] = {task.name: [] for task in tasks}
         why = [{"item": item, "why": message} for item, message in skipped.items()]
         for index, period in enumerate(self.periods):
             usable = [s for s in period.scenes(self.scenes) if s.id not in skipped]
-            for task, found in self._build_period(tasks, usable, index):
+            for task, found in self._build_period(tasks, usable, index, writer):
                 facts[task.name].append(found)
                 if index == len(self.periods) - 1:
                     yield task, {**_together(facts.pop(task.name)), "skipped": why}
 
     def _build_period(
-        self, tasks: Sequence[Task], scenes: Sequence[Scene], period: int
+        self, tasks: Sequence[Task], scenes: Sequence[Scene], period: int, writer: CubeWriter
     ) -> Iterator[tuple[Task, dict[str, Any]]]:
         blocks = sorted(((_window(task), task) for task in tasks), key=lambda pair: pair[0].y)
         left = min(window.x for window, _ in blocks)
@@ -161,7 +162,9 @@ class GroupWork:
                         "retries": retries,
                     }
                     retries = 0
-                    waiting.append(pool.submit(self._finish, task, window, layers, facts, period))
+                    waiting.append(
+                        pool.submit(self._finish, task, window, layers, facts, period, writer)
+                    )
             for done in waiting:
                 yield done.result()
 
@@ -217,12 +220,13 @@ class GroupWork:
         layers: dict[str, NDArray[Any]],
         facts: dict[str, Any],
         period: int,
+        writer: CubeWriter,
     ) -> tuple[Task, dict[str, Any]]:
         """Write the layers of a block, with the first period its terrain; say what they hold."""
         if period == 0:
             layers = {**layers, **self.surface.layers(window)}
             facts["no_elevation_share"] = _share(np.isnan(layers["elevation"]))
-        write_window(self.path, window, layers, period=period)
+        facts["objects"] = writer.write(window, layers, period=period)
         n_clear, n_snow, n_shadow = (layers[name] for name in ("n_clear", "n_snow", "n_shadow"))
         return task, {
             **facts,
@@ -257,5 +261,6 @@ def _together(periods: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         **first,
         "items": sorted({item for facts in periods for item in facts["items"]}),
         "retries": sum(facts["retries"] for facts in periods),
+        "objects": {key: value for facts in periods for key, value in facts["objects"].items()},
         **{key: round(sum(f[key] for f in periods) / len(periods), 6) for key in shares},
     }

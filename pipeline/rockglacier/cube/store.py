@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+import zlib
 from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
@@ -15,13 +15,14 @@ import zarr
 import zarr.core.codec_pipeline
 from numpy.typing import NDArray
 from zarr.codecs import BloscCodec
+from zarr.storage import LocalStore, WrapperStore
 
 from rockglacier.config import fingerprint
 from rockglacier.cube.periods import periods_of
 from rockglacier.errors import ContractError
 from rockglacier.grid import Grid, Window
 from rockglacier.scenes import radiometry
-from rockglacier.storage import disk_errors
+from rockglacier.storage import disk_errors, open_place, read_bytes, remove, zarr_store
 from rockglacier.study import Study
 
 CHUNK = 128
@@ -110,13 +111,14 @@ def create_cube(study: Study, *, attrs: Mapping[str, Any] | None = None) -> bool
     with disk_errors(study.folder):
         held = _held_layout(study.cube_path)
         if held != layout:
-            shutil.rmtree(study.cube_path, ignore_errors=True)
-            group = zarr.open_group(str(study.cube_path), mode="w", zarr_format=3)
+            remove(study.cube_path)
+            store = zarr_store(study.cube_path, read_only=False)
+            group = zarr.open_group(store, mode="w", zarr_format=3)
             _create_coordinates(group, study)
             for name, (dtype, dims, values) in LAYERS.items():
                 _create_layer(group, name, dtype, dims, values, study)
         else:
-            group = zarr.open_group(str(study.cube_path), mode="r+")
+            group = zarr.open_group(zarr_store(study.cube_path, read_only=False), mode="r+")
         group.attrs.update({**_group_attrs(study.grid), **(attrs or {}), "layout": layout})
     return held != layout
 
@@ -125,7 +127,7 @@ def kept_attrs(study: Study) -> dict[str, Any] | None:
     """Return the attributes of the study's cube, or None if there is none of its layout."""
     if _held_layout(study.cube_path) != fingerprint(_layout(study)):
         return None
-    return dict(zarr.open_group(str(study.cube_path), mode="r").attrs)
+    return dict(open_arrays(study.cube_path).attrs)
 
 
 def _layout(study: Study) -> dict[str, Any]:
@@ -141,7 +143,7 @@ def _layout(study: Study) -> dict[str, Any]:
 def _held_layout(path: Path) -> str | None:
     if not (path / "zarr.json").is_file():
         return None
-    held = zarr.open_group(str(path), mode="r").attrs.get("layout")
+    held = open_arrays(path).attrs.get("layout")
     return held if isinstance(held, str) else None
 
 
@@ -237,44 +239,123 @@ def _group_attrs(grid: Grid) -> dict[str, Any]:
     }
 
 
-def write_window(
-    path: Path, window: Window, layers: Mapping[str, NDArray[Any]], *, period: int = 0
-) -> None:
-    """Write layers of one block; the window is a whole block, so that no shard is read again.
+class CubeWriter:
+    """Writes whole blocks of a cube, and says what objects came of each.
 
     Parameters
     ----------
     path
         The cube.
-    window
-        A block's window.
-    layers
-        Name to array: (band, y, x) of reflectance, (y, x) of the others.
-    period
-        Index of the period, for the layers that have one.
 
     Raises
     ------
-    ContractError
-        The window is not a whole block.
     InputError
         The disk is full or not writable.
     """
-    with disk_errors(path.parent):
-        for name, array in _open_for_writing(path, list(layers)).items():
-            values = layers[name]
-            _require_block(array.shape[-2:], array.shards[-1], window)
-            leading: tuple[Any, ...] = (period,) if "time" in LAYERS[name][1] else ()
-            if values.ndim == 3:
-                leading += (slice(None),)
-            array[(*leading, *window.slices)] = values
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        fused = hasattr(zarr.core.codec_pipeline, PIPELINE.rpartition(".")[2])
+        with _OPENING, disk_errors(path.parent):
+            store = zarr_store(path, read_only=False)
+            self._store = _Noting(LocalStore(store) if isinstance(store, str) else store)
+            with zarr.config.set({"codec_pipeline.path": PIPELINE} if fused else {}):
+                group = zarr.open_group(self._store, mode="r+")
+                self._arrays: dict[str, Any] = {name: group[name] for name in group.array_keys()}
+
+    def write(
+        self, window: Window, layers: Mapping[str, NDArray[Any]], *, period: int = 0
+    ) -> dict[str, list[int]]:
+        """Write layers of one block; the window is a whole block, so that no shard is read again.
+
+        Parameters
+        ----------
+        window
+            A block's window.
+        layers
+            Name to array: (band, y, x) of reflectance, (y, x) of the others.
+        period
+            Index of the period, for the layers that have one.
+
+        Returns
+        -------
+        dict
+            Key of every object written, to its size in bytes and its CRC-32.
+
+        Raises
+        ------
+        ContractError
+            The window is not a whole block.
+        InputError
+            The disk is full or not writable.
+        """
+        written: dict[str, list[int]] = {}
+        with disk_errors(self.path.parent):
+            for name, values in layers.items():
+                array = self._arrays[name]
+                block = array.shards[-1]
+                _require_block(array.shape[-2:], block, window)
+                leading: tuple[Any, ...] = (
+                    (period,) if "time" in array.metadata.dimension_names else ()
+                )
+                if values.ndim == 3:
+                    leading += (slice(None),)
+                array[(*leading, *window.slices)] = values
+                place = (*(0 if isinstance(part, slice) else part for part in leading),)
+                key = "/".join(map(str, (name, "c", *place, window.y // block, window.x // block)))
+                if key in self._store.written:  # a shard of nothing but the fill value is none
+                    written[key] = self._store.written.pop(key)
+        return written
 
 
-def _open_for_writing(path: Path, names: Sequence[str]) -> dict[str, Any]:
-    fused = hasattr(zarr.core.codec_pipeline, PIPELINE.rpartition(".")[2])
-    with _OPENING, zarr.config.set({"codec_pipeline.path": PIPELINE} if fused else {}):
-        group = zarr.open_group(str(path), mode="r+")
-        return {name: group[name] for name in names}
+class _Noting(WrapperStore[Any]):
+    """A store that notes size and checksum of what is written."""
+
+    def __init__(self, store: Any) -> None:
+        super().__init__(store)
+        self.written: dict[str, list[int]] = {}
+
+    async def set(self, key: str, value: Any) -> None:
+        """Write an object."""
+        await super().set(key, value)
+        self._note(key, value)
+
+    def set_sync(self, key: str, value: Any) -> None:
+        """Write an object at once."""
+        super().set_sync(key, value)
+        self._note(key, value)
+
+    def _note(self, key: str, value: Any) -> None:
+        self.written[key] = [len(value), zlib.crc32(value.as_numpy_array())]
+
+
+def write_window(path: Path, window: Window, layers: Mapping[str, NDArray[Any]]) -> None:
+    """Write layers of one block of a cube; as `CubeWriter.write`."""
+    CubeWriter(path).write(window, layers)
+
+
+def damaged(path: Path, written: Mapping[str, Sequence[int]]) -> list[str]:
+    """Return the objects of a cube that are not as they were written, in words.
+
+    Parameters
+    ----------
+    path
+        The cube.
+    written
+        Keys to sizes and checksums, as `CubeWriter.write` returned them.
+    """
+    found = []
+    for key, (size, checksum) in written.items():
+        place = path.joinpath(*key.split("/"))
+        if not place.is_file():
+            found.append(f"{key} is missing")
+            continue
+        data = read_bytes(place)
+        if len(data) != size:
+            found.append(f"{key} has {len(data)} bytes; {size} were written")
+        elif zlib.crc32(data) != checksum:
+            found.append(f"{key} has other content than was written")
+    return found
 
 
 def _require_block(shape: tuple[int, int], block: int, window: Window) -> None:
@@ -291,7 +372,7 @@ def _require_block(shape: tuple[int, int], block: int, window: Window) -> None:
 
 def open_arrays(path: str | Path) -> zarr.Group:
     """Open a cube for reading by integer windows: stored numbers, nothing decoded."""
-    return zarr.open_group(str(path), mode="r")
+    return zarr.open_group(zarr_store(open_place(path), read_only=True), mode="r")
 
 
 def open_cube(path: str | Path) -> xr.Dataset:
@@ -300,7 +381,7 @@ def open_cube(path: str | Path) -> xr.Dataset:
     Parameters
     ----------
     path
-        ``cube.zarr``.
+        ``cube.zarr``, here or in an object store.
 
     Returns
     -------
@@ -308,6 +389,7 @@ def open_cube(path: str | Path) -> xr.Dataset:
         ``reflectance`` (time, band, y, x), counts (time, y, x), terrain (y, x); one dask chunk a
         block. ``.odc.crs`` and ``.odc.geobox`` work.
     """
-    dataset = xr.open_zarr(str(path), consolidated=False, decode_coords="all", chunks={})
+    store = zarr_store(open_place(path), read_only=True)
+    dataset = xr.open_zarr(store, consolidated=False, decode_coords="all", chunks={})
     dataset["reflectance"] = dataset["reflectance"].astype("float32")
     return dataset
