@@ -167,6 +167,17 @@ def test_search_by_place_time_and_cloud(catalog):
     assert ids(catalog.search(S2, intersects=HERE, **year, cloud_max=5)) == ["clear"]
 
 
+def test_search_for_what_is_too_cloudy(catalog):
+    assert ids(catalog.search(S2, cloud_min=1.0)) == ["clear", "cloudy", "elsewhere", "late"]
+    assert ids(catalog.search(S2, cloud_min=1.1, brief=True)) == ["cloudy"]
+    assert ids(catalog.search(S2, cloud_min=1.1, cloud_max=40)) == []
+
+
+def test_search_across_the_antimeridian(catalog):
+    assert ids(catalog.search(S2, bbox=(80.5, 36, -179, 37))) == ["elsewhere"]
+    assert ids(catalog.search(S2, bbox=(170, 36, -179, 37))) == []
+
+
 def test_dem_is_found_without_dates(catalog):
     assert ids(catalog.search(DEM, intersects=HERE)) == ["N36"]
 
@@ -235,6 +246,36 @@ def test_server_that_knows_only_filters_is_asked_with_a_filter(api):
     open_catalog(api.url).search(S2, cloud_max=5)
     condition = {"op": "<", "args": [{"property": "eo:cloud_cover"}, 5]}
     assert api.asked[0]["filter"] == condition
+
+
+def test_both_limits_of_cloud_are_asked_for(api):
+    catalog = open_catalog(api.url)
+    catalog.search(S2, cloud_min=5, cloud_max=9)
+    assert api.asked[0]["query"] == {"eo:cloud_cover": {"lt": 9, "gte": 5}}
+    api.conformance = ["core", "item-search", "item-search#filter", "collections"]
+    open_catalog(api.url).search(S2, cloud_min=5, cloud_max=9)
+    parts = [{"op": sign, "args": [{"property": "eo:cloud_cover"}, value]}
+             for sign, value in (("<", 9), (">=", 5))]  # fmt: skip
+    assert api.asked[-1]["filter"] == {"op": "and", "args": parts}
+
+
+def test_assets_are_left_out_where_a_server_can_and_they_are_not_needed(api):
+    open_catalog(api.url).search(S2, brief=True)
+    assert "fields" not in api.asked[0]
+    api.conformance.append("item-search#fields")
+    open_catalog(api.url).search(S2, brief=True)
+    assert api.asked[-1]["fields"]["exclude"] == ["assets", "links"]
+    open_catalog(api.url).search(S2)
+    assert "fields" not in api.asked[-1]
+
+
+def test_area_across_the_antimeridian_is_asked_for_in_two_parts(api):
+    open_catalog(api.url).search(S2, bbox=(179.5, 66, -179.8, 66.4))
+    asked = shapely.geometry.shape(api.asked[0]["intersects"])
+    assert [part.bounds for part in asked.geoms] == [
+        (179.5, 66, 180, 66.4),
+        (-180, 66, -179.8, 66.4),
+    ]
 
 
 def test_server_that_repeats_an_item_gives_it_once(api):
