@@ -96,14 +96,10 @@ def _write_reference(path: Path, classes: np.ndarray, transform: Affine, crs: An
     is_class = (classes == STAND_IN_CLASS).astype("uint8")
     polygons = [
         shapely.geometry.shape(shape)
-        for shape, value in shapes(is_class, mask=is_class.astype(bool), transform=transform)
-        if value
+        for shape, _ in shapes(is_class, mask=is_class.astype(bool), transform=transform)
     ]
-    if polygons:
-        table = gpd.GeoDataFrame(
-            {"OutType": ["Extended"] * len(polygons)}, geometry=polygons, crs=crs
-        )
-        table.to_file(path)
+    table = gpd.GeoDataFrame({"OutType": ["Extended"] * len(polygons)}, geometry=polygons, crs=crs)
+    table.to_file(path, geometry_type="Polygon")
 
 
 def _common(chip: str, outline: Any, epsg: int, transform: Affine) -> dict[str, Any]:
