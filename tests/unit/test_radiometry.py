@@ -5,9 +5,19 @@ import itertools
 import numpy as np
 import pytest
 import xarray as xr
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from rockglacier.errors import ContractError, InputError
-from rockglacier.scenes.radiometry import Decision, check_pixels, decide, harmonise
+from rockglacier.scenes.radiometry import (
+    Darkness,
+    Decision,
+    check_pixels,
+    darkness,
+    decide,
+    harmonise,
+)
 
 
 def make_item(*, flag=None, offset=None, baseline=None, when="2024-08-01T00:00:00Z", **properties):
@@ -126,3 +136,106 @@ def test_harmonise_marks_an_array_and_refuses_it_the_second_time():
 def test_harmonise_refuses_other_types():
     with pytest.raises(ContractError, match="float64"):
         harmonise(np.zeros(3), 1000)
+
+
+# every combination of what an item can say, true or not
+
+FLAGS = (True, False, None)
+OFFSETS = (-0.1, 0.0, None)
+BASELINES = ("02.14", "03.01", "04.00", "05.11", None)
+DATES = ("2017-07-01T00:00:00Z", "2022-01-24T00:00:00Z", "2025-08-01T00:00:00Z")
+
+
+def expected_of(flag, offset, baseline):
+    """The ranking in words: who took it off, who never had it, who says so, who carries it."""
+    if flag:
+        return 1000, "flag"
+    if baseline in ("02.14", "03.01"):
+        return 1000, "baseline"
+    if flag is False and baseline:
+        return 0, "flag"
+    if offset is not None:
+        return (0 if offset else 1000), "asset"
+    return (0, "baseline") if baseline else None
+
+
+@pytest.mark.parametrize("when", DATES)
+@pytest.mark.parametrize("flag", FLAGS)
+@pytest.mark.parametrize("offset", OFFSETS)
+@pytest.mark.parametrize("baseline", BASELINES)
+def test_truth_table_of_the_evidence(flag, offset, baseline, when):
+    item = make_item(flag=flag, offset=offset, baseline=baseline, when=when)
+    expected = expected_of(flag, offset, baseline)
+    if expected is None:
+        with pytest.raises(InputError, match="does not say"):
+            decide(item)
+        return
+    found = decide(item)
+    assert (found.add, found.evidence) == expected
+    assert found.reason
+
+
+DECIDED = [said for said in itertools.product(FLAGS, OFFSETS, BASELINES) if expected_of(*said)]
+
+
+@pytest.mark.parametrize(("flag", "offset", "baseline"), DECIDED)
+@pytest.mark.parametrize("carries", [True, False])
+@pytest.mark.parametrize("ground", ["dark", "bright"])
+def test_whatever_is_said_nothing_is_added_twice_and_dark_pixels_have_the_last_word(
+    flag, offset, baseline, carries, ground
+):
+    """Where the truth can be seen it wins; where it cannot, the metadata stand."""
+    reflectance = np.random.default_rng(1).normal(0.04 if ground == "dark" else 0.5, 0.01, 4000)
+    dn = np.rint(1e4 * reflectance + 1000 * carries).astype(np.uint16)
+    said = decide(make_item(flag=flag, offset=offset, baseline=baseline))
+    found = check_pixels(said, dn)
+    if said.add == 0 and not carries and ground == "dark":
+        assert (found.add, found.evidence) == (1000, "pixels")
+        assert said.reason in found.reason
+        assert np.median(harmonise(dn, found.add)) == pytest.approx(1400, abs=10)
+    else:
+        assert found == said
+
+
+@pytest.mark.parametrize(
+    ("offsets", "evidence"),
+    [((-0.1, -0.1), "asset"), ((-0.1, None), "asset"), ((-0.1, 0.0), "baseline")],
+)
+def test_bands_that_contradict_each_other_say_nothing(offsets, evidence):
+    item = make_item(baseline="05.11")
+    for key, offset in zip(("blue", "red"), offsets, strict=True):
+        said = {} if offset is None else {"raster:offset": offset}
+        item["assets"][key] = {"href": "b.tif", **said}
+    assert decide(item, ("B02", "B04")).evidence == evidence
+
+
+def test_numbers_of_another_kind_are_refused():
+    item = make_item(baseline="05.11")
+    item["assets"]["blue"] |= {"raster:scale": 0.0000275, "raster:offset": -0.2}
+    with pytest.raises(InputError, match=r"its pixels have the scale 2\.75e-05"):
+        decide(item)
+
+
+def test_darkness_counts_valid_pixels_only():
+    found = darkness(np.array([[0, 1, 900], [901, 5000, 0]], np.uint16))
+    assert found == Darkness(pixels=4, dark=2)
+    assert found.dark_percent == 50
+    assert not found.is_proof
+    assert darkness(np.zeros(3, np.uint16)).dark_percent == 0
+
+
+@given(
+    arrays(np.uint16, (4, 5), elements=st.integers(0, 65535)),
+    st.sampled_from([0, 1000]),
+)
+def test_harmonised_pixels_keep_their_nodata_and_their_order(dn, add):
+    found = harmonise(dn, add)
+    assert ((found == 0) == (dn == 0)).all()
+    valid = dn > 0
+    assert (found[valid] == np.minimum(dn[valid].astype(int) + add, 65535)).all()
+    array = xr.DataArray(dn, dims=("y", "x"))
+    marked = harmonise(array, add)
+    np.testing.assert_array_equal(marked.values, found)
+    for again in (0, 1000):
+        with pytest.raises(ContractError, match="harmonised before"):
+            harmonise(marked, again)
