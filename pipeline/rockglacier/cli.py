@@ -123,23 +123,52 @@ def status(study: StudyFile) -> None:
     _show_standings(opened, stages_of(opened, mapping=mapping), Context(), every=True)
 
 
+def _run_one(study: Path, name: str, *, cluster: str, **options: Any) -> None:
+    from rockglacier.run import require_stages_before
+    from rockglacier.stages import Context, stage_named
+
+    opened = _open(study)
+    stage = stage_named(name)
+    require_stages_before(opened, stage, Context())
+    _run(opened, [stage], cluster=cluster, force=True, **options)
+
+
 def _add_stage_command(name: str, summary: str) -> None:
     def command(study: StudyFile, cluster: Cluster = "threads") -> None:
-        from rockglacier.run import require_stages_before
-        from rockglacier.stages import Context, stage_named
-
-        opened = _open(study)
-        stage = stage_named(name)
-        require_stages_before(opened, stage, Context())
-        _run(opened, [stage], cluster=cluster, force=True)
+        _run_one(study, name, cluster=cluster)
 
     command.__doc__ = f"{summary}\n\nExample: rockglacier {name} hunza.yaml"
     app.command(name, rich_help_panel="One stage")(command)
 
 
+_add_stage_command("search", "Choose scenes and DEM tiles from the catalog.")
+
+
+@app.command(rich_help_panel="One stage")
+def cube(
+    study: StudyFile,
+    cluster: Cluster = "threads",
+    blocks: Annotated[
+        str | None,
+        typer.Option(help="Rows and columns of blocks, e.g. 0:2,3:5; the ends not included."),
+    ] = None,
+    only_failed: Annotated[
+        bool, typer.Option("--only-failed", help="Try again the blocks that failed, no others.")
+    ] = False,
+) -> None:
+    """Compose reflectance and terrain on one grid.
+
+    Example: rockglacier cube hunza.yaml --only-failed
+    """
+    from rockglacier.engine import Selection
+
+    selection = Selection(only_failed=only_failed)
+    if blocks is not None:
+        selection = Selection.parse(blocks, only_failed=only_failed)
+    _run_one(study, "cube", cluster=cluster, selection=selection)
+
+
 for _name, _summary in {
-    "search": "Choose scenes and DEM tiles from the catalog.",
-    "cube": "Compose reflectance and terrain on one grid.",
     "label": "Burn the reference inventory and split the ground.",
     "fuse": "Turn bands and terrain into what a network sees.",
     "train": "Train the networks.",
@@ -263,7 +292,7 @@ def _run(
     *,
     cluster: str,
     force: bool = False,
-    bundle: Any = None,
+    **options: Any,
 ) -> None:
     from rockglacier.cluster import cluster_client
     from rockglacier.console import log_to, out
@@ -272,7 +301,7 @@ def _run(
 
     log_to(study.folder / "logs")
     with cluster_client(cluster) as client, _progress() as progress:
-        context = Context(progress=progress, client=client, bundle=bundle)
+        context = Context(progress=progress, client=client, **options)
         run_stages(study, stages, context, force=force, told=_told)
     out.print(f"products: {study.folder}")
 
@@ -296,8 +325,10 @@ def _short(value: str | float) -> str:
 
 
 def _show_standings(study: Study, stages: Any, context: Context, *, every: bool = False) -> None:
+    from rich.markup import escape
+
     from rockglacier.console import out
-    from rockglacier.run import standings
+    from rockglacier.run import block_counts, standings
 
     colours = {"done": "green", "stale": "yellow", "missing": "dim", "failed": "red"}
     for standing in standings(study, stages, context):
@@ -307,6 +338,14 @@ def _show_standings(study: Study, stages: Any, context: Context, *, every: bool 
                 f"[{colours[standing.state]}]{standing.state:<8}[/] {standing.stage.name:<10} "
                 f"{standing.why or standing.stage.makes}{took}"
             )
+        counts = block_counts(study, standing.stage) if every else None
+        if counts is not None:
+            out.print(
+                f"{'':<20}blocks: {counts.done} done, {counts.stale} stale, "
+                f"{counts.missing} missing, {len(counts.failures)} failed"
+            )
+            for failure in counts.failures.values():
+                out.print(f"[red]{'':<20}{failure.name}: {escape(failure.message)}[/red]")
 
 
 if __name__ == "__main__":

@@ -318,7 +318,10 @@ def _run_group(
     except Exception as error:
         if len(tasks) == 1:
             failure = _failure(tasks[0].name, error)
-            logger.error("block %s failed", failure.name, exc_info=error)
+            ours = isinstance(error, RockGlacierError)
+            logger.error(
+                "block %s: %s", failure.name, failure.message, exc_info=None if ours else error
+            )
             receipts.fail(failure)
             told(failure)
             return

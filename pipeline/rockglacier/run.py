@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from rockglacier.config import fingerprint
+from rockglacier.engine import Failure
 from rockglacier.errors import NotFoundError
 from rockglacier.stages import STAGES, Context, Stage, stage_named
 from rockglacier.storage import disk_errors, lease, read_json, write_json
@@ -127,6 +128,9 @@ def _run_stage(study: Study, stage: Stage, context: Context) -> tuple[dict[str, 
         write_json(failure, {"message": first_line, "error": type(error).__name__})
         raise
     seconds = time.perf_counter() - start
+    if facts.get("left"):
+        logger.info("%s: %s blocks are left", stage.name, facts["left"])
+        return facts, seconds
     logger.info("%s: done in %.1f s: %s", stage.name, seconds, facts)
     write_json(
         receipt_path,
@@ -180,6 +184,36 @@ def _stages_read(study: Study, stage: Stage, context: Context) -> list[str]:
 
 def _changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     return [key for key in {**before, **now} if before.get(key) != now.get(key)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockCounts:
+    """Where the blocks of a stage stand."""
+
+    done: int
+    stale: int
+    """Built from other inputs than those of now."""
+    missing: int
+    failures: Mapping[str, Failure]
+
+
+def block_counts(study: Study, stage: Stage) -> BlockCounts | None:
+    """Count the blocks of a stage; None if it has none, or what it reads is not there yet."""
+    if stage.blocks is None:
+        return None
+    try:
+        tasks, receipts = stage.blocks(study)
+    except NotFoundError:
+        return None
+    held = {name for name, _ in receipts.all()}
+    current = receipts.current(tasks)
+    names = {task.name for task in tasks}
+    return BlockCounts(
+        done=len(current),
+        stale=len((held & names) - current),
+        missing=len(names - held),
+        failures=receipts.failures(),
+    )
 
 
 def _receipt_path(study: Study, name: str) -> Path:

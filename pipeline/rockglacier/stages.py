@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rockglacier.engine import Progress, silent
+from rockglacier.engine import EVERYTHING, Progress, Receipts, Selection, Task, silent
 from rockglacier.errors import InputError
 from rockglacier.study import Study
 
@@ -22,6 +22,8 @@ class Context:
     progress: Progress = silent
     client: Any | None = None
     """A ``distributed.Client``, or None for threads of this process."""
+    selection: Selection = EVERYTHING
+    """Blocks that are meant; a stage with blocks left over is not done."""
     bundle: Bundle | None = None
     """Somebody's trained model: the run maps with it and trains nothing."""
 
@@ -44,6 +46,8 @@ class Stage:
     """Files of the person that it reads: it is stale when they change."""
     learns: bool = False
     """Needs a reference inventory; left out when mapping with a given model."""
+    blocks: Callable[[Study], tuple[Sequence[Task], Receipts]] | None = None
+    """Its blocks and where they are recorded, if it can build some of them."""
 
 
 def _search(study: Study, context: Context) -> dict[str, Any]:
@@ -55,7 +59,15 @@ def _search(study: Study, context: Context) -> dict[str, Any]:
 def _cube(study: Study, context: Context) -> dict[str, Any]:
     from rockglacier.cube.build import build_cube
 
-    return build_cube(study, progress=context.progress, client=context.client)
+    return build_cube(
+        study, progress=context.progress, client=context.client, selection=context.selection
+    )
+
+
+def _cube_blocks(study: Study) -> tuple[Sequence[Task], Receipts]:
+    from rockglacier.cube.build import cube_tasks
+
+    return cube_tasks(study)
 
 
 def _label(study: Study, context: Context) -> dict[str, Any]:
@@ -140,6 +152,7 @@ STAGES: tuple[Stage, ...] = (
         sections=("cube",),
         after=("search",),
         product=lambda study: study.cube_path,
+        blocks=_cube_blocks,
     ),
     Stage(
         name="label",

@@ -1,0 +1,79 @@
+"""Blocks at the command line: some of them, those that failed, and where they stand."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from rockglacier.cli import app
+from rockglacier.console import errors_shown
+from rockglacier.scenes.record import read_scenes
+
+
+@pytest.fixture
+def study(make_basin, monkeypatch):
+    monkeypatch.setattr("rockglacier.cube.surface.SHADOW_REACH_M", 500.0)
+    monkeypatch.setattr("rockglacier.scenes.asset.WAIT_S", 0.0)
+    study = make_basin(block=128)
+    (study.folder / "study.yaml").write_text("name: basin\n")
+    text = yaml.safe_dump(study.config.model_dump(mode="json"))
+    (study.base / "basin.yaml").write_text(text)
+    return study
+
+
+def rockglacier(study, command, *options):
+    """Run a command as `main` does: errors are shown, not raised."""
+
+    def invoke():
+        with errors_shown():
+            app([command, str(study.base / "basin.yaml"), *options], standalone_mode=False)
+
+    return CliRunner().invoke(_as_app(invoke))
+
+
+def _as_app(function):
+    import typer
+
+    wrapped = typer.Typer()
+    wrapped.command()(function)
+    return wrapped
+
+
+def test_some_blocks_then_the_rest(study):
+    first = rockglacier(study, "cube", "--blocks", "0:2,0:2")
+    assert first.exit_code == 0, first.output
+    assert "built 4" in first.output
+    assert "left 5" in first.output
+    shown = rockglacier(study, "status").output
+    assert "missing  cube" in shown
+    assert "blocks: 4 done, 0 stale, 5 missing, 0 failed" in shown
+    assert "built 5" in rockglacier(study, "cube").output
+    assert "blocks: 9 done, 0 stale, 0 missing, 0 failed" in rockglacier(study, "status").output
+
+
+def test_failed_blocks_are_named_and_tried_again(study):
+    scene = next(scene for scene in read_scenes(study.scenes_path) if scene.id == "b1")
+    path = Path(scene.assets["B11"])
+    whole = path.read_bytes()
+    path.write_bytes(b"no raster")
+    failed = rockglacier(study, "cube")
+    assert failed.exit_code == 1
+    assert "6 block(s) failed, 3 are done" in failed.output
+    assert "item 'b1', asset 'B11' cannot be read" in failed.output
+    shown = rockglacier(study, "status").output
+    assert "3 done, 0 stale, 6 missing, 6 failed" in shown
+    assert "r0002c0001: item 'b1', asset 'B11'" in shown
+    path.write_bytes(whole)
+    again = rockglacier(study, "cube", "--only-failed", "--blocks", "2:3,0:3")
+    assert "built 2" in again.output
+    assert "left 4" in again.output
+    assert "built 4" in rockglacier(study, "cube", "--only-failed").output
+    assert "kept 9" in rockglacier(study, "cube").output
+
+
+def test_blocks_of_another_form_are_refused(study):
+    answer = rockglacier(study, "cube", "--blocks", "all")
+    assert answer.exit_code == 1
+    assert "blocks 'all'" in answer.output
+    assert "0:2,3:5" in answer.output
