@@ -8,9 +8,11 @@ import numpy as np
 import pystac
 import pytest
 import rasterio
+import shapely
 import stac_geoparquet.arrow as stac_arrow
 
 from rockglacier.config import Band
+from rockglacier.scenes.choose import without_duplicates
 from rockglacier.scenes.radiometry import Decision, check_pixels, decide
 from rockglacier.scenes.record import dem_from_item, read_scenes, scene_from_item, write_scenes
 from rockglacier_stac.catalogs import open_catalog
@@ -192,6 +194,19 @@ def test_table_of_providers_names_the_assets_of_their_items(shared_data):
         item = items_of(shared_data / "stac" / f"{name}.json")[0]
         for keys in PROVIDERS[holder].assets.values():
             assert set(keys) & set(item["assets"])
+
+
+def test_reprocessed_twins_are_recognised(shared_data):
+    """Sixteen items are eight passes over a tile, each in two processings; halves stay."""
+    name = f"{E84}/sentinel-2-l2a_alps_32TNT_32TMT_2020_16items"
+    scenes = [
+        scene_from_item(item, BANDS) for item in items_of(shared_data / "stac" / f"{name}.json")
+    ]
+    kept, dropped = without_duplicates(scenes, shapely.box(7, 46, 11, 49))
+    assert {scene.baseline for scene in kept} == {"05.00"}
+    assert (len(kept), len(dropped)) == (8, 8)
+    assert {drop.rule for drop in dropped} == {"reprocessed since"}
+    assert all("instead of 02.14 sequence 0" in drop.reason for drop in dropped)
 
 
 def test_same_scenes_in_both_collections_get_the_same_numbers(shared_data):

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import shapely
 
+from rockglacier.grid import projected
 from rockglacier.scenes.choose import choose_epsg, in_season, season_of, without_duplicates
 from rockglacier.scenes.record import Scene
 
@@ -22,6 +23,7 @@ def make_scene(name, **values):
         "baseline": "05.11",
         "sequence": 0,
         "geometry": AREA,
+        "nodata_percent": None,
         **values,
     }
     return Scene(
@@ -29,7 +31,6 @@ def make_scene(name, **values):
         collection="c",
         cloud_cover=1.0,
         datatake="",
-        nodata_percent=None,
         offset_in_pixels=0,
         offset_reason="",
         assets={},
@@ -86,6 +87,34 @@ def test_complementary_halves_of_a_pass_are_both_kept():
     assert set(kept_of(west, east)) == {"w", "e"}
 
 
+TILE = projected(shapely.box(399_960, 3_990_240, 509_760, 4_100_040), epsg=4326, source_epsg=32643)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "kept"),
+    [
+        ({"nodata_percent": 45.0}, {"nodata_percent": 55.0, "sequence": 1}, {"a", "b"}),
+        ({"nodata_percent": 50.0}, {"nodata_percent": 50.0, "sequence": 1}, {"a", "b"}),
+        ({"nodata_percent": 45.0, "baseline": "02.14"}, {"nodata_percent": 45.3}, {"b"}),
+        ({"nodata_percent": 45.0, "baseline": "02.14"}, {"nodata_percent": 60.0}, {"a", "b"}),
+        ({"nodata_percent": 0.0}, {"nodata_percent": 0.1, "sequence": 1}, {"b"}),
+        ({}, {"sequence": 1}, {"b"}),
+    ],
+)
+def test_footprint_of_the_whole_tile_does_not_hide_that_halves_complement(first, second, kept):
+    """The footprint is the same; what is empty tells halves and processings apart."""
+    one, two = make_scene("a", geometry=TILE, **first), make_scene("b", geometry=TILE, **second)
+    assert {scene.id for scene in without_duplicates([one, two], TILE)[0]} == kept
+
+
+def test_footprint_of_the_data_is_believed():
+    """Two processings of the same half tile, whose footprints are of the half."""
+    half = TILE.intersection(shapely.box(70, 30, 74.5, 40))
+    old = make_scene("old", geometry=half, nodata_percent=50.0, baseline="05.10")
+    new = make_scene("new", geometry=half, nodata_percent=53.0, baseline="05.11")
+    assert [scene.id for scene in without_duplicates([old, new], TILE)[0]] == ["new"]
+
+
 def test_older_whole_is_kept_beside_a_newer_half():
     half = make_scene("half", geometry=WEST_HALF, baseline="05.11")
     whole = make_scene("whole", baseline="05.00")
@@ -113,3 +142,13 @@ def test_zone_that_shows_most_of_the_area_is_chosen():
 def test_home_zone_wins_where_both_show_the_area():
     scenes = [make_scene("a", epsg=32644), make_scene("b", epsg=32644), make_scene("c")]
     assert choose_epsg(scenes, AREA) == 32643
+
+
+@pytest.mark.parametrize("epsg", [4326, 3857, 32601, 2263])  # degrees, stretched, far, feet
+def test_zone_of_the_area_is_taken_where_no_scene_is_fit_for_measuring(epsg):
+    assert choose_epsg([make_scene("a", epsg=epsg)], AREA) == 32643
+
+
+def test_other_grids_of_metres_are_used():
+    alps = shapely.box(10.0, 46.0, 10.2, 46.2)
+    assert choose_epsg([make_scene("a", epsg=3035, geometry=alps)], alps) == 3035

@@ -12,7 +12,7 @@ import shapely
 from pyproj import CRS
 from shapely.geometry.base import BaseGeometry
 
-from rockglacier.grid import utm_epsg
+from rockglacier.grid import geodesic_area_km2, scale_error_ppm, utm_epsg
 from rockglacier.scenes.record import Scene
 
 Rule = Literal[
@@ -33,6 +33,12 @@ ONE_PASS = timedelta(minutes=10)
 """Items of one satellite and tile closer than this are of one pass; orbits take 100 minutes."""
 SAME_GROUND = 0.8
 """Share of an item's ground that better processed ones must cover to replace it."""
+SAME_NODATA = 2.0
+"""Percent of the tile by which two processings of the same data may differ in what is empty."""
+WORST_PPM = 10_000
+"""A grid whose lengths are off by a percent is not measured on; UTM has 1000 in its own zone."""
+TILE_KM2 = 109.8**2
+"""Ground of a tile of Sentinel-2."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +114,8 @@ def without_duplicates(
     -----
     Among the items of one pass over one tile the highest baseline wins, then the highest sequence
     number. The two halves of a pass that two ground stations received are both kept, because their
-    footprints complement each other.
+    footprints complement each other. A footprint that is the whole tile, while the item says that
+    much of it is empty, tells nothing: then only another processing of the same data is left out.
     """
     kept: list[Scene] = []
     dropped: list[Dropped] = []
@@ -118,7 +125,7 @@ def without_duplicates(
             ground = shapely.intersection(scene.geometry, area)
             shown = shapely.union_all([other.geometry for other in best])
             share = shapely.intersection(ground, shown).area / ground.area if ground.area else 1.0
-            if best and share >= SAME_GROUND:
+            if best and share >= SAME_GROUND and _is_repeated(scene, best):
                 newer = max(best, key=lambda other: other.geometry.intersection(ground).area)
                 reason = f"{100 * share:.0f} % of it is in {newer.id}, {_versions(newer, scene)}"
                 dropped.append(dropped_scene(scene, "reprocessed since", reason))
@@ -126,6 +133,23 @@ def without_duplicates(
                 best.append(scene)
         kept.extend(best)
     return sorted(kept, key=_time_order), dropped
+
+
+def _is_repeated(scene: Scene, better: Sequence[Scene]) -> bool:
+    """Say whether a scene whose footprint is in those of better ones shows nothing more."""
+    if not any(_is_whole_tile(one) for one in (scene, *better)):
+        return True
+    return any(
+        one.baseline != scene.baseline
+        and abs((one.nodata_percent or 0) - (scene.nodata_percent or 0)) < SAME_NODATA
+        for one in better
+    )
+
+
+def _is_whole_tile(scene: Scene) -> bool:
+    """Say whether a footprint is of the tile, not of the data in it."""
+    empty = scene.nodata_percent or 0.0
+    return empty > 10 and geodesic_area_km2(scene.geometry) > TILE_KM2 * (1.1 - empty / 100)
 
 
 def passes_over_tiles[Item: (Scene, Dropped)](items: Sequence[Item]) -> list[list[Item]]:
@@ -196,11 +220,11 @@ def choose_epsg(scenes: Sequence[Scene], area: BaseGeometry) -> int:
     Notes
     -----
     Where zones show the same share (to a percent), the zone that holds most of the area wins, then
-    the one with more scenes. Scenes of other zones are warped later, and all of them if none is on
-    a grid of metres.
+    the one with more scenes. Scenes of other zones are warped later, and all of them if none has a
+    CRS that is fit for measuring.
     """
     home = utm_epsg(area)
-    zones = {epsg for epsg in {scene.epsg for scene in scenes} if _is_metric(epsg)}
+    zones = {epsg for epsg in {scene.epsg for scene in scenes} if _is_fit(epsg, area)}
 
     def rank(epsg: int) -> tuple[float, bool, int, int]:
         own = [scene.geometry for scene in scenes if scene.epsg == epsg]
@@ -210,6 +234,9 @@ def choose_epsg(scenes: Sequence[Scene], area: BaseGeometry) -> int:
     return max(zones, key=rank, default=home)
 
 
-def _is_metric(epsg: int) -> bool:
+def _is_fit(epsg: int, area: BaseGeometry) -> bool:
+    """Say whether a grid of a CRS has metres that are metres."""
     crs = CRS.from_epsg(epsg)
-    return bool(crs.is_projected and crs.axis_info[0].unit_conversion_factor == 1)
+    if not crs.is_projected or crs.axis_info[0].unit_conversion_factor != 1:
+        return False
+    return max(map(abs, scale_error_ppm(area, epsg=epsg))) < WORST_PPM
