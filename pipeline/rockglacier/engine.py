@@ -12,7 +12,7 @@ import logging
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from queue import SimpleQueue
@@ -20,7 +20,13 @@ from threading import Event
 from typing import Any, Protocol
 
 from rockglacier.config import fingerprint
-from rockglacier.errors import BlocksFailedError, ContractError, InputError, RockGlacierError
+from rockglacier.errors import (
+    BlocksFailedError,
+    ContractError,
+    InputError,
+    RemoteError,
+    RockGlacierError,
+)
 from rockglacier.storage import listing, read_json, read_jsons, redact_text, write_json
 
 logger = logging.getLogger(__name__)
@@ -449,10 +455,17 @@ def _on_cluster(
                 failure = _failure(group[0].name, error)
                 receipts.fail(failure)
                 outcomes = [failure]
+            except CancelledError as error:
+                raise RemoteError(
+                    f"the Dask scheduler is gone, with {len(flying) + 1} group(s) at work",
+                    expected="a scheduler that lives as long as the run",
+                    todo="start it again and run the same command: finished blocks are kept",
+                ) from error
             for outcome in outcomes:
                 tally.add(outcome)
             following = next(queue, None)
             if following is not None:
                 submit(following)
     finally:
-        client.cancel(list(flying))
+        if client.status == "running":
+            client.cancel(list(flying))
