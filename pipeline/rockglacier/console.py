@@ -8,8 +8,9 @@ import time
 import traceback
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.progress import (
@@ -123,11 +124,26 @@ class Redacted(logging.Filter):
         return True
 
 
+class RunLog(logging.FileHandler):
+    """A log that comes with its first record: a folder that is refused stays as it was."""
+
+    def _open(self) -> Any:
+        Path(self.baseFilename).parent.mkdir(parents=True, exist_ok=True)
+        return super()._open()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record, if that is possible."""
+        with suppress(OSError):
+            super().emit(record)
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
+        """Say nothing: a disk that takes no log takes no product either, and that is told."""
+
+
 def log_to(folder: Path) -> Path:
-    """Write the log of this process to ``logs/run.log`` of a study and return its path."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write the log of this process to ``run.log`` of a folder and return its path."""
     path = folder / "run.log"
-    handler = logging.FileHandler(path, encoding="utf-8", delay=True)
+    handler = RunLog(path, encoding="utf-8", delay=True)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     handler.addFilter(Redacted())
     # GDAL's messages carry whole URLs, and go to the screen where no handler takes them

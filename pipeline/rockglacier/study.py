@@ -241,8 +241,10 @@ def read_area(uri: str) -> BaseGeometry:
         raise InputError(
             f"the area {uri!r} cannot be read: {error}",
             expected="a polygon file (GeoPackage, GeoJSON, Shapefile, GeoParquet)",
+            todo="check the path in `area`, which is meant from the folder of the study's file",
         ) from error
-    polygons = table[table.geometry.notna() & ~table.geometry.is_empty]
+    shapes = table.geometry.to_numpy()
+    polygons = table[~(shapely.is_missing(shapes) | shapely.is_empty(shapes))]
     polygons = polygons[polygons.geom_type.isin(["Polygon", "MultiPolygon"])]
     if polygons.empty:
         raise InputError(

@@ -324,7 +324,7 @@ def test_unreadable_scene_is_skipped_and_counted_on_request(make_basin, monkeypa
 def test_full_disk_is_said_before_and_during_the_work(make_basin, monkeypatch):
     study = make_basin()
     monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 1000})())
-    with pytest.raises(InputError, match=r"GB free .*the cube needs") as caught:
+    with pytest.raises(InputError, match=r"0\.0 MB free .*the cube needs 2\.4 MB") as caught:
         build_cube(study)
     assert "larger disk" in caught.value.todo
     monkeypatch.undo()

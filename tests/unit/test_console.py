@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from rockglacier.console import Lines, Redacted
+from rockglacier.console import Lines, Redacted, log_to
 
 
 @pytest.fixture
@@ -40,3 +40,27 @@ def test_signature_in_a_record_s_arguments_is_taken_out():
     record = logging.LogRecord("x", 30, "f", 1, "HTTP 403 on %s", ("https://h/a?sig=S",), None)
     assert Redacted().filter(record)
     assert record.getMessage() == "HTTP 403 on https://h/a"
+
+
+@pytest.fixture
+def logger():
+    loggers = [logging.getLogger(name) for name in ("rockglacier", "rockglacier_stac")]
+    yield loggers[0]
+    for one in loggers:
+        for handler in list(one.handlers):
+            handler.close()
+            one.removeHandler(handler)
+
+
+def test_log_comes_with_its_first_record(tmp_path, logger):
+    path = log_to(tmp_path / "here" / "logs")
+    assert not (tmp_path / "here").exists()
+    logger.info("searched")
+    assert path.read_text(encoding="utf-8").endswith("INFO rockglacier: searched\n")
+
+
+def test_log_that_cannot_be_written_hides_no_message(tmp_path, logger, capsys):
+    (tmp_path / "here").write_text("a file")
+    log_to(tmp_path / "here")
+    logger.error("the disk is full")
+    assert capsys.readouterr().err == ""

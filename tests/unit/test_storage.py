@@ -142,6 +142,16 @@ def test_folder_that_is_not_writable_says_what_to_do(tmp_path):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(tmp_path / "x"))
 
 
+@pytest.mark.parametrize("folder", ["file", "file/products"])
+def test_file_in_the_way_of_the_folder_says_what_to_do(tmp_path, folder):
+    (tmp_path / "file").touch()
+    with (
+        pytest.raises(InputError, match=r"cannot make the folder(.|\n)*set `output`"),
+        lease(tmp_path / folder),
+    ):
+        pass
+
+
 def test_too_little_space_is_said_before_the_work(tmp_path):
     with pytest.raises(InputError, match="the cube needs"):
         require_space(tmp_path, 10**18, what="the cube")

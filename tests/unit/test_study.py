@@ -41,6 +41,14 @@ def test_empty_area_is_refused(tmp_path):
         read_area(path)
 
 
+def test_area_of_nothing_but_empty_polygons_is_refused(tmp_path):
+    path = write(tmp_path / "a.gpkg", [shapely.Polygon()])
+    with pytest.raises(InputError, match=r"1 feature\(s\) and no polygon"):
+        read_area(path)
+    path = write(tmp_path / "b.gpkg", [SQUARE, shapely.Polygon()])
+    assert read_area(path).equals(SQUARE)
+
+
 def test_area_that_crosses_itself_is_refused(tmp_path):
     path = write(tmp_path / "a.gpkg", [BOW_TIE])
     with pytest.raises(InputError, match="Self-intersection"):

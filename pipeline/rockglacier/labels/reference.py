@@ -100,7 +100,8 @@ def _polygons(uri: str, *, may_be_empty: bool) -> gpd.GeoDataFrame:
             expected="polygons in a GeoPackage, GeoParquet, Shapefile or GeoJSON",
             todo="check the path in labels.reference",
         ) from error
-    polygons = table[table.geometry.notna() & ~table.geometry.is_empty]
+    shapes = table.geometry.to_numpy()
+    polygons = table[~(shapely.is_missing(shapes) | shapely.is_empty(shapes))]
     polygons = polygons[polygons.geom_type.isin(POLYGONS)].reset_index(drop=True)
     if polygons.empty and not (table.empty and may_be_empty):
         raise InputError(

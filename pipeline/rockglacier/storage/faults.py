@@ -58,11 +58,14 @@ def require_space(folder: Path, needed_bytes: int, *, what: str) -> None:
     free = shutil.disk_usage(folder).free
     if free < needed_bytes:
         raise InputError(
-            f"{free / 1e9:.1f} GB free at {str(folder)!r}; "
-            f"{what} needs {needed_bytes / 1e9:.1f} GB",
+            f"{_size(free)} free at {str(folder)!r}; {what} needs {_size(needed_bytes)}",
             expected="a disk with room for the products",
             todo="free some space, or set `output` to a folder on a larger disk",
         )
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
 
 
 @contextmanager
@@ -75,7 +78,8 @@ def disk_errors(folder: Path) -> Iterator[None]:
     Raises
     ------
     InputError
-        A full or read-only disk; a bucket that is not there or may not be used.
+        A full or read-only disk, a file where a folder should be; a bucket that is not there or
+        may not be used.
     RemoteError
         A store that does not answer, after retries.
     """
@@ -104,6 +108,12 @@ def _of_disk(error: OSError, folder: Path) -> RockGlacierError | None:
             f"cannot write to {str(error.filename or folder)!r}: {error.strerror}",
             expected="a folder that you may write to",
             todo="set `output` to another folder, or mend its permissions",
+        )
+    if error.errno in (errno.ENOTDIR, errno.EEXIST):
+        return InputError(
+            f"cannot make the folder {str(error.filename or folder)!r}: {error.strerror}",
+            expected="no file of that name, and none on the way to it",
+            todo="set `output` to another folder",
         )
     return None
 
