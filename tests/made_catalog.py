@@ -55,7 +55,7 @@ class Basin:
         epsg
             CRS of the files.
         values
-            ``crs`` (False: the files do not say it), ``corner`` (upper left), ``when``, ``tile``,
+            ``crs`` (of the files, if EPSG has none), ``corner`` (upper left), ``when``, ``tile``,
             ``assets`` (what every asset says besides), ``footprint`` and ``bbox`` of the item; the
             rest are properties. None leaves one out.
         """
@@ -64,7 +64,7 @@ class Basin:
         west, north = values.pop("corner", (WEST, NORTH))
         cells = SIZE // 20
         classes = np.broadcast_to(np.asarray(scl, np.uint8), (cells, cells))
-        crs = f"EPSG:{epsg}" if values.pop("crs", True) else None
+        crs = values.pop("crs", f"EPSG:{epsg}")
         self._raster(folder / "SCL.tif", classes, from_origin(west, north, 20, 20), crs)
         for band in ("B02", "B04"):
             pixels = np.broadcast_to(np.asarray(dn, np.uint16), (2 * cells, 2 * cells))

@@ -48,14 +48,14 @@ def make_scene(**assets):
     )
 
 
-def write_raster(path, pixels, *, edge, epsg=32643):
+def write_raster(path, pixels, *, edge, crs="EPSG:32643"):
     profile = {
         "driver": "GTiff",
         "height": pixels.shape[0],
         "width": pixels.shape[1],
         "count": 1,
         "dtype": pixels.dtype,
-        "crs": epsg and f"EPSG:{epsg}",
+        "crs": crs,
         "transform": from_origin(WEST, NORTH, edge, edge),
     }
     with rasterio.open(path, "w", **profile) as file:
@@ -175,9 +175,9 @@ def test_crs_of_the_file_wins_over_that_of_the_item(tmp_path):
     assert classes.shares().cover == pytest.approx(100, abs=0.5)
 
 
-def test_item_and_file_without_crs_are_refused(tmp_path):
+def test_file_in_a_crs_without_code_is_refused(tmp_path):
     pixels = np.full((9, 9), 5, "u1")
-    path = write_raster(tmp_path / "s.tif", pixels, edge=20, epsg=None)
-    scene = dataclasses.replace(make_scene(SCL=path), epsg=0)
-    with pytest.raises(InputError, match="neither item 'S2A' nor its file says a CRS"):
+    local = "+proj=tmerc +lon_0=75.2 +x_0=500000 +datum=WGS84"
+    scene = make_scene(SCL=write_raster(tmp_path / "s.tif", pixels, edge=20, crs=local))
+    with pytest.raises(InputError, match="files of item 'S2A' are in no CRS that has an EPSG code"):
         read_scl_over(scene, area_of(WEST, NORTH - 100, WEST + 100, NORTH))

@@ -123,18 +123,11 @@ def test_lying_item_is_composed_where_its_pixels_are(basin):
     assert len(scene.notes) == 2
 
 
-def test_file_without_crs_takes_that_of_its_item(basin):
-    basin.scene("a", crs=False)
-    basin.dem()
-    scene, _ = only_scene(basin.study())
-    assert (scene.epsg, scene.notes) == (32643, ())
-
-
-def test_neither_item_nor_file_with_a_crs_is_refused_or_counted(basin):
-    basin.scene("bad", crs=False, tile=None, **{"proj:epsg": None})
+def test_files_in_a_crs_without_code_are_refused_or_counted(basin):
+    basin.scene("bad", crs="+proj=tmerc +lon_0=75.1 +x_0=500000 +datum=WGS84")
     basin.scene("good", when="2024-08-06T05:50:00Z")
     basin.dem()
-    with pytest.raises(InputError, match="neither item 'bad' nor its file says a CRS"):
+    with pytest.raises(InputError, match="files of item 'bad' are in no CRS that has an EPSG code"):
         search_scenes(basin.study())
     study = basin.study(cube={"on_unreadable": "skip"})
     assert search_scenes(study)["dropped"] == {"unreadable": 1}

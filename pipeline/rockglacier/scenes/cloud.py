@@ -61,7 +61,7 @@ class BasinClasses:
     transform: Affine
     """Pixel (column, row) to CRS metres."""
     epsg: int
-    """Of the file; of the item only where the file says none."""
+    """Of the file, whatever the item says."""
     header: Header
     """Of the file."""
     basin_pixels: float
@@ -128,7 +128,7 @@ def read_scl_over(scene: Scene, area: BaseGeometry) -> BasinClasses:
     RemoteError
         The asset cannot be read.
     InputError
-        Neither the item nor the file says a CRS.
+        The file is in no CRS that has an EPSG code.
     """
 
     def read(dataset: rasterio.DatasetReader) -> BasinClasses:

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 
 import rasterio
 import shapely
-from pyproj import CRS
 
 from rockglacier.errors import InputError
 from rockglacier.grid import projected
@@ -22,7 +21,7 @@ class Header:
     """Where the pixels of a file lie."""
 
     epsg: int
-    """0 if the file does not say it."""
+    """0 if its CRS has no code, or it has none."""
     transform: tuple[float, ...]
     """Affine coefficients a, b, c, d, e, f."""
     shape: tuple[int, int]
@@ -32,17 +31,10 @@ class Header:
 def header_of(dataset: rasterio.DatasetReader) -> Header:
     """Return the header of an open raster."""
     return Header(
-        epsg=_epsg(dataset),
+        epsg=int(dataset.crs.to_epsg() or 0) if dataset.crs else 0,
         transform=tuple(float(value) for value in list(dataset.transform)[:6]),
         shape=(int(dataset.height), int(dataset.width)),
     )
-
-
-def _epsg(dataset: rasterio.DatasetReader) -> int:
-    if not dataset.crs:
-        return 0
-    found = dataset.crs.to_epsg() or CRS.from_wkt(dataset.crs.to_wkt()).to_epsg(min_confidence=20)
-    return int(found or 0)
 
 
 def with_crs(scene: Scene, header: Header) -> Scene:
@@ -51,15 +43,15 @@ def with_crs(scene: Scene, header: Header) -> Scene:
     Raises
     ------
     InputError
-        Neither the item nor the file says a CRS.
+        The file has no CRS, or one without EPSG code.
     """
-    if header.epsg in (0, scene.epsg):
-        if scene.epsg == 0:
-            raise InputError(
-                f"neither item {scene.id!r} nor its file says a CRS",
-                expected="proj:code of the item, or georeferenced files",
-                todo="mend the item, or take it out of the catalog",
-            )
+    if header.epsg == 0:
+        raise InputError(
+            f"the files of item {scene.id!r} are in no CRS that has an EPSG code",
+            expected="files that say where they lie, as UTM does",
+            todo="take another collection, or the item out of the catalog",
+        )
+    if header.epsg == scene.epsg:
         return scene
     said = f"EPSG:{scene.epsg}" if scene.epsg else "none"
     note = f"CRS: the item says {said}, its file EPSG:{header.epsg}"
