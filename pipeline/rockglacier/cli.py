@@ -224,6 +224,36 @@ def pack(
 
 
 @app.command()
+def export(
+    study: StudyFile,
+    to: Annotated[str, typer.Option(help="cog: layers of the cube, for GDAL and QGIS.")],
+    layers: Annotated[
+        str | None, typer.Option(help="Names with commas, e.g. elevation,slope; default: all.")
+    ] = None,
+    folder: Annotated[
+        str | None, typer.Option(help="Default: export/cog in the study's folder.")
+    ] = None,
+) -> None:
+    """Write products in forms that other programs read.
+
+    Example: rockglacier export hunza.yaml --to cog --layers elevation,slope
+    """
+    from rockglacier.console import out
+    from rockglacier.cube.export import export_cube
+    from rockglacier.errors import InputError
+    from rockglacier.storage import open_place
+
+    if to != "cog":
+        raise InputError(f"nothing is exported to {to!r}", expected="cog")
+    opened = _open(study)
+    place = open_place(folder) if folder else opened.folder / "export" / "cog"
+    chosen = None if layers is None else [name.strip() for name in layers.split(",")]
+    with _progress() as progress:
+        files = export_cube(opened, place, layers=chosen, progress=progress)
+    out.print(f"wrote {len(files)} file(s) to {place}")
+
+
+@app.command()
 def validate(
     study: StudyFile,
 ) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -12,20 +11,16 @@ from typing import Any
 
 import numpy as np
 import rasterio
-import rasterio.shutil
 import zarr
 from numpy.typing import NDArray
 from rasterio.windows import Window as RasterWindow
 
+from rockglacier.cube.export import BLOCK, CACHE_BYTES, to_cog
 from rockglacier.grid import Grid
 from rockglacier.prediction.blend import PERCENT_NODATA, threshold_percent
 from rockglacier.scenes.notices import notices
 from rockglacier.study import Study
 
-BLOCK = 512
-"""Edge of a block of the GeoTIFFs, pixels: what a web map asks for at a time."""
-CACHE_BYTES = 64 * 2**20
-"""GDAL's block cache; its default, a share of the machine's memory, fills as the basin grows."""
 CLASS_NODATA = 255
 CLASS_NAMES = ("background", "rock glacier")
 CLASS_COLOURS = {0: (236, 232, 224), 1: (178, 34, 34)}
@@ -183,22 +178,7 @@ def _statistics(counts: NDArray[np.int64]) -> dict[str, str]:
 
 def _copy(layer: _Layer, folder: Path) -> None:
     final = layer.path(folder)
-    partial = folder / f".{layer.name}.partial.tif"
-    try:
-        rasterio.shutil.copy(
-            layer.raw(folder),
-            partial,
-            driver="COG",
-            blocksize=BLOCK,
-            compress="DEFLATE",
-            predictor=layer.predictor,
-            overview_resampling=layer.overviews,
-            bigtiff="IF_SAFER",
-            num_threads="ALL_CPUS",
-        )
-        os.replace(partial, final)
-    finally:
-        partial.unlink(missing_ok=True)
+    to_cog(layer.raw(folder), final, overviews=layer.overviews, predictor=layer.predictor)
     # statistics or names that another program left beside an older version of the file
     final.with_name(f"{final.name}.aux.xml").unlink(missing_ok=True)
 
