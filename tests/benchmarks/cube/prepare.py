@@ -57,8 +57,10 @@ def prepare(case: Case, *, block: int) -> None:
         told=lambda stage, standing, facts, seconds: used.update(facts),
     )
     edge = case.area[2]
-    if study.grid.shape != (edge, edge) or used["used"] != len(case.scenes()):
+    # of four tiles, a clouded corner may add nothing to a small area; two tiles are needed whole
+    least = len(case.scenes()) * (1 if case.rows == 1 else 0.75)
+    if study.grid.shape != (edge, edge) or used["used"] < least:
         raise RuntimeError(
             f"the search gave a grid of {study.grid.shape} and {used['used']} scenes, "
-            f"expected {edge} x {edge} px and {len(case.scenes())} scenes"
+            f"expected {edge} x {edge} px and {least:g} scenes"
         )

@@ -36,7 +36,7 @@ from rockglacier.demo.scenes import FINE_BANDS, ground_reflectance, look_at, til
 from rockglacier.demo.terrain import make_landscape
 from rockglacier.grid import projected
 
-VERSION = 1
+VERSION = 2
 """Counts the changes of the files: a world of another version is made again."""
 SEED = 11
 EPSG = 32643
@@ -52,7 +52,7 @@ DEM_MARGIN_M = 6000.0
 SMALLEST_TEXTURE = 384
 CLOUDS = {1: 0.12, 2: 0.25, 3: 0.2, 4: 0.08}
 """Index among the overpasses of the demo to the share of ground under cloud."""
-SWATHS = {2: (0.7, 1), 4: (0.45, -1)}
+SWATHS = {2: (0.78, 1), 4: (0.45, -1)}
 """Index to where an edge of the swath starts, as a share of the width, and the side that is seen:
 1 means west of it, -1 east of it."""
 SWATH_SLANT = 0.45
