@@ -264,6 +264,7 @@ class Config(Section):
 
 # SCIENCE: the settings that the 2025 paper states (doi 10.3390/rs17243942).
 PAPER: dict[str, dict[str, Any]] = {
+    "search": {"min_clear": 0},
     "cube": {"composite": "least-cloudy"},
     "features": {"set": "paper-pc1"},
     "train": {

@@ -10,9 +10,10 @@ import pytest
 
 GUIDE = Path(__file__).parents[2] / "pipeline" / "guide"
 PAGES = [
+    "build-a-cube",
     "train-from-my-inventory",
     "map-my-basin",
-]  # in this order: the second uses the first's model
+]  # in this order: the last uses the model of the one before
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 

@@ -201,6 +201,10 @@ def _describe(study: Study, work: GroupWork) -> dict[str, Any]:
                 "href": scene.self_href,
                 "offset_added": scene.offset_in_pixels,
                 "offset_reason": scene.offset_reason,
+                "offset_evidence": scene.offset_evidence,
+                "offset_pixels": scene.offset_pixels,
+                "offset_dark_percent": scene.offset_dark_percent,
+                "notes": scene.notes,
             }
             for scene in work.scenes
         ],

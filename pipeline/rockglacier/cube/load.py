@@ -30,19 +30,18 @@ from rockglacier.cube.raster import Placed, place, read_window, warp
 from rockglacier.errors import RemoteError
 from rockglacier.grid import Grid, Window, projected
 from rockglacier.scenes.asset import open_raster, retried
+from rockglacier.scenes.cover import overpasses
 from rockglacier.scenes.record import Scene
 
 SCL = "SCL"
 """Key of the scene classification among a scene's assets."""
 
 READS_IN_FLIGHT = 16
-"""Assets that one block reads at once, however many cores there are: latency, not work."""
+"""Assets that are read at once, however many cores there are: latency, not work. A provider may
+allow fewer."""
 
 FOOTPRINT_MARGIN_M = 500.0
 """Footprints are simplified: a scene may hold data this far beyond its own."""
-
-OVERPASS_S = 600.0
-"""Scenes of one platform closer in time than this belong to one overpass."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,27 +79,17 @@ def looks_of(scenes: Iterable[Scene], *, epsg: int) -> list[Look]:
     epsg
         CRS of the grid.
     """
-    overpasses: list[list[Scene]] = []
-    for scene in sorted(scenes, key=lambda scene: (scene.platform, scene.datetime, scene.id)):
-        if overpasses and _same_overpass(overpasses[-1][0], scene):
-            overpasses[-1].append(scene)
-        else:
-            overpasses.append([scene])
+    scenes = list(scenes)
+    groups: dict[int, list[Scene]] = {}
+    for scene, number in zip(scenes, overpasses(scenes), strict=True):
+        groups.setdefault(int(number), []).append(scene)
     looks = []
-    for overpass in overpasses:
-        overpass.sort(key=lambda scene: (scene.epsg != epsg, scene.id))
-        for add in sorted({scene.offset_in_pixels for scene in overpass}):
-            members = tuple(scene for scene in overpass if scene.offset_in_pixels == add)
+    for group in groups.values():
+        group.sort(key=lambda scene: (scene.epsg != epsg, scene.id))
+        for add in sorted({scene.offset_in_pixels for scene in group}):
+            members = tuple(scene for scene in group if scene.offset_in_pixels == add)
             looks.append(Look(scenes=members, add=add))
     return sorted(looks, key=lambda look: (look.datetime, look.scenes[0].id))
-
-
-def _same_overpass(first: Scene, scene: Scene) -> bool:
-    if first.platform != scene.platform:
-        return False
-    if first.datatake and scene.datatake:
-        return first.datatake == scene.datatake
-    return (scene.datetime - first.datetime).total_seconds() < OVERPASS_S
 
 
 def scenes_in(scenes: Iterable[Scene], grid: Grid, window: Window) -> list[Scene]:
