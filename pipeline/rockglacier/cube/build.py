@@ -146,8 +146,10 @@ def _work(study: Study) -> GroupWork:
 
 def _shape(study: Study, scenes: Sequence[Scene]) -> tuple[int, int]:
     """Return the width of read groups, blocks, and the height of their strips, pixels."""
-    crowded = max(len(scenes_in(scenes, study.grid, block.window)) for block in study.grid.blocks())
-    return group_shape(study.grid, max(crowded, 1), len(study.config.cube.bands))
+    crowded = max((scenes_in(scenes, study.grid, b.window) for b in study.grid.blocks()), key=len)
+    looks = len(looks_of(crowded, epsg=study.grid.epsg))
+    bands = len(study.config.cube.bands)
+    return group_shape(study.grid, looks=max(looks, 1), scenes=max(len(crowded), 1), bands=bands)
 
 
 def _task(

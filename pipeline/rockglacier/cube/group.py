@@ -29,14 +29,14 @@ from rockglacier.scenes.record import Scene
 
 logger = logging.getLogger(__name__)
 
-LOOKS_BYTES = 640e6
+LOOKS_BYTES = 400e6
 """Memory for the looks of the strips at work and for the file blocks that they share."""
 
 GROUP = 4
 """Blocks along the edge of a read group, unless memory asks for fewer."""
 
-STRIPS = (1024, 512, 256)
-"""Rows of a strip, the best first: a file's blocks often have 1024."""
+STRIPS = (512, 256)
+"""Rows of a strip, the best first."""
 
 FILE_BLOCK = 1024
 """Rows that a file's blocks are expected to have."""
@@ -48,22 +48,23 @@ _ALONE = Lock()
 """One group at a time in a process: it uses all cores, and its memory is what is bounded."""
 
 
-def group_shape(grid: Grid, scenes: int, bands: int) -> tuple[int, int]:
+def group_shape(grid: Grid, *, looks: int, scenes: int, bands: int) -> tuple[int, int]:
     """Return how many blocks wide a read group is, and how many rows its strips have.
 
     Parameters
     ----------
     grid
         The study's grid.
-    scenes
-        Scenes over the block that has most of them.
+    looks, scenes
+        Over the block that has most scenes.
     bands
         Reflectance bands.
     """
     for cols in range(GROUP, 0, -1):
         for strip in STRIPS:
-            held = 2 * strip * (2 * bands + 1) + FILE_BLOCK * (2 * bands + 1) / 2
-            if scenes * cols * grid.block * held <= LOOKS_BYTES:
+            pixel = 2 * bands + 1
+            held = 2 * strip * pixel * looks + FILE_BLOCK / 2 * pixel * scenes
+            if cols * grid.block * held <= LOOKS_BYTES:
                 return cols, strip
     return 1, STRIPS[-1]
 

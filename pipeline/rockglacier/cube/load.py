@@ -370,52 +370,107 @@ class _Stack:
         A pixel is complete where the class and all bands are not 0.
         """
         dn, scl = self.dn[look, :, : window.height], self.scl[look, : window.height]
-        dn.fill(0)
-        scl.fill(0)
-        untouched = True
+        fresh, spans = np.empty((0, 0), np.uint8), np.empty((window.height, 2), np.int32)
         for assets in scenes:
             found = [future.result() for future in assets]
             pieces = [piece for piece in found if piece is not None]
             if len(pieces) < len(found):
                 continue
             slips = [piece.slip(window) for piece in pieces]
-            if untouched:
-                fresh = np.ones((1, 1), np.bool_)
-            else:
-                fresh = _incomplete(dn, scl)
-                if not fresh.any():
-                    continue
-                complete = np.ones(scl.shape, np.bool_)
+            targets = list(zip((*dn, scl), pieces, slips, strict=True))
+            if not fresh.size:
+                for target, piece, slip in targets:
+                    _fill(piece.values, *slip, target)
+                fresh = np.empty(scl.shape, np.uint8)
+                continue
+            _find_gaps(dn, scl, fresh, spans)
+            if spans.any():
                 for piece, slip in zip(pieces, slips, strict=True):
-                    _clear_gaps(piece.values, *slip, complete)
-                fresh &= complete | (scl == 0) & ~dn.any(axis=0)
-            for target, piece, slip in zip((*dn, scl), pieces, slips, strict=True):
-                _copy(piece.values, *slip, fresh, target)
-            untouched = False
+                    _keep_complete(piece.values, *slip, fresh, spans)
+                for target, piece, slip in targets:
+                    _copy(piece.values, *slip, fresh, spans, target)
+        if not fresh.size:
+            dn.fill(0)
+            scl.fill(0)
+
+
+GAP, EMPTY = 1, 2
+"""Pixels of a look where a band or the class is 0, and where all are."""
 
 
 @njit(nogil=True, cache=True)
-def _incomplete(dn: NDArray[np.uint16], scl: NDArray[np.uint8]) -> Any:
-    """Return where the class or a band is 0."""
-    result = scl == 0
-    for b in range(dn.shape[0]):
-        for y in range(dn.shape[1]):
-            for x in range(dn.shape[2]):
-                result[y, x] |= dn[b, y, x] == 0
-    return result
+def _fill(values: NDArray[Any], factor: int, down: int, right: int, target: NDArray[Any]) -> None:
+    """Fill ``target`` with pixels, each repeated ``factor`` times, and 0 where there are none."""
+    height, width = target.shape
+    left = min(max(0, -right), width)
+    end = max(left, min(width, values.shape[1] * factor - right))
+    for y in range(height):
+        into, row = target[y], (y + down) // factor
+        if row < 0 or row >= values.shape[0]:
+            into[:] = 0
+            continue
+        source = values[row]
+        into[:left] = 0
+        into[end:] = 0
+        if factor == 1:
+            into[left:end] = source[left + right : end + right]
+        elif factor == 2:
+            x, col = left, (left + right) // 2
+            if (left + right) % 2 and x < end:
+                into[x] = source[col]
+                x, col = x + 1, col + 1
+            for k in range((end - x) // 2):
+                into[x + 2 * k] = source[col + k]
+                into[x + 2 * k + 1] = source[col + k]
+            if (end - x) % 2:
+                into[end - 1] = source[(end - 1 + right) // 2]
+        else:
+            for x in range(left, end):
+                into[x] = source[(x + right) // factor]
 
 
 @njit(nogil=True, cache=True)
-def _clear_gaps(
-    values: NDArray[Any], factor: int, down: int, right: int, complete: NDArray[np.bool_]
+def _find_gaps(
+    dn: NDArray[np.uint16],
+    scl: NDArray[np.uint8],
+    fresh: NDArray[np.uint8],
+    spans: NDArray[np.int32],
 ) -> None:
-    """Clear the pixels where ``values`` is 0 or ends."""
-    for y in range(complete.shape[0]):
+    """Fill ``fresh`` with GAP, EMPTY or 0, and ``spans`` with the columns of each row between."""
+    bands, height, width = dn.shape
+    for y in range(height):
+        row = fresh[y]
+        for x in range(width):
+            row[x] = scl[y, x] == 0
+        for b in range(bands):
+            for x in range(width):
+                row[x] += dn[b, y, x] == 0
+        first, last = width, 0
+        for x in range(width):
+            if row[x]:
+                row[x] = EMPTY if row[x] == bands + 1 else GAP
+                first, last = min(first, x), x + 1
+        spans[y, 0], spans[y, 1] = min(first, last), last
+
+
+@njit(nogil=True, cache=True)
+def _keep_complete(
+    values: NDArray[Any],
+    factor: int,
+    down: int,
+    right: int,
+    fresh: NDArray[np.uint8],
+    spans: NDArray[np.int32],
+) -> None:
+    """Take the pixels out of the gaps where ``values`` is 0 or ends."""
+    for y in range(fresh.shape[0]):
         row = (y + down) // factor
-        for x in range(complete.shape[1]):
-            col = (x + right) // factor
-            inside = 0 <= row < values.shape[0] and 0 <= col < values.shape[1]
-            complete[y, x] &= inside and values[row, col] != 0
+        for x in range(spans[y, 0], spans[y, 1]):
+            if fresh[y, x] == GAP:
+                col = (x + right) // factor
+                inside = 0 <= row < values.shape[0] and 0 <= col < values.shape[1]
+                if not inside or values[row, col] == 0:
+                    fresh[y, x] = 0
 
 
 @njit(nogil=True, cache=True)
@@ -424,23 +479,25 @@ def _copy(
     factor: int,
     down: int,
     right: int,
-    fresh: NDArray[np.bool_],
+    fresh: NDArray[np.uint8],
+    spans: NDArray[np.int32],
     target: NDArray[Any],
 ) -> None:
-    """Copy pixels, each repeated ``factor`` times, to where ``fresh`` says, or to everywhere."""
-    everywhere = fresh.size == 1
-    y0, x0 = max(0, -down), max(0, -right)
-    y1 = min(target.shape[0], values.shape[0] * factor - down)
-    x1 = min(target.shape[1], values.shape[1] * factor - right)
+    """Copy pixels, each repeated ``factor`` times, to where ``fresh`` says."""
+    y0, y1 = max(0, -down), min(target.shape[0], values.shape[0] * factor - down)
+    left, end = max(0, -right), min(target.shape[1], values.shape[1] * factor - right)
     for y in range(y0, y1):
-        row = (y + down) // factor
-        if everywhere and factor == 1:
-            target[y, x0:x1] = values[row, x0 + right : x1 + right]
+        source, into, wanted = values[(y + down) // factor], target[y], fresh[y]
+        x0, x1 = max(left, spans[y, 0]), min(end, spans[y, 1])
+        if x1 <= x0:
+            continue
+        if factor == 1:
+            for x in range(x0, x1):
+                into[x] = source[x + right] if wanted[x] else into[x]
             continue
         col, phase = (x0 + right) // factor, (x0 + right) % factor
         for x in range(x0, x1):
-            if everywhere or fresh[y, x]:
-                target[y, x] = values[row, col]
+            into[x] = source[col] if wanted[x] else into[x]
             phase += 1
             if phase == factor:
                 phase = 0
