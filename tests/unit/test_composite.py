@@ -1,10 +1,22 @@
 """Masked composites: tiers, counts, nodata, and what a median is."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
-from rockglacier.cube.composite import first_composite, median_composite
-from rockglacier.errors import ContractError
+from rockglacier.cube.composite import Composite, composite
+from rockglacier.cube.stack import STRIP
+from rockglacier.cube.tiers import NEVER, SHADOW, SNOW, blocked_by, tier_table
+from rockglacier.errors import ContractError, InputError
+
+
+def median_composite(*looks):
+    return composite(*looks, method="median")
+
+
+def first_composite(*looks):
+    return composite(*looks, method="first-clear")
 
 
 def one_pixel(values, scl, add=None):
@@ -86,3 +98,109 @@ def test_shapes_that_do_not_fit_are_refused():
         median_composite(
             np.zeros((2, 1, 3, 3), np.uint16), np.zeros((1, 3, 3), np.uint8), np.zeros(2, np.int32)
         )
+    dn, scl, add = one_pixel([5], [5])
+    with pytest.raises(ContractError, match="int64"):
+        composite(dn.astype(int), scl, add, method="mean")
+    with pytest.raises(ContractError, match="blocked"):
+        composite(dn, scl, add, method="mean", blocked=np.zeros((1, 2, 1), bool))
+    with pytest.raises(ContractError, match="an output of shape"):
+        composite(dn, scl, add, method="mean", out=Composite.empty(1, 1, 2))
+
+
+def test_mean_of_the_best_looks_rounds_half_up():
+    result = composite(*one_pixel([1001, 1002, 9000], [5, 5, 11]), method="mean")
+    assert (result.reflectance[0, 0, 0], counts(result)) == (1002, (2, 0, 0))
+    result = composite(*one_pixel([1000, 1000, 1001], [2, 2, 2]), method="mean")
+    assert (result.reflectance[0, 0, 0], counts(result)) == (1000, (0, 0, 3))
+
+
+def test_first_follows_the_order_given():
+    looks = one_pixel([700, 900], [5, 5])
+    assert composite(*looks, method="least-cloudy").reflectance[0, 0, 0] == 700
+    turned = [values[::-1] for values in looks]
+    assert composite(*turned, method="least-cloudy").reflectance[0, 0, 0] == 900
+
+
+@pytest.mark.parametrize("method", ["median", "mean", "first-clear", "least-cloudy"])
+def test_blocked_looks_never_count(method):
+    looks = one_pixel([700, 900, 950], [5, 5, 11])
+    blocked = np.array([True, False, False]).reshape(-1, 1, 1)
+    result = composite(*looks, method=method, blocked=blocked)
+    assert (result.reflectance[0, 0, 0], counts(result)) == (900, (1, 0, 0))
+    result = composite(*looks, method=method, blocked=np.ones((3, 1, 1), bool))
+    assert (result.reflectance[0, 0, 0], counts(result)) == (0, (0, 0, 0))
+
+
+def test_classes_can_be_chosen():
+    tiers = tier_table(clear=(5, 11), snow=(), shadow=(2, 3))
+    looks = one_pixel([1000, 2000], [11, 4])
+    result = composite(*looks, method="median", tiers=tiers)
+    assert (result.reflectance[0, 0, 0], counts(result)) == (1000, (1, 0, 0))
+    result = composite(*one_pixel([1000], [3]), method="median", tiers=tiers)
+    assert (result.reflectance[0, 0, 0], counts(result)) == (1000, (0, 0, 1))
+
+
+def test_default_tiers():
+    table = tier_table()
+    assert [int(table[scl]) for scl in (2, 11)] == [SHADOW, SNOW]
+    assert np.nonzero(table == NEVER)[0].tolist() == [0, 1, 3, 8, 9, 10, *range(12, 256)]
+
+
+@pytest.mark.parametrize(
+    ("classes", "found"),
+    [
+        ({"clear": (4, 11)}, "class 11 .* twice"),
+        ({"shadow": (0,)}, "class 0 "),
+        ({"snow": (256,)}, "class 256 "),
+    ],
+)
+def test_classes_that_make_no_sense_are_refused(classes, found):
+    with pytest.raises(InputError, match=found):
+        tier_table(**classes)
+
+
+def test_extra_masks_block_what_they_say():
+    extra = np.array([[0, 1, 255]], np.uint8)
+    assert blocked_by(extra).tolist() == [[False, True, True]]
+    assert blocked_by(extra, (255,)).tolist() == [[False, False, True]]
+
+
+@pytest.mark.parametrize("method", ["median", "mean", "first-clear"])
+def test_threads_fill_parts_of_one_output(method):
+    rng = np.random.default_rng(1)
+    shape = (5, 2, 37, STRIP + 77)
+    dn = rng.integers(0, 3000, shape).astype(np.uint16)
+    scl = rng.choice(np.array([2, 5, 9, 11], np.uint8), (5, *shape[2:]))
+    blocked = rng.random(scl.shape) < 0.2
+    add = rng.choice([0, 1000], 5).astype(np.int32)
+    whole = composite(dn, scl, add, method=method, blocked=blocked)
+    out = Composite.empty(*shape[1:])
+
+    def fill(y):
+        rows = slice(y, y + 5)
+        composite(
+            dn[:, :, rows],
+            scl[:, rows],
+            add,
+            method=method,
+            blocked=blocked[:, rows],
+            out=out.part(rows),
+        )
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(fill, range(0, 37, 5)))
+    assert whole.n_clear.any()
+    assert whole.n_shadow.any()
+    for name in ("reflectance", "n_clear", "n_snow", "n_shadow"):
+        np.testing.assert_array_equal(getattr(out, name), getattr(whole, name), err_msg=name)
+
+
+def test_columns_may_be_turned_in_but_not_out():
+    dn, scl, add = one_pixel([1, 2], [5, 5])
+    wide, classes = np.tile(dn, (1, 1, 2, 3)), np.tile(scl, (1, 2, 3))
+    wide[..., 0] = 9
+    turned = composite(wide[..., ::-1], classes[..., ::-1], add, method="mean")
+    assert turned.reflectance[0, 0].tolist() == [2, 2, 9]
+    out = Composite.empty(1, 2, 6).part(slice(None), slice(None, None, 2))
+    with pytest.raises(ContractError, match="side by side"):
+        composite(wide, classes, add, method="mean", out=out)

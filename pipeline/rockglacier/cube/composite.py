@@ -3,47 +3,40 @@
 A *look* is one acquisition on the grid. The scene classification (SCL) puts each pixel of a look
 into a tier; only the best tier that a pixel has takes part:
 
-1. clear and free of snow (vegetation, bare ground, water, unclassified);
+1. clear and free of snow (by default vegetation, bare ground, water, unclassified);
 2. covered by snow or ice, counted in ``n_snow``;
 3. dark or in topographic shadow, counted in ``n_shadow``, so that steep north slopes are no holes.
 
-Nodata, saturation, cloud, cirrus and the shadow of a cloud never take part.
+Nodata, saturation, cloud, cirrus and the shadow of a cloud never take part, nor does what the
+caller blocks.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
-from numba import njit
+from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
+from rockglacier.cube import stack
+from rockglacier.cube.tiers import tier_table
 from rockglacier.errors import ContractError
-from rockglacier.scenes import cloud
 
-CLEAR, SNOW, SHADOW, NEVER = 0, 1, 2, 3
-"""Tiers, the best first."""
+Method = Literal["median", "mean", "first-clear", "least-cloudy"]
 
-UNCLASSIFIED = 7
+MAX_LOOKS = 65_535
+"""Looks are counted in 16 bits."""
 
-TIER_OF_SCL: dict[int, int] = {
-    cloud.VEGETATION: CLEAR,
-    cloud.BARE: CLEAR,
-    cloud.WATER: CLEAR,
-    UNCLASSIFIED: CLEAR,
-    cloud.SNOW: SNOW,
-    cloud.TOPOGRAPHIC_SHADOW: SHADOW,
+KERNELS: dict[str, int] = {
+    "median": stack.MEDIAN,
+    "mean": stack.MEAN,
+    "first-clear": stack.FIRST,
+    "least-cloudy": stack.FIRST,
 }
-"""Tier of each SCL class; every class that is not named is ``NEVER``."""
-
-
-def tier_table() -> NDArray[np.uint8]:
-    """Return the tier of every possible SCL byte, shape (256,)."""
-    table = np.full(256, NEVER, np.uint8)
-    for scl, tier in TIER_OF_SCL.items():
-        table[scl] = tier
-    return table
+"""``first-clear`` and ``least-cloudy`` differ only in the order in which looks are handed in: by
+time, and by cloud."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,15 +52,42 @@ class Composite:
     n_shadow: NDArray[np.uint8]
     """(y, x) looks in shadow, used because there was nothing else."""
 
+    @classmethod
+    def empty(cls, bands: int, height: int, width: int) -> Composite:
+        """Return arrays for `composite` to fill."""
+        return cls(
+            reflectance=np.empty((bands, height, width), np.uint16),
+            n_clear=np.empty((height, width), np.uint8),
+            n_snow=np.empty((height, width), np.uint8),
+            n_shadow=np.empty((height, width), np.uint8),
+        )
 
-def median_composite(
-    dn: NDArray[np.uint16], scl: NDArray[np.uint8], add: NDArray[np.int32]
+    def part(self, rows: slice, cols: slice = slice(None)) -> Composite:
+        """Return views of some rows and columns, so that several threads fill one composite."""
+        return Composite(
+            reflectance=self.reflectance[:, rows, cols],
+            n_clear=self.n_clear[rows, cols],
+            n_snow=self.n_snow[rows, cols],
+            n_shadow=self.n_shadow[rows, cols],
+        )
+
+
+def composite(
+    dn: NDArray[np.uint16],
+    scl: NDArray[np.uint8],
+    add: NDArray[np.int32],
+    *,
+    method: Method,
+    tiers: NDArray[np.uint8] | None = None,
+    blocked: NDArray[np.bool_] | None = None,
+    out: Composite | None = None,
 ) -> Composite:
-    """Return the median of the best looks of every pixel.
+    """Return one value a pixel and band out of the best looks of every pixel.
 
     A look takes part in a pixel only where all its bands hold data, so that the bands of a pixel
-    come from the same looks. The median of an even count is the mean of the middle two, rounded
-    half up. No global state: safe in many threads at once (the kernel releases the GIL).
+    come from the same looks. The median of an even count is the mean of the middle two; medians and
+    means are rounded half up. No global state: many threads may fill parts of one ``out``, as the
+    kernel releases the GIL. Arrays may be slices in all but their last dimension.
 
     Parameters
     ----------
@@ -77,163 +97,98 @@ def median_composite(
         (look, y, x) scene classification.
     add
         (look,) what turns valid stored numbers into those of baseline 04.00.
+    method
+        ``median`` or ``mean`` of the best looks, or the first of them in the order given: with
+        looks in order of time that is ``first-clear``, in order of cloud ``least-cloudy``. The
+        counts of these two are those of the looks used: 0 or 1.
+    tiers
+        (256,) tier of every class; default: `tier_table`.
+    blocked
+        (look, y, x) where a look is never used, whatever its class: near a cloud, for instance.
+    out
+        Where to write, every pixel of it; default: new arrays.
+
+    Returns
+    -------
+    Composite
+        ``out``, or the new arrays.
 
     Raises
     ------
     ContractError
-        Shapes that do not fit together.
+        Shapes or types that do not fit together.
     """
-    result = _empty(dn, scl, add)
-    _median(dn, scl, np.asarray(add, np.int32), tier_table(), *_arrays(result))
-    return result
-
-
-def first_composite(
-    dn: NDArray[np.uint16], scl: NDArray[np.uint8], add: NDArray[np.int32]
-) -> Composite:
-    """Return the first look of the best tier of every pixel; parameters as `median_composite`.
-
-    With looks ordered by the cloud over the basin this is the least-cloudy mosaic. The counts are
-    those of the looks used: 0 or 1.
-    """
-    result = _empty(dn, scl, add)
-    _first(dn, scl, np.asarray(add, np.int32), tier_table(), *_arrays(result))
-    return result
-
-
-def _empty(dn: NDArray[np.uint16], scl: NDArray[np.uint8], add: NDArray[np.int32]) -> Composite:
-    if dn.ndim != 4 or scl.shape != (dn.shape[0], *dn.shape[2:]) or len(add) != dn.shape[0]:
+    _require(dn, scl, add, blocked)
+    looks, bands, height, width = dn.shape
+    result = Composite.empty(bands, height, width) if out is None else out
+    if result.reflectance.shape != dn.shape[1:] or result.n_clear.shape != dn.shape[2:]:
         raise ContractError(
-            f"looks of shape {dn.shape} with SCL {scl.shape} and {len(add)} offsets",
-            expected="(look, band, y, x), (look, y, x) and (look,)",
+            f"an output of shape {result.reflectance.shape} for looks of {dn.shape}",
+            expected="the same bands, rows and columns",
         )
-    _, bands, height, width = dn.shape
-    return Composite(
-        reflectance=np.zeros((bands, height, width), np.uint16),
-        n_clear=np.zeros((height, width), np.uint8),
-        n_snow=np.zeros((height, width), np.uint8),
-        n_shadow=np.zeros((height, width), np.uint8),
+    flat_dn, dn_steps = _flat(dn)
+    flat_scl, scl_steps = _flat(scl)
+    masked = np.zeros((0, 0, 0), np.bool_) if blocked is None else blocked
+    flat_blocked, blocked_steps = _flat(masked)
+    flat_out, out_steps = _flat(result.reflectance, is_output=True)
+    counts = [
+        _flat(layer, is_output=True) for layer in (result.n_clear, result.n_snow, result.n_shadow)
+    ]
+    kernel: Any = stack.compose
+    kernel(
+        flat_dn,
+        dn_steps,
+        flat_scl,
+        scl_steps,
+        flat_blocked,
+        blocked_steps,
+        np.ascontiguousarray(add, np.int32),
+        tier_table() if tiers is None else np.ascontiguousarray(tiers, np.uint8),
+        KERNELS[method],
+        flat_out,
+        out_steps,
+        *(layer for layer, _ in counts),
+        tuple(steps for _, steps in counts),
+        (looks, bands, height, width),
     )
+    return result
 
 
-def _arrays(result: Composite) -> tuple[NDArray[Any], ...]:
-    return result.reflectance, result.n_clear, result.n_snow, result.n_shadow
-
-
-@njit(nogil=True, cache=True)
-def _row_tiers(
-    dn: NDArray[np.uint16],
-    scl: NDArray[np.uint8],
-    table: NDArray[np.uint8],
-    y: int,
-    tiers: NDArray[np.uint8],
-    best: NDArray[np.uint8],
-) -> None:
-    """Fill ``tiers`` (look, x) and ``best`` (x) of row ``y``."""
-    looks, bands, _, width = dn.shape
-    best[:] = 3
-    for t in range(looks):
-        for x in range(width):
-            tiers[t, x] = table[scl[t, y, x]]
-        for b in range(bands):
-            for x in range(width):
-                if dn[t, b, y, x] == 0:
-                    tiers[t, x] = 3
-        for x in range(width):
-            if tiers[t, x] < best[x]:
-                best[x] = tiers[t, x]
-
-
-@njit(nogil=True, cache=True)
-def _harmonised(
-    value: int,
-    add: int,
-) -> Any:
-    return min(max(np.int32(value) + add, np.int32(1)), np.int32(65535))
-
-
-@njit(nogil=True, cache=True)
-def _count(
-    tier: int,
-    used: int,
-    y: int,
-    x: int,
-    n_clear: NDArray[np.uint8],
-    n_snow: NDArray[np.uint8],
-    n_shadow: NDArray[np.uint8],
-) -> None:
-    used = min(used, 255)
-    if tier == 2:
-        n_shadow[y, x] = used
-    else:
-        n_clear[y, x] = used
-        if tier == 1:
-            n_snow[y, x] = used
-
-
-@njit(nogil=True, cache=True)
-def _median(
+def _require(
     dn: NDArray[np.uint16],
     scl: NDArray[np.uint8],
     add: NDArray[np.int32],
-    table: NDArray[np.uint8],
-    out: NDArray[np.uint16],
-    n_clear: NDArray[np.uint8],
-    n_snow: NDArray[np.uint8],
-    n_shadow: NDArray[np.uint8],
+    blocked: NDArray[np.bool_] | None,
 ) -> None:
-    looks, bands, height, width = dn.shape
-    tiers = np.empty((looks, width), np.uint8)
-    best = np.empty(width, np.uint8)
-    values = np.empty(looks + 1, np.int32)
-    for y in range(height):
-        _row_tiers(dn, scl, table, y, tiers, best)
-        for b in range(bands):
-            for x in range(width):
-                if best[x] == 3:
-                    continue
-                used = 0
-                for t in range(looks):
-                    if tiers[t, x] != best[x]:
-                        continue
-                    value = _harmonised(dn[t, b, y, x], add[t])
-                    place = used
-                    while place > 0 and values[place - 1] > value:
-                        values[place] = values[place - 1]
-                        place -= 1
-                    values[place] = value
-                    used += 1
-                middle = used >> 1
-                if used & 1:
-                    out[b, y, x] = values[middle]
-                else:
-                    out[b, y, x] = (values[middle - 1] + values[middle] + 1) >> 1
-                if b == 0:
-                    _count(best[x], used, y, x, n_clear, n_snow, n_shadow)
+    fits = dn.ndim == 4 and scl.shape == (dn.shape[0], *dn.shape[2:]) and len(add) == dn.shape[0]
+    if not fits or (blocked is not None and blocked.shape != scl.shape):
+        also = "" if blocked is None else f", blocked {blocked.shape}"
+        raise ContractError(
+            f"looks of shape {dn.shape} with SCL {scl.shape} and {len(add)} offsets{also}",
+            expected="(look, band, y, x), (look, y, x) and (look,); blocked like SCL",
+        )
+    if len(add) > MAX_LOOKS:
+        raise ContractError(f"{len(add)} looks", expected=f"at most {MAX_LOOKS}")
+    for values, dtype in ((dn, np.uint16), (scl, np.uint8), (blocked, np.bool_)):
+        if values is not None and values.dtype != dtype:
+            raise ContractError(f"looks of {values.dtype}", expected=f"{np.dtype(dtype).name}")
 
 
-@njit(nogil=True, cache=True)
-def _first(
-    dn: NDArray[np.uint16],
-    scl: NDArray[np.uint8],
-    add: NDArray[np.int32],
-    table: NDArray[np.uint8],
-    out: NDArray[np.uint16],
-    n_clear: NDArray[np.uint8],
-    n_snow: NDArray[np.uint8],
-    n_shadow: NDArray[np.uint8],
-) -> None:
-    looks, bands, height, width = dn.shape
-    tiers = np.empty((looks, width), np.uint8)
-    best = np.empty(width, np.uint8)
-    for y in range(height):
-        _row_tiers(dn, scl, table, y, tiers, best)
-        for x in range(width):
-            if best[x] == 3:
-                continue
-            for t in range(looks):
-                if tiers[t, x] == best[x]:
-                    for b in range(bands):
-                        out[b, y, x] = _harmonised(dn[t, b, y, x], add[t])
-                    break
-            _count(best[x], 1, y, x, n_clear, n_snow, n_shadow)
+def _flat(array: NDArray[Any], *, is_output: bool = False) -> tuple[NDArray[Any], tuple[int, ...]]:
+    """Return the memory of an array as one dimension, and the steps of its dimensions in it.
+
+    The compiler makes vector loops only over arrays that it knows to be contiguous, which slices of
+    rows are not; their memory as a whole is.
+    """
+    steps = tuple(step // array.itemsize for step in array.strides)
+    if array.size == 0:
+        return np.empty(0, array.dtype), steps
+    if array.shape[-1] > 1 and (steps[-1] != 1 or min(steps) < 0):
+        if is_output:
+            raise ContractError(
+                "an output whose columns are not side by side in memory",
+                expected="whole rows, or slices of rows",
+            )
+        return _flat(np.ascontiguousarray(array))
+    length = 1 + sum((size - 1) * step for size, step in zip(array.shape, steps, strict=True))
+    return as_strided(array, (length,), (array.itemsize,)), steps

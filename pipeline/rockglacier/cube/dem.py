@@ -1,6 +1,6 @@
 """DEM tiles as one surface on the study's grid; the edge where elevation comes in.
 
-The tiles are mosaicked first, by a virtual raster in their own CRS, and warped afterwards: the
+The tiles are mosaicked first, by a virtual raster in their own CRS, and resampled afterwards: the
 kernel reaches across the seam between two tiles, which therefore leaves no trace. Ground that no
 tile covers is NaN.
 """
@@ -10,16 +10,21 @@ from __future__ import annotations
 import math
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 from xml.sax.saxutils import escape
 
 import numpy as np
+import pyproj
 import rasterio
 from numpy.typing import NDArray
 from rasterio.enums import Resampling
+from rasterio.warp import calculate_default_transform
+from rasterio.windows import Window as RasterWindow
 
 from rockglacier.cube.raster import read_window, warp
-from rockglacier.errors import InputError, NotFoundError
+from rockglacier.cube.resample import cubic, nodes, source_window
+from rockglacier.errors import NotFoundError
 from rockglacier.grid import Grid, Window
 from rockglacier.scenes.asset import gdal_path, open_raster, retried
 from rockglacier.scenes.record import DemTile, read_dem_tiles
@@ -27,6 +32,15 @@ from rockglacier.study import Study
 
 NODATA = -32768.0
 """Inside the mosaic, whatever the tiles use."""
+
+FINER = 0.9
+"""Pixels smaller than this share of a grid pixel are gathered, not interpolated."""
+
+ON_PIXEL = 0.05
+"""Tiles whose pixels miss those of the others by less than this share are moved onto them."""
+
+LON_WRAPPED = "+proj=longlat +datum=WGS84 +lon_wrap=180 +no_defs"
+"""Longitudes 0 to 360, for tiles on both sides of the antimeridian."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +64,10 @@ class DemMosaic:
     tiles: tuple[Tile, ...]
 
     def read(self, grid: Grid, window: Window, *, halo: int) -> NDArray[np.float32]:
-        """Return elevation in a window of the grid, warped cubic, metres, NaN = none.
+        """Return elevation in a window of the grid, by cubic convolution, metres, NaN = none.
+
+        Tiles of one CRS and one size of pixels are one surface, without seams. Where such surfaces
+        meet (GLO-30 has wider columns from 50 degrees on, and so on), each ends at its own edge.
 
         Parameters
         ----------
@@ -59,7 +76,7 @@ class DemMosaic:
         window
             Inside the grid grown by ``halo``.
         halo
-            The same for every window of a study: it fixes the raster that is warped.
+            The same for every window of a study: it fixes the raster that a finer DEM is warped to.
 
         Returns
         -------
@@ -71,43 +88,108 @@ class DemMosaic:
         RemoteError
             A tile cannot be read.
         """
-        outer = grid.whole.grown(halo)
+        result = np.full((window.height, window.width), np.nan, np.float32)
+        for surface in self.surfaces():
+            if np.isnan(result).any():
+                found = surface.read(grid, window, halo=halo)
+                np.copyto(result, found, where=np.isnan(result))
+        return result
+
+    def surfaces(self) -> list[_Surface]:
+        """Return the tiles by CRS and size of their pixels, the finest first."""
+        groups: dict[tuple[Any, ...], list[Tile]] = {}
+        for tile in self.tiles:
+            step_x, step_y = tile.transform[0], -tile.transform[4]
+            key = (round(step_x * step_y, 15), tile.crs, round(step_x, 12), round(step_y, 12))
+            groups.setdefault(key, []).append(tile)
+        return [_Surface(tiles=tuple(groups[key])) for key in sorted(groups)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Surface:
+    """Tiles of one CRS and one size of pixels."""
+
+    tiles: tuple[Tile, ...]
+
+    def read(self, grid: Grid, window: Window, *, halo: int) -> NDArray[np.float32]:
+        """Return elevation in a window, NaN where these tiles have none."""
         ids = ", ".join(tile.id for tile in self.tiles)
+        tiles = _unrolled(self.tiles)
+        crs = self.tiles[0].crs if tiles == self.tiles else LON_WRAPPED
+        xml = _xml(tiles, crs)
 
         def work() -> NDArray[np.float32]:
             with ExitStack() as stack:
-                mosaic = stack.enter_context(rasterio.open(self.xml()))
-                placed = warp(
-                    mosaic,
-                    grid.window_geobox(outer),
-                    resampling=Resampling.cubic,
-                    nodata=NODATA,
-                    origin=(outer.y, outer.x),
-                    dtype="float32",
-                )
-                stack.enter_context(placed.raster)
-                return read_window(placed, window, fill=math.nan)
+                mosaic = stack.enter_context(rasterio.open(xml))
+                if _is_finer(mosaic, grid):
+                    return _warped(mosaic, grid, window, halo, stack)
+                at = nodes(grid, window, crs, mosaic.transform)
+                held = source_window(at, mosaic.shape)
+                if not held.height * held.width:
+                    return np.full((window.height, window.width), np.nan, np.float32)
+                place = RasterWindow(held.x, held.y, held.width, held.height)
+                source = mosaic.read(1, window=place)
+                source[source == NODATA] = np.nan
+                return cubic(source, held, at, window)
 
-        hrefs = ", ".join(tile.href for tile in self.tiles)
+        hrefs = [tile.href for tile in self.tiles]
         return retried(work, item=ids, asset="data", href=hrefs, again=_nothing)
 
-    def xml(self) -> str:
-        """Return the mosaic as a GDAL VRT."""
-        steps = [(tile.transform[0], -tile.transform[4]) for tile in self.tiles]
-        step_x, step_y = min(x for x, _ in steps), min(y for _, y in steps)
-        west = min(tile.transform[2] for tile in self.tiles)
-        north = max(tile.transform[5] for tile in self.tiles)
-        east = max(tile.transform[2] + tile.width * tile.transform[0] for tile in self.tiles)
-        south = min(tile.transform[5] + tile.height * tile.transform[4] for tile in self.tiles)
-        width, height = round((east - west) / step_x), round((north - south) / step_y)
-        sources = "".join(_source(tile, west, north, step_x, step_y) for tile in self.tiles)
-        return (
-            f'<VRTDataset rasterXSize="{width}" rasterYSize="{height}">'
-            f"<SRS>{escape(self.tiles[0].crs)}</SRS>"
-            f"<GeoTransform>{west!r},{step_x!r},0,{north!r},0,{-step_y!r}</GeoTransform>"
-            f'<VRTRasterBand dataType="Float32" band="1"><NoDataValue>{NODATA}</NoDataValue>'
-            f"{sources}</VRTRasterBand></VRTDataset>"
-        )
+
+def _is_finer(mosaic: Any, grid: Grid) -> bool:
+    """Say whether pixels are clearly finer than the grid's: then a kernel has to gather them."""
+    native, _, _ = calculate_default_transform(
+        mosaic.crs, f"EPSG:{grid.epsg}", mosaic.width, mosaic.height, *mosaic.bounds
+    )
+    return bool(native.a < FINER * grid.resolution)
+
+
+def _warped(
+    mosaic: Any, grid: Grid, window: Window, halo: int, stack: ExitStack
+) -> NDArray[np.float32]:
+    outer = grid.whole.grown(halo)
+    placed = warp(
+        mosaic,
+        grid.window_geobox(outer),
+        resampling=Resampling.cubic,
+        nodata=NODATA,
+        origin=(outer.y, outer.x),
+        dtype="float32",
+    )
+    stack.enter_context(placed.raster)
+    values: NDArray[np.float32] = read_window(placed, window, fill=math.nan)
+    return values
+
+
+def _unrolled(tiles: tuple[Tile, ...]) -> tuple[Tile, ...]:
+    """Move tiles west of the antimeridian behind those east of it, if they lie on both sides."""
+    wests = [tile.transform[2] for tile in tiles]
+    if not pyproj.CRS(tiles[0].crs).is_geographic or max(wests) - min(wests) < 180:
+        return tiles
+    return tuple(
+        replace(tile, transform=(*tile.transform[:2], tile.transform[2] + 360, *tile.transform[3:]))
+        if tile.transform[2] < 0
+        else tile
+        for tile in tiles
+    )
+
+
+def _xml(tiles: tuple[Tile, ...], crs: str) -> str:
+    """Return tiles as a GDAL VRT."""
+    step_x, step_y = tiles[0].transform[0], -tiles[0].transform[4]
+    west = min(tile.transform[2] for tile in tiles)
+    north = max(tile.transform[5] for tile in tiles)
+    east = max(tile.transform[2] + tile.width * step_x for tile in tiles)
+    south = min(tile.transform[5] - tile.height * step_y for tile in tiles)
+    width, height = round((east - west) / step_x), round((north - south) / step_y)
+    sources = "".join(_source(tile, west, north, step_x, step_y) for tile in tiles)
+    return (
+        f'<VRTDataset rasterXSize="{width}" rasterYSize="{height}">'
+        f"<SRS>{escape(crs)}</SRS>"
+        f"<GeoTransform>{west!r},{step_x!r},0,{north!r},0,{-step_y!r}</GeoTransform>"
+        f'<VRTRasterBand dataType="Float32" band="1"><NoDataValue>{NODATA}</NoDataValue>'
+        f"{sources}</VRTRasterBand></VRTDataset>"
+    )
 
 
 def dem_mosaic(study: Study) -> DemMosaic:
@@ -117,8 +199,6 @@ def dem_mosaic(study: Study) -> DemMosaic:
     ------
     NotFoundError
         The search found no DEM tile.
-    InputError
-        The tiles have different CRSs.
     RemoteError
         A tile cannot be opened.
     """
@@ -131,13 +211,6 @@ def dem_mosaic(study: Study) -> DemMosaic:
         )
     with ThreadPoolExecutor(16) as pool:
         headers = tuple(pool.map(_header, sorted(tiles, key=lambda tile: tile.id)))
-    systems = {tile.crs for tile in headers}
-    if len(systems) > 1:
-        raise InputError(
-            f"the {len(headers)} DEM tiles have {len(systems)} coordinate reference systems",
-            expected="tiles of one DEM in one CRS",
-            todo="warp them to one CRS, or choose another search.dem_collection",
-        )
     return DemMosaic(tiles=headers)
 
 
@@ -163,21 +236,17 @@ def _nothing() -> None:
 
 
 def _source(tile: Tile, west: float, north: float, step_x: float, step_y: float) -> str:
-    x, y = (tile.transform[2] - west) / step_x, (north - tile.transform[5]) / step_y
-    across = tile.width * tile.transform[0] / step_x
-    down = tile.height * -tile.transform[4] / step_y
-    x, y, across, down = (
-        float(round(value)) if abs(value - round(value)) < 1e-3 else value
-        for value in (x, y, across, down)
+    x, y = (
+        float(round(value)) if abs(value - round(value)) < ON_PIXEL else value
+        for value in ((tile.transform[2] - west) / step_x, (north - tile.transform[5]) / step_y)
     )
-    same = (across, down) == (tile.width, tile.height)
-    resampling = "" if same else ' resampling="cubic"'
+    resampling = "" if x.is_integer() and y.is_integer() else ' resampling="cubic"'
     nodata = "" if tile.nodata is None else f"<NODATA>{tile.nodata}</NODATA>"
+    size = f'xSize="{tile.width}" ySize="{tile.height}"'
     return (
         f"<ComplexSource{resampling}>"
         f'<SourceFilename relativeToVRT="0">{escape(gdal_path(tile.href))}</SourceFilename>'
         f"<SourceBand>1</SourceBand>"
-        f'<SrcRect xOff="0" yOff="0" xSize="{tile.width}" ySize="{tile.height}"/>'
-        f'<DstRect xOff="{x!r}" yOff="{y!r}" xSize="{across!r}" ySize="{down!r}"/>'
+        f'<SrcRect xOff="0" yOff="0" {size}/><DstRect xOff="{x!r}" yOff="{y!r}" {size}/>'
         f"{nodata}</ComplexSource>"
     )

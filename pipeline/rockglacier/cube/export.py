@@ -60,7 +60,7 @@ def export_cube(
         There is no cube.
     """
     names = list(LAYERS) if layers is None else list(layers)
-    group = open_arrays(study.require(study.cube_path, stage="cube"))
+    group: Any = open_arrays(study.require(study.cube_path, stage="cube"))
     unknown = [name for name in names if name not in LAYERS]
     if unknown:
         raise InputError(

@@ -7,17 +7,17 @@ import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import groupby
 from pathlib import Path
 from threading import Lock
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
 
-from rockglacier.cube.composite import first_composite, median_composite
+from rockglacier.cube.composite import Composite, Method, composite
 from rockglacier.cube.load import Look, SceneReader, looks_of, scenes_in
 from rockglacier.cube.periods import Period
 from rockglacier.cube.store import CubeWriter
@@ -77,7 +77,7 @@ class GroupWork:
     """The cube."""
     grid: Grid
     bands: tuple[str, ...]
-    composite: Literal["median", "least-cloudy"]
+    composite: Method
     skip_unreadable: bool
     periods: tuple[Period, ...]
     scenes: tuple[Scene, ...]
@@ -144,7 +144,7 @@ class GroupWork:
             counted = 0
             for row, cut in zip(rows, strips, strict=True):
                 whole = _union(cut)
-                composed = self._empty(whole)
+                composed = Composite.empty(len(self.bands), whole.height, whole.width)
                 for strip in cut:
                     dn, scl = next(stacks)
                     self._compose(pool, dn, scl, looks, strip.within(whole)[0], composed)
@@ -154,10 +154,8 @@ class GroupWork:
                 waiting = []
                 retries, counted = reader.retries - counted, reader.retries
                 for window, task in row:
-                    layers = {
-                        name: values[(..., *window.within(whole))]
-                        for name, values in composed.items()
-                    }
+                    mine = composed.part(*window.within(whole))
+                    layers = {field.name: getattr(mine, field.name) for field in fields(mine)}
                     facts = {
                         "items": [scene.id for scene in scenes_in(scenes, self.grid, window)],
                         "retries": retries,
@@ -180,13 +178,6 @@ class GroupWork:
             looks.sort(key=lambda look: look.cloud)
         return looks
 
-    def _empty(self, window: Window) -> dict[str, NDArray[Any]]:
-        shape = window.height, window.width
-        return {
-            "reflectance": np.zeros((len(self.bands), *shape), np.uint16),
-            **{name: np.zeros(shape, np.uint8) for name in ("n_clear", "n_snow", "n_shadow")},
-        }
-
     def _compose(
         self,
         pool: ThreadPoolExecutor,
@@ -194,19 +185,19 @@ class GroupWork:
         scl: NDArray[np.uint8],
         looks: Sequence[Look],
         rows: slice,
-        composed: dict[str, NDArray[Any]],
+        composed: Composite,
     ) -> None:
         """Composite a strip into the rows of its block row, on all cores."""
-        compose = median_composite if self.composite == "median" else first_composite
         add = np.array([look.add for look in looks], np.int32)
 
         def part(start: int, stop: int) -> None:
-            result = compose(dn[:, :, start:stop], scl[:, start:stop], add)
-            into = slice(rows.start + start, rows.start + stop)
-            composed["reflectance"][:, into] = result.reflectance
-            composed["n_clear"][into] = result.n_clear
-            composed["n_snow"][into] = result.n_snow
-            composed["n_shadow"][into] = result.n_shadow
+            composite(
+                dn[:, :, start:stop],
+                scl[:, start:stop],
+                add,
+                method=self.composite,
+                out=composed.part(slice(rows.start + start, rows.start + stop)),
+            )
 
         step = math.ceil((rows.stop - rows.start) / (os.cpu_count() or 1))
         starts = range(0, rows.stop - rows.start, step)
