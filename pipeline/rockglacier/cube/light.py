@@ -7,6 +7,7 @@ import math
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
+from scipy.ndimage import maximum_filter
 
 from rockglacier.grid import Window
 
@@ -98,10 +99,24 @@ def cast_shadow(
     rows, cols = (part.indices(size) for part, size in zip(inner, elevation.shape, strict=True))
     shadow = np.zeros((rows[1] - rows[0], cols[1] - cols[0]), np.uint8)
     if np.isfinite(elevation).any():
-        highest = float(np.nanmax(elevation))
+        around = _highest_around(elevation)
         along_x = abs(step_x) >= 1.0
-        _march(elevation, rows[0], cols[0], step_y, step_x, rise, steps, highest, along_x, shadow)
+        _march(elevation, around, rows[0], cols[0], step_y, step_x, rise, steps, along_x, shadow)
     return shadow
+
+
+LEAP = 16
+"""Steps of a ray that are left out at once where it is above all terrain around."""
+
+
+def _highest_around(elevation: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the highest elevation of each LEAP x LEAP pixels and of the eight beside them."""
+    height, width = (-(-size // LEAP) * LEAP for size in elevation.shape)
+    padded = np.full((height, width), -np.inf, np.float32)
+    padded[: elevation.shape[0], : elevation.shape[1]] = elevation
+    np.copyto(padded, -np.inf, where=np.isnan(padded))
+    tiles = padded.reshape(height // LEAP, LEAP, width // LEAP, LEAP).max(axis=(1, 3))
+    return maximum_filter(tiles, size=3, mode="constant", cval=-np.inf)
 
 
 def shadow_window(window: Window, *, bearing: float, reach: int) -> Window:
@@ -119,13 +134,13 @@ def shadow_window(window: Window, *, bearing: float, reach: int) -> Window:
 @njit(nogil=True, cache=True)
 def _march(
     z: NDArray[np.float32],
+    around: NDArray[np.float32],
     top: int,
     left: int,
     step_y: float,
     step_x: float,
     rise: float,
     steps: int,
-    highest: float,
     along_x: bool,
     shadow: NDArray[np.uint8],
 ) -> None:
@@ -135,10 +150,10 @@ def _march(
             start = np.float64(z[y, x])
             if math.isnan(start):
                 continue
-            for k in range(1, steps + 1):
+            k = 0
+            while k < steps:
+                k += 1
                 ray = start + k * rise
-                if ray >= highest:
-                    break
                 # the step along the main axis is exactly one pixel
                 if along_x:
                     at_x = x + k * int(step_x)
@@ -156,6 +171,9 @@ def _march(
                     next_y, next_x = at_y, at_x + 1
                 if at_y < 0 or at_x < 0 or next_y >= height or next_x >= width:
                     break
+                if k % 4 == 1 and ray >= around[at_y // LEAP, at_x // LEAP]:
+                    k += LEAP - 1  # no step before that leaves the pixels looked at
+                    continue
                 ground = z[at_y, at_x] * (1.0 - share) + z[next_y, next_x] * share
                 if ground > ray:
                     shadow[y - top, x - left] = 1

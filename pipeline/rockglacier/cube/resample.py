@@ -151,6 +151,16 @@ def _cubic(
             _weights(col - 0.5 - x0, wx)
             _weights(row - 0.5 - y0, wy)
             total, weight = 0.0, 0.0
+            if 1 <= x0 < width - 2 and 1 <= y0 < height - 2:
+                for k in range(4):
+                    across = 0.0
+                    for m in range(4):
+                        across += wx[m] * source[y0 + k - 1, x0 + m - 1]
+                    total += wy[k] * across
+                if not np.isnan(total):
+                    result[y, x] = total
+                    continue
+                total = 0.0
             for k in range(4):
                 sy = y0 + k - 1
                 if sy < 0 or sy >= height:

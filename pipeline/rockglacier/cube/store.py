@@ -34,7 +34,7 @@ PIPELINE = "zarr.core.codec_pipeline.FusedCodecPipeline"
 _OPENING = Lock()
 """Zarr's settings are those of the whole process: one thread changes them at a time."""
 
-LAYOUT = 1
+LAYOUT = 2
 """Counts the changes of what the store looks like."""
 
 SPATIAL_REF = "spatial_ref"
@@ -165,7 +165,7 @@ def _create_layer(
         dtype=dtype,
         shards=(*each, grid.block, grid.block),
         chunks=(*each, CHUNK, CHUNK),
-        compressors=BloscCodec(cname="lz4", clevel=5, shuffle="bitshuffle"),
+        compressors=BloscCodec(cname="lz4", clevel=9, shuffle="bitshuffle"),
         fill_value=float("nan") if dtype == "float32" else 0,
         dimension_names=dims,
         attributes={**attrs, "grid_mapping": SPATIAL_REF},
