@@ -41,6 +41,13 @@ def sign(href: str) -> str:
     return href
 
 
+def renew(address: str) -> None:
+    """Forget the token of a signed address that was refused: `sign` asks for another one."""
+    provider = provider_of(address)
+    if provider is not None and provider.signing == "azure-sas":
+        _TOKENS.forget(address)
+
+
 def unsigned(href: str) -> str:
     """Return an address without the token that an item may carry, for storing it."""
     provider = provider_of(href)
@@ -66,10 +73,15 @@ class Tokens:
     def sign(self, href: str) -> str:
         """Return the address of a blob with a token that is valid for minutes at least."""
         plain = href.split("?", 1)[0]
-        parts = urlsplit(plain)
-        account, container = parts.netloc.split(".", 1)[0], parts.path.split("/")[1]
-        token = self._token(f"{account}/{container}")
+        token = self._token(_container(plain))
         return f"{plain}?{token}" if token else plain
+
+    def forget(self, address: str) -> None:
+        """Forget the token that an address is signed with, unless another one is held already."""
+        container, token = _container(address), address.partition("?")[2]
+        with self._lock:
+            if container in self._held and self._held[container][0] == token:
+                del self._held[container]
 
     def _token(self, container: str) -> str:
         with self._lock:
@@ -91,6 +103,11 @@ class Tokens:
             return "", datetime.now(UTC) + timedelta(hours=1)
         answer = response.json()
         return answer["token"], datetime.fromisoformat(answer["msft:expiry"])
+
+
+def _container(address: str) -> str:
+    parts = urlsplit(address)
+    return f"{parts.netloc.split('.', 1)[0]}/{parts.path.split('/')[1]}"
 
 
 def _wait(error: Exception) -> bool | float:

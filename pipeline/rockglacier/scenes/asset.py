@@ -1,10 +1,12 @@
-"""The file of an asset: signed and opened wherever it is, read again if a read fails, and named."""
+"""The file of an asset: signed and opened wherever it is, read again if a read fails, and named.
+
+A remote file is read by GDAL's own network code, with one set of options for every read.
+"""
 
 from __future__ import annotations
 
 import errno
-import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -12,17 +14,18 @@ from typing import Any
 import rasterio
 import stamina
 from rasterio._err import CPLE_BaseError
-from rasterio.cache import invalidate_all
-from rasterio.errors import RasterioError
+from rasterio.errors import RasterioError, RasterioIOError
 
 from rockglacier.errors import InputError, RemoteError
+from rockglacier.scenes.patience import Patience, whole_headers
 from rockglacier.scenes.record import Scene
-from rockglacier.storage import redact
+from rockglacier.storage import gdal_settings, redact
+from rockglacier_stac.access import gdal_options, read_slot
 from rockglacier_stac.errors import StacError
 from rockglacier_stac.sign import sign
 
-ATTEMPTS = 4
-"""Tries of one read, the first included."""
+ATTEMPTS = 10
+"""Tries of one read, the first included: where every fifth answer fails, one in 100 000 is left."""
 
 GDAL_OPTIONS: dict[str, Any] = {
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
@@ -38,9 +41,6 @@ GDAL_OPTIONS: dict[str, Any] = {
 
 WAIT_S = 0.2
 """Before the second try; each further wait is longer."""
-
-GONE = re.compile(r"response code: (404|410)\b|no such file")
-"""What an error says that no second try will mend."""
 
 
 def read_asset[T](scene: Scene, asset: str, read: Callable[[rasterio.DatasetReader], T]) -> T:
@@ -70,16 +70,26 @@ def read_asset[T](scene: Scene, asset: str, read: Callable[[rasterio.DatasetRead
 
 
 def retried[T](
-    work: Callable[[], T], *, item: str, asset: str, href: str, again: Callable[[], None]
+    work: Callable[[], T],
+    *,
+    item: str,
+    asset: str,
+    href: str | Sequence[str],
+    again: Callable[[], None],
 ) -> T:
     """Run a read, a few times if its failure looks transient.
+
+    A server that asks for a pause gets it, what was refused is signed anew, GDAL forgets what it
+    remembers of the file, and what is missing or corrupt is given up soon. Do not nest.
 
     Parameters
     ----------
     work
         Opens or reads.
-    item, asset, href
+    item, asset
         What is read, for the message.
+    href
+        Where it lies, unsigned; several if one read needs them all.
     again
         Called before every further try.
 
@@ -88,63 +98,63 @@ def retried[T](
     RemoteError
         It failed for good; names item, asset, href (without its query) and cause.
     """
+    hrefs = [href] if isinstance(href, str) else list(href)
+    patience = Patience(f"item {item!r}, asset {asset!r}", hrefs, jitter_s=WAIT_S)
     try:
         for attempt in stamina.retry_context(
-            on=_is_transient,
+            on=patience,
             attempts=ATTEMPTS,
             wait_initial=WAIT_S,
             wait_jitter=WAIT_S,
             wait_max=10,
-            timeout=120,
+            timeout=600,
         ):
-            with attempt, rasterio.Env(**(GDAL_OPTIONS if "://" in href else {})):
+            with attempt:
                 if attempt.num > 1:
                     again()
-                    _forget(href)
-                return work()
+                    patience.forget()
+                patience.start()
+                with read_slot(hrefs[0]), rasterio.Env(**options_for(hrefs)), whole_headers():
+                    return work()
     except (RasterioError, CPLE_BaseError, OSError, StacError) as error:
         raise RemoteError(
-            f"item {item!r}, asset {asset!r} cannot be read: {redact(href)}\n"
-            f"  cause:    {_cause(error, href)}",
+            f"item {item!r}, asset {asset!r} cannot be read: {redact(patience.culprit)}\n"
+            f"  cause:    {patience.cause(error)}",
             expected="a raster that GDAL can open and read",
             todo="run the same command again (finished blocks are kept); if it fails again, set "
             "cube.on_unreadable: skip to leave such scenes out and count them",
             item=item,
             asset=asset,
-            href=href,
+            href=patience.culprit,
         ) from error
     raise RuntimeError("retries end with a result or an error")
 
 
-def _forget(href: str) -> None:
-    """Make GDAL forget a remote file: it remembers failures and truncated bodies, too."""
-    if "://" in href:
-        invalidate_all()
-
-
-def _is_transient(error: Exception) -> bool:
-    return (
-        isinstance(error, RasterioError | CPLE_BaseError | OSError)
-        and GONE.search(f"{error} {error.__cause__ or ''}".lower()) is None
-    )
-
-
-def _cause(error: BaseException, href: str) -> str:
-    """Return the deepest cause in words, with nothing of the href that may be secret."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    text = " ".join(str(error).split()).replace(href, redact(href))
-    query = href.partition("?")[2]
-    return text.replace(query, "...") if query else text
+def options_for(hrefs: Sequence[str]) -> dict[str, Any]:
+    """Return how GDAL reads these files: nothing special for local ones."""
+    options: dict[str, Any] = {}
+    for href in hrefs:
+        if "://" in href:
+            options |= {**GDAL_OPTIONS, **gdal_settings(), **gdal_options(href)}
+    return options
 
 
 def open_raster(href: str, stack: ExitStack) -> Any:
-    """Open a raster for reading, its address signed now; ``stack`` closes it."""
-    return stack.enter_context(rasterio.open(_present(sign(href))))
+    """Open a raster for reading, its address signed now; ``stack`` closes it.
+
+    Raises
+    ------
+    RasterioIOError
+        It cannot be opened, or does not say where it lies, which half a header does not.
+    """
+    raster = stack.enter_context(rasterio.open(gdal_path(href)))
+    if raster.crs is None or raster.transform.is_identity:
+        raise RasterioIOError(f"{Path(redact(href)).name} does not say where on Earth it lies")
+    return raster
 
 
 def gdal_path(href: str) -> str:
-    """Return an address, signed now, as GDAL spells it inside a virtual raster."""
+    """Return an address, signed now, as GDAL spells it."""
     href = _present(sign(href))
     scheme, _, rest = href.partition("://")
     if not rest:
