@@ -15,7 +15,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +51,10 @@ PARTS = {
     "zarr": ("np.save", "zarr-python default", "ours blocks"),
 }
 REMOTE = ("http", "latency")
-LIBRARIES = ("numpy", "xarray", "dask", "zarr", "rasterio", "numba", "odc-stac", "stackstac")
+LIBRARIES = (
+    *("numpy", "xarray", "dask", "zarr", "rasterio", "numba", "odc-stac", "stackstac"),
+    *("bottleneck", "numbagg"),  # change what a median costs xarray, for better or worse
+)
 
 
 class Bench:
@@ -249,8 +252,16 @@ def machine() -> dict[str, Any]:
         "load": os.getloadavg()[0],
         "python": platform.python_version(),
         "gdal": rasterio.__gdal_version__,
-        **{name: version(name) for name in LIBRARIES},
+        **{name: installed(name) for name in LIBRARIES},
     }
+
+
+def installed(name: str) -> str:
+    """Return the version of a library, or that it is not there."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"
 
 
 def parse(given: list[str] | None = None) -> argparse.Namespace:

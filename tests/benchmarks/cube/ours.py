@@ -1,6 +1,7 @@
 """Our side: the only place that knows how the engine is called."""
 
 import math
+import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,14 +12,17 @@ import zarr
 from case import Case
 
 from rockglacier.cube.build import build_cube
-from rockglacier.cube.composite import median_composite
-from rockglacier.cube.group import GDAL_CACHE, group_shape
+from rockglacier.cube.composite import Composite, composite
+from rockglacier.cube.group import GDAL_CACHE, STRIPS
 from rockglacier.cube.load import SceneReader, looks_of
-from rockglacier.cube.store import create_cube, write_window
+from rockglacier.cube.store import CubeWriter, create_cube
 from rockglacier.cube.terrain import SLOPE_HALO, meridian_convergence, slope_aspect
 from rockglacier.grid import Grid, Window
 from rockglacier.scenes.record import read_scenes
 from rockglacier.study import Study, open_study
+
+STRIP = STRIPS[0]
+"""Rows whose looks are in memory at once."""
 
 
 def load(case: Case):
@@ -37,30 +41,27 @@ def median(case: Case):
     """Read the looks strip by strip and keep their median."""
     study = open_study(case.study)
     grid, bands = study.grid, study.config.cube.bands
-    scenes = read_scenes(study.scenes_path)
-    looks = looks_of(scenes, epsg=grid.epsg)
+    looks = looks_of(read_scenes(study.scenes_path), epsg=grid.epsg)
     add = np.array([look.add for look in looks], np.int32)
     height, width = grid.shape
-    _, strip = group_shape(grid, len(scenes), len(bands))
     windows = [
-        Window(y=y, x=0, height=min(strip, height - y), width=width)
-        for y in range(0, height, strip)
+        Window(y=y, x=0, height=min(STRIP, height - y), width=width)
+        for y in range(0, height, STRIP)
     ]
-    result = np.zeros((len(bands), height, width), np.uint16)
+    result = Composite.empty(len(bands), height, width)
     with (
         rasterio.Env(GDAL_CACHEMAX=GDAL_CACHE),
         SceneReader(grid, bands) as reader,
-        ThreadPoolExecutor(case.threads) as pool,
+        ThreadPoolExecutor(os.cpu_count()) as pool,
     ):
         for window, (dn, scl) in zip(windows, reader.strips(looks, windows), strict=True):
 
             def compose(part: slice, window=window, dn=dn, scl=scl) -> None:
-                made = median_composite(dn[:, :, part], scl[:, part], add)
                 rows = slice(window.y + part.start, window.y + part.stop)
-                result[:, rows] = made.reflectance
+                composite(dn[:, :, part], scl[:, part], add, method="median", out=result.part(rows))
 
-            list(pool.map(compose, _parts(window.height, case.threads)))
-    return lambda rows: (result[:, rows],)
+            list(pool.map(compose, _parts(window.height, os.cpu_count() or 1)))
+    return lambda rows: (result.reflectance[:, rows],)
 
 
 def _parts(height: int, count: int) -> list[slice]:
@@ -87,11 +88,10 @@ def write(case: Case, values: np.ndarray) -> Path:
     """Write (band, y, x) as blocks of a cube, on all cores, as the stage does."""
     study = _copied(case)
     create_cube(study)
+    writer = CubeWriter(study.cube_path)
 
     def one(window: Window) -> None:
-        write_window(
-            study.cube_path, window, {"reflectance": values[(slice(None), *window.slices)]}
-        )
+        writer.write(window, {"reflectance": values[(slice(None), *window.slices)]})
 
     with ThreadPoolExecutor(case.threads) as pool:
         list(pool.map(one, [block.window for block in study.grid.blocks()]))
