@@ -70,6 +70,7 @@ class Failure:
     item: str = ""
     asset: str = ""
     href: str = ""
+    expected: str = ""
     todo: str = ""
 
 
@@ -344,7 +345,7 @@ def _failure(name: str, error: BaseException) -> Failure:
         message=error.found
         if isinstance(error, RockGlacierError)
         else redact_text(f"{kind}: {error}"),
-        **{key: getattr(error, key, "") for key in ("item", "asset", "href", "todo")},
+        **{key: getattr(error, key, "") for key in ("item", "asset", "href", "expected", "todo")},
     )
 
 
@@ -356,6 +357,7 @@ def _error(tally: _Tally) -> BlocksFailedError:
         failures=[(failure.name, failure.message) for failure in failures],
         done=tally.kept + tally.built,
         waiting=waiting,
+        expected=next((failure.expected for failure in failures if failure.expected), ""),
         todo=next((failure.todo for failure in failures if failure.todo), ""),
     )
 

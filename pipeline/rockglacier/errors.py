@@ -95,8 +95,8 @@ class BlocksFailedError(RockGlacierError):
         Name and cause of each block.
     done, waiting
         Blocks that are finished, and that were not tried.
-    todo
-        The next step for the person reading it.
+    expected, todo
+        What would have been right, and the next step for the person reading it.
     """
 
     SHOWN = 3
@@ -108,6 +108,7 @@ class BlocksFailedError(RockGlacierError):
         failures: list[tuple[str, str]],
         done: int,
         waiting: int = 0,
+        expected: str = "",
         todo: str = "",
     ) -> None:
         lines = [f"{what}: {len(failures)} block(s) failed, {done} are done"]
@@ -122,5 +123,5 @@ class BlocksFailedError(RockGlacierError):
         if len(by_cause) > self.SHOWN:
             lines.append(f"  and {len(by_cause) - self.SHOWN} other cause(s): see `status`")
         again = "run the same command again: it tries only what is not done"
-        super().__init__("\n".join(lines), todo=todo or again)
+        super().__init__("\n".join(lines), expected=expected, todo=todo or again)
         self.failures = failures
