@@ -15,6 +15,8 @@ from rockglacier.scenes.asset import GDAL_OPTIONS
 
 CACHE = 64 * 2**20
 """GDAL's cache: no block is read twice."""
+RAW_CACHE = 256 * 2**20
+"""Compressed blocks that one read may fetch ahead; beyond it GDAL fetches some of them twice."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,8 +60,9 @@ def parts(case: Case) -> Iterator[Part]:
 
 
 def environment(case: Case) -> rasterio.Env:
-    """Return how GDAL reads: as ours does."""
-    return rasterio.Env(GDAL_CACHEMAX=CACHE, **(GDAL_OPTIONS if case.base else {}))
+    """Return how GDAL reads: as ours does, and with room to ask for all blocks of a file at once."""
+    remote = {**GDAL_OPTIONS, "GDAL_MAX_RAW_BLOCK_CACHE_SIZE": RAW_CACHE} if case.base else {}
+    return rasterio.Env(GDAL_CACHEMAX=CACHE, **remote)
 
 
 def read(part: Part) -> np.ndarray:

@@ -89,8 +89,12 @@ class Connection(socketserver.StreamRequestHandler):
             return
         part = f"Content-Range: bytes {start}-{stop - 1}/{size}" if asked else ""
         self._say(206 if asked else 200, stop - start, part)
-        sent = 0 if method == "HEAD" else self._send(file, start, stop)
-        self.server.count(name, requests=1, heads=method == "HEAD", bytes=sent)
+        if method == "HEAD":
+            self.server.count(name, requests=1, heads=1)
+            return
+        # before the other side can have it all and ask for the counts
+        self.server.count(name, requests=1, bytes=stop - start)
+        self.server.count(name, bytes=self._send(file, start, stop) - (stop - start))
 
     def _send(self, file: Path, start: int, stop: int) -> int:
         """Send bytes; return how many the other side took."""
