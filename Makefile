@@ -1,10 +1,10 @@
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint real soak lock env clean
+.PHONY: help demo test lint real soak bench bench-cube lock env clean
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
 demo: env ## the whole job on a made-up basin, offline: products in rockglacier-demo/
 	@$(BIN)/rockglacier demo rockglacier-demo
@@ -25,6 +25,11 @@ real: env ## the pipeline on real pixels; needs ../shared/data
 
 soak: env ## long trials: minutes to hours
 	@$(BIN)/pytest -m soak -s
+
+bench: bench-cube ## measure beside the limits and the peers
+
+bench-cube: env ## the cube engine: minutes, and 2 GB in .bench/
+	@$(BIN)/python tests/benchmarks/cube --folder .bench --json .bench/bench-cube.json
 
 lock: env ## resolve the newest versions that work together
 	@$(BIN)/python -m uv pip compile --no-config --universal --python-version 3.12 \
