@@ -60,7 +60,7 @@ def parts(case: Case) -> Iterator[Part]:
 
 
 def environment(case: Case) -> rasterio.Env:
-    """Return how GDAL reads: as ours does, and with room to ask for all blocks of a file at once."""
+    """Return how GDAL reads: as ours does, with room to ask for all blocks of a file at once."""
     remote = {**GDAL_OPTIONS, "GDAL_MAX_RAW_BLOCK_CACHE_SIZE": RAW_CACHE} if case.base else {}
     return rasterio.Env(GDAL_CACHEMAX=CACHE, **remote)
 
