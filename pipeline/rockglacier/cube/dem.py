@@ -1,6 +1,6 @@
 """DEM tiles as one surface on the study's grid; the edge where elevation comes in.
 
-The tiles are mosaicked first, by a virtual raster in their own CRS, and resampled afterwards: the
+The tiles are put together first, in their own CRS, and resampled afterwards: the
 kernel reaches across the seam between two tiles, which therefore leaves no trace. Ground that no
 tile covers is NaN.
 """
@@ -17,8 +17,10 @@ from xml.sax.saxutils import escape
 import numpy as np
 import pyproj
 import rasterio
+from affine import Affine
 from numpy.typing import NDArray
 from rasterio.enums import Resampling
+from rasterio.transform import array_bounds
 from rasterio.warp import calculate_default_transform
 from rasterio.windows import Window as RasterWindow
 
@@ -96,69 +98,105 @@ class DemMosaic:
         return result
 
     def surfaces(self) -> list[_Surface]:
-        """Return the tiles by CRS and size of their pixels, the finest first."""
+        """Return the tiles by CRS, size and lattice of their pixels, the finest first."""
         groups: dict[tuple[Any, ...], list[Tile]] = {}
         for tile in self.tiles:
             step_x, step_y = tile.transform[0], -tile.transform[4]
+            phase = [_phase(tile.transform[2] / step_x), _phase(tile.transform[5] / step_y)]
             key = (round(step_x * step_y, 15), tile.crs, round(step_x, 12), round(step_y, 12))
-            groups.setdefault(key, []).append(tile)
+            groups.setdefault((*key, *phase), []).append(tile)
         return [_Surface(tiles=tuple(groups[key])) for key in sorted(groups)]
+
+
+def _phase(position: float) -> float:
+    """Return the part of a pixel by which an edge misses whole pixels, in steps of `ON_PIXEL`."""
+    steps = round(1 / ON_PIXEL)
+    return round(position % 1 * steps) % steps
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Surface:
-    """Tiles of one CRS and one size of pixels."""
+    """Tiles of one CRS whose pixels are of one size and on one lattice."""
 
     tiles: tuple[Tile, ...]
 
     def read(self, grid: Grid, window: Window, *, halo: int) -> NDArray[np.float32]:
         """Return elevation in a window, NaN where these tiles have none."""
-        ids = ", ".join(tile.id for tile in self.tiles)
         tiles = _unrolled(self.tiles)
         crs = self.tiles[0].crs if tiles == self.tiles else LON_WRAPPED
-        xml = _xml(tiles, crs)
+        if _is_finer(tiles[0], grid):
+            return _warped(tiles, crs, grid, window, halo)
+        step_x, step_y = tiles[0].transform[0], -tiles[0].transform[4]
+        west = min(tile.transform[2] for tile in tiles)
+        north = max(tile.transform[5] for tile in tiles)
+        places = [
+            Window(
+                y=round((north - tile.transform[5]) / step_y),
+                x=round((tile.transform[2] - west) / step_x),
+                height=tile.height,
+                width=tile.width,
+            )
+            for tile in tiles
+        ]
+        shape = max(p.y + p.height for p in places), max(p.x + p.width for p in places)
+        at = nodes(grid, window, crs, Affine(step_x, 0, west, 0, -step_y, north))
+        held = source_window(at, shape)
+        source = np.full((held.height, held.width), np.nan, np.float32)
+        for tile, place in zip(tiles, places, strict=True):
+            _paste(tile, place, held, source)
+        return cubic(source, held, at, window)
 
-        def work() -> NDArray[np.float32]:
-            with ExitStack() as stack:
-                mosaic = stack.enter_context(rasterio.open(xml))
-                if _is_finer(mosaic, grid):
-                    return _warped(mosaic, grid, window, halo, stack)
-                at = nodes(grid, window, crs, mosaic.transform)
-                held = source_window(at, mosaic.shape)
-                if not held.height * held.width:
-                    return np.full((window.height, window.width), np.nan, np.float32)
-                place = RasterWindow(held.x, held.y, held.width, held.height)
-                source = mosaic.read(1, window=place)
-                source[source == NODATA] = np.nan
-                return cubic(source, held, at, window)
 
-        hrefs = [tile.href for tile in self.tiles]
-        return retried(work, item=ids, asset="data", href=hrefs, again=_nothing)
+def _paste(tile: Tile, place: Window, held: Window, source: NDArray[np.float32]) -> None:
+    """Read the part of a tile, which lies at ``place``, that falls into ``held``."""
+    here = Window(y=held.y - place.y, x=held.x - place.x, height=held.height, width=held.width)
+    inside = here.clipped((tile.height, tile.width))
+    if not inside.height * inside.width:
+        return
+
+    def work() -> NDArray[np.float32]:
+        with ExitStack() as stack:
+            raster = open_raster(tile.href, stack)
+            window = RasterWindow(inside.x, inside.y, inside.width, inside.height)
+            values: NDArray[np.float32] = raster.read(1, window=window, out_dtype="float32")
+            return values
+
+    values = retried(work, item=tile.id, asset="data", href=tile.href, again=_nothing)
+    known = ~np.isnan(values) if tile.nodata is None else values != np.float32(tile.nodata)
+    np.copyto(source[inside.within(here)], values, where=known)
 
 
-def _is_finer(mosaic: Any, grid: Grid) -> bool:
+def _is_finer(tile: Tile, grid: Grid) -> bool:
     """Say whether pixels are clearly finer than the grid's: then a kernel has to gather them."""
-    native, _, _ = calculate_default_transform(
-        mosaic.crs, f"EPSG:{grid.epsg}", mosaic.width, mosaic.height, *mosaic.bounds
-    )
+    bounds = array_bounds(tile.height, tile.width, Affine(*tile.transform))
+    crs = f"EPSG:{grid.epsg}"
+    native, _, _ = calculate_default_transform(tile.crs, crs, tile.width, tile.height, *bounds)
     return bool(native.a < FINER * grid.resolution)
 
 
 def _warped(
-    mosaic: Any, grid: Grid, window: Window, halo: int, stack: ExitStack
+    tiles: tuple[Tile, ...], crs: str, grid: Grid, window: Window, halo: int
 ) -> NDArray[np.float32]:
+    """Return finer tiles, gathered by GDAL through a virtual mosaic."""
     outer = grid.whole.grown(halo)
-    placed = warp(
-        mosaic,
-        grid.window_geobox(outer),
-        resampling=Resampling.cubic,
-        nodata=NODATA,
-        origin=(outer.y, outer.x),
-        dtype="float32",
-    )
-    stack.enter_context(placed.raster)
-    values: NDArray[np.float32] = read_window(placed, window, fill=math.nan)
-    return values
+
+    def work() -> NDArray[np.float32]:
+        with ExitStack() as stack:
+            mosaic = stack.enter_context(rasterio.open(_xml(tiles, crs)))
+            placed = warp(
+                mosaic,
+                grid.window_geobox(outer),
+                resampling=Resampling.cubic,
+                nodata=NODATA,
+                origin=(outer.y, outer.x),
+                dtype="float32",
+            )
+            stack.enter_context(placed.raster)
+            return read_window(placed, window, fill=math.nan)
+
+    ids = ", ".join(tile.id for tile in tiles)
+    hrefs = [tile.href for tile in tiles]
+    return retried(work, item=ids, asset="data", href=hrefs, again=_nothing)
 
 
 def _unrolled(tiles: tuple[Tile, ...]) -> tuple[Tile, ...]:
@@ -236,17 +274,14 @@ def _nothing() -> None:
 
 
 def _source(tile: Tile, west: float, north: float, step_x: float, step_y: float) -> str:
-    x, y = (
-        float(round(value)) if abs(value - round(value)) < ON_PIXEL else value
-        for value in ((tile.transform[2] - west) / step_x, (north - tile.transform[5]) / step_y)
-    )
-    resampling = "" if x.is_integer() and y.is_integer() else ' resampling="cubic"'
+    x = round((tile.transform[2] - west) / step_x)
+    y = round((north - tile.transform[5]) / step_y)
     nodata = "" if tile.nodata is None else f"<NODATA>{tile.nodata}</NODATA>"
     size = f'xSize="{tile.width}" ySize="{tile.height}"'
     return (
-        f"<ComplexSource{resampling}>"
+        "<ComplexSource>"
         f'<SourceFilename relativeToVRT="0">{escape(gdal_path(tile.href))}</SourceFilename>'
-        f"<SourceBand>1</SourceBand>"
-        f'<SrcRect xOff="0" yOff="0" {size}/><DstRect xOff="{x!r}" yOff="{y!r}" {size}/>'
+        "<SourceBand>1</SourceBand>"
+        f'<SrcRect xOff="0" yOff="0" {size}/><DstRect xOff="{x}" yOff="{y}" {size}/>'
         f"{nodata}</ComplexSource>"
     )

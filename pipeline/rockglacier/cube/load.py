@@ -264,6 +264,10 @@ class AssetRows:
         self.bottom = bottom
         self.retries = 0
         self._opened: tuple[Placed, ExitStack] | None = None
+        self._begun: NDArray[Any] | None = None
+        """Rows whose reading has failed so far."""
+        self._blocks_read: set[Window] | None = None
+        """Blocks of them that were read."""
         self._first = 0
         """Row, in the file, of the first row held."""
         self._held: NDArray[Any] = np.empty((0, 0), np.uint8 if asset == SCL else np.uint16)
@@ -298,11 +302,14 @@ class AssetRows:
             block = raster.block_shapes[0][0]
             last = -(-(self.bottom - placed.row) // factor)
             stop = min(-(-y1 // block) * block, max(last, y1), raster.height)
-            kept, rows = rows, np.empty((stop - y0, x1 - x0), self._held.dtype)
-            if len(kept):
-                rows[: start - y0] = kept
+            if self._begun is None:
+                self._begun = np.empty((stop - y0, x1 - x0), self._held.dtype)
+                if len(rows):
+                    self._begun[: start - y0] = rows
+            rows = self._begun
             new = rows[start - y0 :]
-            raster.read(1, out=new, window=RasterWindow(x0, start, x1 - x0, stop - start))
+            self._read(raster, Window(y=start, x=x0, height=stop - start, width=x1 - x0), new)
+            self._begun = None
             if placed.nodata:
                 new[new == placed.nodata] = 0
         self._held, self._first = rows, y0
@@ -312,6 +319,20 @@ class AssetRows:
             row=placed.row + y0 * factor,
             col=placed.col + x0 * factor,
         )
+
+    def _read(self, raster: Any, window: Window, into: NDArray[Any]) -> None:
+        """Read pixels of the file; once that has failed, block by block, and none again."""
+        if self._blocks_read is None:
+            self._blocks_read = set()
+            place = RasterWindow(window.x, window.y, window.width, window.height)
+            raster.read(1, out=into, window=place)
+        else:
+            for block in _blocks_under(window, *raster.block_shapes[0]):
+                if block not in self._blocks_read:
+                    place = RasterWindow(block.x, block.y, block.width, block.height)
+                    raster.read(1, out=into[block.within(window)], window=place)
+                    self._blocks_read.add(block)
+        self._blocks_read = None
 
     def _placed(self) -> Placed:
         if self._opened is None:
@@ -330,6 +351,16 @@ class AssetRows:
         if self._opened is not None:
             self._opened[1].close()
             self._opened = None
+
+
+def _blocks_under(window: Window, height: int, width: int) -> Iterator[Window]:
+    """Yield the parts of a window that lie in one block of the file each."""
+    for y in range(window.y // height * height, window.y + window.height, height):
+        for x in range(window.x // width * width, window.x + window.width, width):
+            y0, x0 = max(y, window.y), max(x, window.x)
+            y1 = min(y + height, window.y + window.height)
+            x1 = min(x + width, window.x + window.width)
+            yield Window(y=y0, x=x0, height=y1 - y0, width=x1 - x0)
 
 
 def _inside(start: int, size: int, factor: int, limit: int) -> tuple[int, int]:

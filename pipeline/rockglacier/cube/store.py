@@ -15,7 +15,7 @@ import zarr
 import zarr.core.codec_pipeline
 from numpy.typing import NDArray
 from zarr.codecs import BloscCodec
-from zarr.storage import LocalStore, WrapperStore
+from zarr.storage import LocalStore, StorePath, WrapperStore
 
 from rockglacier.config import fingerprint
 from rockglacier.cube.periods import periods_of
@@ -257,10 +257,11 @@ class CubeWriter:
         self.path = path
         fused = hasattr(zarr.core.codec_pipeline, PIPELINE.rpartition(".")[2])
         with _OPENING, disk_errors(path.parent):
-            store = zarr_store(path, read_only=False)
-            self._store = _Noting(LocalStore(store) if isinstance(store, str) else store)
+            place = zarr_store(path, read_only=False)
+            at = StorePath(LocalStore(place)) if isinstance(place, str) else place
+            self._store, self._prefix = _Noting(at.store), f"{at.path}/".lstrip("/")
             with zarr.config.set({"codec_pipeline.path": PIPELINE} if fused else {}):
-                group = zarr.open_group(self._store, mode="r+")
+                group = zarr.open_group(StorePath(self._store, at.path), mode="r+")
                 self._arrays: dict[str, Any] = {name: group[name] for name in group.array_keys()}
 
     def write(
@@ -303,8 +304,9 @@ class CubeWriter:
                 array[(*leading, *window.slices)] = values
                 place = (*(0 if isinstance(part, slice) else part for part in leading),)
                 key = "/".join(map(str, (name, "c", *place, window.y // block, window.x // block)))
-                if key in self._store.written:  # a shard of nothing but the fill value is none
-                    written[key] = self._store.written.pop(key)
+                noted = self._store.written.pop(self._prefix + key, None)
+                if noted is not None:  # a shard of nothing but the fill value is no object
+                    written[key] = noted
         return written
 
 

@@ -34,6 +34,10 @@ class PatientStore(ObjectStore[Any]):
         """Write a file."""
         await _again(super().set, key, value)
 
+    async def set_if_not_exists(self, key: str, value: Any) -> None:
+        """Write a file, unless it is there; it may be one whose writing was not confirmed."""
+        await _again(super().set_if_not_exists, key, value)
+
     async def delete(self, key: str) -> None:
         """Delete a file."""
         await _again(super().delete, key)

@@ -78,10 +78,22 @@ class RemotePath(Path, PurePosixPath):
         return "/".join(self.parts[2:])
 
     @property
+    def scheme(self) -> str:
+        """Protocol."""
+        return self.parts[0].rstrip(":")
+
+    @property
     def store(self) -> ObjectStore:
         """The bucket."""
-        scheme = self.parts[0].rstrip(":")
-        return _open_store(scheme, self.bucket, () if scheme == "memory" else _settings())
+        settings = () if self.scheme == "memory" else _settings()
+        return _open_store(self.scheme, self.bucket, settings)
+
+    @property
+    def store_of_folder(self) -> ObjectStore:
+        """A store that is the folder; in memory the bucket, which has no such."""
+        if self.scheme == "memory":
+            return self.store
+        return _open_store(self.scheme, self.bucket, _settings(), self.object_name)
 
     def is_absolute(self) -> bool:
         """Say yes."""
@@ -219,7 +231,9 @@ def zarr_store(path: Path, *, read_only: bool) -> Any:
 
     from rockglacier.storage.patient import PatientStore
 
-    return StorePath(PatientStore(path.store, read_only=read_only), path.object_name)
+    # the path is a prefix: in a store of the whole bucket zarr makes every folder above a group
+    place = PatientStore(path.store_of_folder, read_only=read_only)
+    return StorePath(place, path.object_name if path.scheme == "memory" else "")
 
 
 def gdal_settings() -> dict[str, str]:
@@ -253,7 +267,9 @@ def _settings() -> tuple[tuple[str, str], ...]:
 
 
 @lru_cache(maxsize=32)
-def _open_store(scheme: str, bucket: str, settings: tuple[tuple[str, str], ...]) -> ObjectStore:
+def _open_store(
+    scheme: str, bucket: str, settings: tuple[tuple[str, str], ...], prefix: str | None = None
+) -> ObjectStore:
     from obstore.store import AzureStore, GCSStore, MemoryStore, S3Store
 
     if scheme == "memory":
@@ -264,6 +280,7 @@ def _open_store(scheme: str, bucket: str, settings: tuple[tuple[str, str], ...])
         known["skip_signature"] = True
     return kind(
         bucket,
+        prefix=prefix,
         client_options={**CLIENT, "allow_http": _endpoint().startswith("http://")},
         retry_config={"max_retries": RETRIES, "backoff": BACKOFF},
         **known,
