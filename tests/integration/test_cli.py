@@ -12,7 +12,8 @@ import yaml
 
 COMMANDS = [
     "new", "plan", "run", "status", "search", "cube", "label", "fuse", "train", "evaluate",
-    "predict", "inventory", "report", "publish", "map", "pack", "export", "validate", "schema", "demo",
+    "predict", "inventory", "report", "publish", "map", "pack", "export", "validate",
+    "schema", "demo",
 ]  # fmt: skip
 
 
