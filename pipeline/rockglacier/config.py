@@ -102,8 +102,19 @@ class CubeConfig(Section):
         ("B02", "B03", "B04", "B08", "B11", "B12"), min_length=1, description="Reflectance bands."
     )
     block: int = Field(2048, ge=128, multiple_of=128, description="Edge of a block, pixels.")
-    composite: Literal["median", "least-cloudy"] = Field(
-        "median", description="How the clear looks of a pixel become one value."
+    composite: Literal["median", "mean", "first-clear", "least-cloudy"] = Field(
+        "median",
+        description="How the clear looks of a pixel become one value: their median or mean, the "
+        "earliest, or that of the scene with least cloud over the basin.",
+    )
+    clear_classes: tuple[int, ...] = Field(
+        (4, 5, 6, 7), description="Scene classes that are as good as can be."
+    )
+    snow_classes: tuple[int, ...] = Field(
+        (11,), description="Scene classes used, and counted, where no look is clear."
+    )
+    shadow_classes: tuple[int, ...] = Field(
+        (2,), description="Scene classes used, and counted, where there is nothing else."
     )
     periods: Literal["one", "years", "seasons"] | tuple[tuple[date, date], ...] = Field(
         "one",

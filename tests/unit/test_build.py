@@ -93,6 +93,32 @@ def test_least_cloudy_mosaic_takes_the_scene_with_least_cloud_first(make_basin):
     np.testing.assert_array_equal(got["reflectance"][0][:, first], dn[0][:, first])
 
 
+@pytest.mark.parametrize("method", ["mean", "first-clear"])
+def test_other_composites_equal_numpy_on_the_looks(make_basin, method):
+    study = make_basin(composite=method, clear_classes=[4, 5, 6, 7, 11], snow_classes=[])
+    build_cube(study)
+    looks = looks_of(read_scenes(study.scenes_path), epsg=study.grid.epsg)
+    with SceneReader(study.grid, study.config.cube.bands) as reader:
+        dn, scl = reader.read(looks, study.grid.whole)
+    add = np.array([look.add for look in looks])
+    use = (dn > 0).all(axis=1) & np.isin(scl, [4, 5, 6, 7, 11])
+    values = np.where(use[:, None], dn + add[:, None, None, None], np.nan)
+    seen = use.any(axis=0)
+    if method == "mean":
+        expected = np.floor(np.nanmean(values[:, :, seen], axis=0) + 0.5)
+    else:
+        first = use.argmax(axis=0)
+        expected = np.take_along_axis(values, first[None, None], axis=0)[0][:, seen]
+    got = pixels(study)
+    np.testing.assert_array_equal(got["reflectance"][0][:, seen], expected)
+    assert not got["n_snow"].any()
+
+
+def test_a_class_of_two_kinds_is_refused(make_basin):
+    with pytest.raises(InputError, match=r"class 11 .* is named twice"):
+        build_cube(make_basin(clear_classes=[4, 5, 11]))
+
+
 def test_blocks_leave_no_seam(make_basin):
     small, large = make_basin("small", block=128), make_basin("large", block=512)
     build_cube(small)

@@ -14,6 +14,7 @@ from rockglacier.cube.load import looks_of, scenes_in
 from rockglacier.cube.periods import periods_of
 from rockglacier.cube.store import LAYERS, create_cube, kept_attrs
 from rockglacier.cube.surface import Sun, Surface, mean_sun, reached
+from rockglacier.cube.tiers import tier_table
 from rockglacier.engine import EVERYTHING, Progress, Receipts, Selection, Task, run_groups, silent
 from rockglacier.errors import NotFoundError
 from rockglacier.grid import Window, projected
@@ -136,6 +137,9 @@ def _work(study: Study) -> GroupWork:
         grid=study.grid,
         bands=cube.bands,
         composite=cube.composite,
+        tiers=tier_table(
+            clear=cube.clear_classes, snow=cube.snow_classes, shadow=cube.shadow_classes
+        ),
         skip_unreadable=cube.on_unreadable == "skip",
         periods=periods_of(study.config),
         scenes=tuple(scenes),

@@ -78,6 +78,8 @@ class GroupWork:
     grid: Grid
     bands: tuple[str, ...]
     composite: Method
+    tiers: NDArray[np.uint8]
+    """(256,) tier of every scene class."""
     skip_unreadable: bool
     periods: tuple[Period, ...]
     scenes: tuple[Scene, ...]
@@ -196,6 +198,7 @@ class GroupWork:
                 scl[:, start:stop],
                 add,
                 method=self.composite,
+                tiers=self.tiers,
                 out=composed.part(slice(rows.start + start, rows.start + stop)),
             )
 
