@@ -66,5 +66,5 @@ def test_bytes_and_requests_are_counted_where_answers_come_late(folder):
     for row in table.values():
         assert row["requests"] >= 56  # one a file at least
         assert row["times_ideal"] >= 1
-        assert row["wall"] > 0.02 * row["requests"] / 16  # 16 at once, each late
+        assert row["wall"] > 0.04  # a file's header comes before its blocks, each late
     assert table["ours load"]["equal"] == 1.0

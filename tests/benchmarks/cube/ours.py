@@ -27,46 +27,66 @@ STRIP = STRIPS[0]
 
 def load(case: Case):
     """Read all looks of the area into memory."""
-    study = open_study(case.study)
-    looks = looks_of(read_scenes(study.scenes_path), epsg=study.grid.epsg)
-    with (
-        rasterio.Env(GDAL_CACHEMAX=GDAL_CACHE),
-        SceneReader(study.grid, study.config.cube.bands) as reader,
-    ):
-        dn, scl = reader.read(looks, study.grid.whole)
+    read = _Strips(case)
+    looks, bands, (height, width) = len(read.looks), len(read.bands), read.grid.shape
+    dn = np.empty((looks, bands, height, width), np.uint16)
+    scl = np.empty((looks, height, width), np.uint8)
+
+    def keep(some_dn, some_scl, rows: slice) -> None:
+        dn[:, :, rows], scl[:, rows] = some_dn, some_scl
+
+    read.each(keep)
     return lambda rows: (dn[:, :, rows], scl[:, rows])
 
 
 def median(case: Case):
-    """Read the looks strip by strip and keep their median."""
-    study = open_study(case.study)
-    grid, bands = study.grid, study.config.cube.bands
-    looks = looks_of(read_scenes(study.scenes_path), epsg=grid.epsg)
-    add = np.array([look.add for look in looks], np.int32)
-    height, width = grid.shape
-    windows = [
-        Window(y=y, x=0, height=min(STRIP, height - y), width=width)
-        for y in range(0, height, STRIP)
-    ]
-    result = Composite.empty(len(bands), height, width)
-    with (
-        rasterio.Env(GDAL_CACHEMAX=GDAL_CACHE),
-        SceneReader(grid, bands) as reader,
-        ThreadPoolExecutor(os.cpu_count()) as pool,
-    ):
-        for window, (dn, scl) in zip(windows, reader.strips(looks, windows), strict=True):
+    """Read the looks and keep their median."""
+    read = _Strips(case)
+    add = np.array([look.add for look in read.looks], np.int32)
+    result = Composite.empty(len(read.bands), *read.grid.shape)
 
-            def compose(part: slice, window=window, dn=dn, scl=scl) -> None:
-                rows = slice(window.y + part.start, window.y + part.stop)
-                composite(dn[:, :, part], scl[:, part], add, method="median", out=result.part(rows))
+    def compose(dn, scl, rows: slice) -> None:
+        composite(dn, scl, add, method="median", out=result.part(rows))
 
-            list(pool.map(compose, _parts(window.height, os.cpu_count() or 1)))
+    read.each(compose)
     return lambda rows: (result.reflectance[:, rows],)
 
 
-def _parts(height: int, count: int) -> list[slice]:
-    step = math.ceil(height / count)
-    return [slice(start, min(start + step, height)) for start in range(0, height, step)]
+class _Strips:
+    """The looks of a study, strip by strip, as a read group of the cube takes them."""
+
+    def __init__(self, case: Case) -> None:
+        study = open_study(case.study)
+        self.grid, self.bands = study.grid, study.config.cube.bands
+        self.looks = looks_of(read_scenes(study.scenes_path), epsg=self.grid.epsg)
+
+    def each(self, work) -> None:
+        """Call ``work`` with the looks of some rows and with those rows, on all cores."""
+        height, width = self.grid.shape
+        windows = [
+            Window(y=y, x=0, height=min(STRIP, height - y), width=width)
+            for y in range(0, height, STRIP)
+        ]
+        cores = os.cpu_count() or 1
+        with (
+            rasterio.Env(GDAL_CACHEMAX=GDAL_CACHE),
+            SceneReader(self.grid, self.bands) as reader,
+            ThreadPoolExecutor(cores) as pool,
+        ):
+            for window, (dn, scl) in zip(windows, reader.strips(self.looks, windows), strict=True):
+                step = math.ceil(window.height / cores)
+                parts = [slice(at, at + step) for at in range(0, window.height, step)]
+                done = [
+                    pool.submit(
+                        work,
+                        dn[:, :, part],
+                        scl[:, part],
+                        slice(window.y + part.start, min(window.y + part.stop, height)),
+                    )
+                    for part in parts
+                ]
+                for one in done:
+                    one.result()
 
 
 def cube(case: Case):
