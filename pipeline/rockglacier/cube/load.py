@@ -40,6 +40,9 @@ READS_IN_FLIGHT = 16
 """Assets that are read at once, however many cores there are: latency, not work. A provider may
 allow fewer."""
 
+ROWS = 512
+"""Rows of a window that are read at once."""
+
 FOOTPRINT_MARGIN_M = 500.0
 """Footprints are simplified: a scene may hold data this far beyond its own."""
 
@@ -198,9 +201,18 @@ class SceneReader:
         RemoteError
             An asset is missing in its item, or cannot be read.
         """
-        for stack in self.strips(looks, [window]):
-            return stack
-        raise AssertionError("one window gives one stack")
+        shape = (len(looks), len(self.bands), window.height, window.width)
+        whole = _Stack(np.empty(shape, np.uint16), np.empty((shape[0], *shape[2:]), np.uint8))
+        strips = [
+            Window(
+                y=y, x=window.x, height=min(ROWS, window.y + window.height - y), width=window.width
+            )
+            for y in range(window.y, window.y + window.height, ROWS)
+        ]
+        parts = [whole.rows(strip.y - window.y, strip.height) for strip in strips]
+        for _ in self._laid(looks, strips, parts):
+            pass
+        return whole.dn, whole.scl
 
     def strips(
         self, looks: Sequence[Look], windows: Sequence[Window]
@@ -218,6 +230,20 @@ class SceneReader:
         """
         if not windows:
             return
+        tallest = max(window.height for window in windows)
+        shape = (len(looks), len(self.bands), tallest, windows[0].width)
+        held = [
+            _Stack(np.empty(shape, np.uint16), np.empty((shape[0], *shape[2:]), np.uint8))
+            for _ in windows[:2]
+        ]
+        stacks = [held[index % 2].rows(0, window.height) for index, window in enumerate(windows)]
+        for stack in self._laid(looks, windows, stacks):
+            yield stack.dn, stack.scl
+
+    def _laid(
+        self, looks: Sequence[Look], windows: Sequence[Window], stacks: Sequence[_Stack]
+    ) -> Iterator[_Stack]:
+        """Fill and yield the stack of each window, while the next one is filled already."""
         bottom = windows[-1].y + windows[-1].height
         column = (windows[0].x, windows[0].width)
         names = (*self.bands, SCL)
@@ -229,12 +255,9 @@ class SceneReader:
             for scenes in (look.scenes for look in looks)
         ]
         self._rows += [one for scenes in rows for assets in scenes for one in assets]
-        tallest = max(window.height for window in windows)
-        shape = (len(looks), len(self.bands), tallest, column[1])
-        held = [_Stack(shape) for _ in windows[:2]]
 
         def start(index: int) -> list[Future[None]]:
-            window, stack = windows[index], held[index % 2]
+            window, stack = windows[index], stacks[index]
             reads = [
                 [[self._read.submit(one.take, window) for one in assets] for assets in scenes]
                 for scenes in rows
@@ -245,12 +268,11 @@ class SceneReader:
             ]
 
         ahead = start(0)
-        for index, window in enumerate(windows):
+        for index, stack in enumerate(stacks):
             for future in ahead:
                 future.result()
-            stack = held[index % 2]
             ahead = start(index + 1) if index + 1 < len(windows) else []
-            yield stack.dn[:, :, : window.height], stack.scl[:, : window.height]
+            yield stack
 
 
 class AssetRows:
@@ -389,9 +411,12 @@ class Piece:
 class _Stack:
     """The looks of a window, while scenes are laid into them."""
 
-    def __init__(self, shape: tuple[int, int, int, int]) -> None:
-        self.dn = np.zeros(shape, np.uint16)
-        self.scl = np.zeros((shape[0], *shape[2:]), np.uint8)
+    def __init__(self, dn: NDArray[np.uint16], scl: NDArray[np.uint8]) -> None:
+        self.dn, self.scl = dn, scl
+
+    def rows(self, start: int, count: int) -> _Stack:
+        """Return the same memory, some rows of it."""
+        return _Stack(self.dn[:, :, start : start + count], self.scl[:, start : start + count])
 
     def lay(
         self, look: int, scenes: Sequence[Sequence[Future[Piece | None]]], window: Window
@@ -400,7 +425,7 @@ class _Stack:
 
         A pixel is complete where the class and all bands are not 0.
         """
-        dn, scl = self.dn[look, :, : window.height], self.scl[look, : window.height]
+        dn, scl = self.dn[look], self.scl[look]
         fresh, spans = np.empty((0, 0), np.uint8), np.empty((window.height, 2), np.int32)
         for assets in scenes:
             found = [future.result() for future in assets]
