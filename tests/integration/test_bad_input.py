@@ -4,6 +4,7 @@ import importlib.util
 import json
 import logging
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -477,7 +478,7 @@ def test_full_disk(here, done, refused, full, stage, file):
 def test_disk_too_small_for_the_cube(here, done):
     done("search", "here.yaml")
     unshare = shutil.which("unshare")
-    script = str(Path(sys.executable).with_name("rockglacier"))
+    script = shlex.quote(str(Path(sys.executable).with_name("rockglacier")))
     inner = (
         f"mount -t tmpfs -o size=300k none small && cp -r here small/ && {script} cube here.yaml"
     )
@@ -487,6 +488,5 @@ def test_disk_too_small_for_the_cube(here, done):
         pytest.skip("this system lets nobody mount a small disk")
     answer = run([unshare, "-rm", "sh", "-c", inner], cwd=here.folder)
     said = checked(answer.returncode, answer.stderr)
-    print(said)
     assert "free at" in said
     assert "the cube needs" in said
