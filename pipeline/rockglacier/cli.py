@@ -254,6 +254,41 @@ def export(
 
 
 @app.command()
+def compare(
+    a: Annotated[str, typer.Argument(help="Polygon file: the outlines in question.")],
+    b: Annotated[str, typer.Argument(help="Polygon file: a reference, or another opinion.")],
+    within: Annotated[
+        str | None, typer.Option(help="Polygon file of the ground that both cover.")
+    ] = None,
+    reference_kind: Annotated[
+        str,
+        typer.Option(help="accuracy if people made B and it counts as true, else agreement."),
+    ] = "agreement",
+    to: Annotated[
+        Path | None, typer.Option(help="Folder of the tables; default: compare-A-B.")
+    ] = None,
+) -> None:
+    """Compare two inventories outline by outline: links, scores, sizes, areas, boundaries.
+
+    Example: rockglacier compare mine.gpkg theirs.parquet --within hunza.gpkg
+    """
+    from rich.markup import escape
+
+    from rockglacier.console import out
+    from rockglacier.errors import InputError
+    from rockglacier.inventory.compare import lines_of
+    from rockglacier.inventory.compare_files import compare_files, write_comparison
+
+    if reference_kind not in ("agreement", "accuracy"):
+        raise InputError(f"no reference kind {reference_kind!r}", expected="agreement or accuracy")
+    sides = compare_files(a, b, within=within, reference_kind=reference_kind)
+    folder = to or Path(f"compare-{Path(a).stem}-{Path(b).stem}")
+    files = write_comparison(sides, folder)
+    out.print(escape("\n".join(lines_of(sides.summary))))
+    out.print(f"wrote {', '.join(file.name for file in files)} to {folder}")
+
+
+@app.command()
 def validate(
     study: StudyFile,
 ) -> None:

@@ -12,7 +12,7 @@ import yaml
 
 COMMANDS = [
     "new", "plan", "run", "status", "search", "cube", "label", "fuse", "train", "evaluate",
-    "predict", "inventory", "report", "publish", "map", "pack", "export", "validate",
+    "predict", "inventory", "report", "publish", "map", "pack", "export", "compare", "validate",
     "schema", "demo",
 ]  # fmt: skip
 
@@ -99,3 +99,13 @@ def test_interrupt_says_that_finished_work_is_kept(tmp_path):
     )
     assert answer.returncode == 130
     assert "Finished work is kept" in answer.stderr
+
+
+def test_two_inventories_are_compared(area, tmp_path):
+    answer = rockglacier("compare", area.name, area.name, "--to", "out", cwd=tmp_path)
+    assert answer.returncode == 0, answer.stderr
+    assert answer.stdout.startswith("Agreement of here.gpkg (A) and here.gpkg (B)")
+    assert (tmp_path / "out" / "links.parquet").is_file()
+    answer = rockglacier("compare", area.name, area.name, "--reference-kind", "x", cwd=tmp_path)
+    assert answer.returncode == 1
+    assert "agreement or accuracy" in answer.stderr

@@ -35,7 +35,7 @@ SIZE_EDGES_KM2: Final = (0.1, 0.5, 1.0, 3.0)
 SIZE_CLASSES: Final = ("<0.1", "0.1-0.5", "0.5-1", "1-3", ">=3")
 
 ID_COLUMNS: Final = ("candidate_id", "PrimaryID", "label_id", "id", "ID", "fid")
-"""Columns that name an outline, the first that is there and complete."""
+"""Columns that name an outline, the first that is there and names every one differently."""
 
 Flags = NDArray[np.bool_]
 
@@ -56,6 +56,11 @@ class Comparison:
     matched_a: Flags
     """(IoU of :data:`IOU_CURVE`, outline of ``a``): whether it has a partner."""
     matched_b: Flags
+    rows: NDArray[np.int64]
+    """(link, 2): rows of ``objects_a`` and ``objects_b`` that a link is of; -1 = none."""
+    outlines_a: NDArray[Any]
+    """The outlines that took part, repaired, in :data:`EQUAL_AREA`; as ``objects_a``."""
+    outlines_b: NDArray[Any]
     left_out: dict[str, int]
     """What took no part: outside the area of interest, or no polygon; and what was repaired."""
 
@@ -93,7 +98,7 @@ def compare(
         if their representative point lies in it; those that cross its edge are flagged. None: all.
     id_a, id_b
         Columns that name the outlines; default: the first of ``candidate_id, PrimaryID, label_id,
-        id, ID, fid`` that is complete, else the index.
+        id, ID, fid`` that is complete and names none twice, else the index.
 
     Raises
     ------
@@ -116,12 +121,23 @@ def compare(
     pairs = [_assign(i, j, iou, clusters[i], at=at) for at in IOU_CURVE]
     is_match = pairs[IOU_CURVE.index(IOU_MATCH)]
     links = _links(sides, clusters, i, j, overlap, iou, is_match)
+    alone_a = np.setdiff1d(np.arange(sizes[0]), i)
+    alone_b = np.setdiff1d(np.arange(sizes[1]), j)
     return Comparison(
-        links=_with_lonely(links, sides, clusters),
+        links=_with_lonely(links, sides, clusters, alone_a, alone_b),
         objects_a=_objects(sides[0], links, sides[1], "a"),
         objects_b=_objects(sides[1], links, sides[0], "b"),
         matched_a=np.stack([np.isin(np.arange(sizes[0]), i[chosen]) for chosen in pairs]),
         matched_b=np.stack([np.isin(np.arange(sizes[1]), j[chosen]) for chosen in pairs]),
+        rows=np.concatenate(
+            [
+                np.stack([i, j], axis=1),
+                np.stack([alone_a, np.full_like(alone_a, -1)], axis=1),
+                np.stack([np.full_like(alone_b, -1), alone_b], axis=1),
+            ]
+        ),
+        outlines_a=sides[0].geometry,
+        outlines_b=sides[1].geometry,
         left_out={
             f"{what}_{name}": getattr(side, what)
             for name, side in zip("ab", sides, strict=True)
@@ -166,7 +182,7 @@ def _side(
 
 def _ids(table: gpd.GeoDataFrame, column: str | None, *, name: str) -> NDArray[Any]:
     if column is None:
-        column = next((c for c in ID_COLUMNS if c in table and not table[c].isna().any()), None)
+        column = next((c for c in ID_COLUMNS if c in table and _names_all(table[c])), None)
         if column is None:
             return table.index.to_numpy().astype(str).astype(object)
     elif column not in table:
@@ -175,6 +191,10 @@ def _ids(table: gpd.GeoDataFrame, column: str | None, *, name: str) -> NDArray[A
             expected=f"one of {', '.join(map(str, table.columns))}",
         )
     return table[column].to_numpy().astype(str).astype(object)
+
+
+def _names_all(values: pd.Series) -> bool:
+    return bool(values.notna().all() and values.is_unique)
 
 
 def _overlaps(
@@ -268,12 +288,14 @@ def _links(
 
 
 def _with_lonely(
-    links: pd.DataFrame, sides: tuple[_Side, _Side], clusters: NDArray[np.int64]
+    links: pd.DataFrame,
+    sides: tuple[_Side, _Side],
+    clusters: NDArray[np.int64],
+    alone_a: NDArray[np.int64],
+    alone_b: NDArray[np.int64],
 ) -> pd.DataFrame:
     """Return the link table with a row for every outline that overlaps nothing."""
     a, b = sides
-    alone_a = np.setdiff1d(np.arange(len(a.ids)), links["a"])
-    alone_b = np.setdiff1d(np.arange(len(b.ids)), links["b"])
     rows = [
         {"id_a": a.ids[k], "n_a": 1, "n_b": 0, "cluster_id": clusters[k], "relation": "only_in_a"}
         for k in alone_a

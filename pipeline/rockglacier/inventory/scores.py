@@ -82,6 +82,7 @@ def _size_row(a: pd.DataFrame, b: pd.DataFrame, name: str) -> dict[str, Any]:
     """Return one size class: outlines of a by their own size, those of b by theirs."""
     a, b = a[a["size_class"] == name], b[b["size_class"] == name]
     hits = (a["relation"] == "matched").to_numpy(), (b["relation"] == "matched").to_numpy()
+    covered = (a["cover"] >= COVER).to_numpy(), (b["cover"] >= COVER).to_numpy()
     return {
         "class_km2": name,
         "n_a": len(a),
@@ -89,6 +90,7 @@ def _size_row(a: pd.DataFrame, b: pd.DataFrame, name: str) -> dict[str, Any]:
         "area_a_km2": float(a["area_km2"].sum()),
         "area_b_km2": float(b["area_km2"].sum()),
         **_scores(*hits),
+        "cover_0.5": _scores(*covered),
     }
 
 
