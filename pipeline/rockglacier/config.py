@@ -296,7 +296,20 @@ class InventoryConfig(Section):
     threshold: float | None = Field(
         None, gt=0, lt=1, description="Probability of an outline; default: the model's own."
     )
+    threshold_low: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="Outlines reach down to this probability wherever they hold a pixel of "
+        "`threshold`. The raster of classes keeps to `threshold`. Default: no hysteresis.",
+    )
     min_area_km2: float = Field(0.01, ge=0, description="Smaller outlines are dropped and counted.")
+    fill_holes_km2: float = Field(
+        0,
+        ge=0,
+        description="Holes of an outline up to this area become part of it, unless another outline "
+        "lies in them.",
+    )
     simplify_m: float = Field(10, ge=0, description="Tolerance of the simplification, metres.")
 
 

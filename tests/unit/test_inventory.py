@@ -322,3 +322,16 @@ def test_prediction_of_another_type_is_refused(tmp_path):
     store(study.prediction_path / "prediction.zarr", probability=np.zeros((4, 4), np.float32))
     with pytest.raises(ContractError, match=r"(?s)not an array of uint8.*uint8 percent"):
         build_inventory(study)
+
+
+def test_outlines_reach_down_to_the_low_threshold_and_over_small_holes(tmp_path):
+    study = study_with(tmp_path, LARGE, inventory={"threshold_low": 0.3, "fill_holes_km2": 0.001})
+    group = zarr.open_group(study.prediction_path / "prediction.zarr", mode="r+")
+    group["probability"][50:55, 20:60] = 35
+    group["probability"][30:33, 30:33] = 255
+    build_inventory(study)
+    row = read(study).iloc[0]
+    assert row["pixels"] == 1200 + 200
+    assert row["area_km2"] == pytest.approx(0.14, rel=0.01)
+    assert row["probability_mean"] == pytest.approx((1191 * 0.9 + 200 * 0.35) / 1391)
+    assert row["valid_share"] == pytest.approx(1391 / 1400)

@@ -11,8 +11,10 @@ from odc.geo.geobox import GeoBox
 from rockglacier.errors import ContractError
 from rockglacier.grid import Grid
 from rockglacier.inventory.outlines import (
+    Rule,
     find_landforms,
     footprint_of,
+    in_order,
     is_above,
     simplify,
     trace,
@@ -25,12 +27,12 @@ def grid_of(shape, block):
     return Grid(geobox=GeoBox(shape, ORIGIN, "EPSG:32643"), block=block)
 
 
-def outlines_of(probability, block, threshold=0.5):
+def outlines_of(probability, block, threshold=0.5, low=None, **filling):
     grid = grid_of(probability.shape, block)
-    found = find_landforms(probability, grid, threshold=threshold)
+    found = find_landforms(probability, grid, threshold=threshold, low=low)
     outlines = []
     for landform in found:
-        footprint = footprint_of(probability, landform, threshold=threshold)
+        footprint = footprint_of(probability, landform, threshold=threshold, low=low, **filling)
         transform = grid.window_geobox(footprint.window).affine
         outlines.append(trace(footprint.is_landform, transform))
     return found, outlines
@@ -158,3 +160,74 @@ def test_tolerance_zero_keeps_the_exact_outlines():
     outlines = outlines_of(percent(diagonal_landform()), block=90)[1]
     assert simplify(outlines, tolerance_m=0) == outlines
     assert simplify([], tolerance_m=10) == []
+
+
+def test_hysteresis_follows_weak_pixels_only_from_strong_ones():
+    probability = np.full((6, 30), 10, np.uint8)
+    probability[2:4, 2:12] = 40
+    probability[2, 5] = 80
+    probability[2:4, 15:25] = 40
+    for block in (3, 4, 30):
+        found, outlines = outlines_of(probability, block, low=0.4)
+        assert [(landform.pixels, landform.peak) for landform in found] == [(20, 80)]
+        assert [outline.area for outline in outlines] == [2000]
+    assert [landform.pixels for landform in outlines_of(probability, 30)[0]] == [1]
+
+
+def test_low_threshold_above_the_high_one_changes_nothing():
+    probability = np.random.default_rng(0).integers(0, 101, (20, 20)).astype(np.uint8)
+    plain, high = (outlines_of(probability, 20, low=low)[0] for low in (None, 0.9))
+    assert plain == high
+
+
+def ring_with(hole, *, island=None):
+    """A square of 12 pixels with a square hole of ``hole`` pixels, and an island in it."""
+    is_landform = np.zeros((14, 14), dtype=bool)
+    is_landform[1:13, 1:13] = True
+    is_landform[2 : 2 + hole, 2 : 2 + hole] = False
+    if island:
+        is_landform[4 : 4 + island, 4 : 4 + island] = True
+    return is_landform
+
+
+@pytest.mark.parametrize(("fill", "area"), [(0, 135), (8, 135), (9, 144), (100, 144)])
+def test_holes_up_to_an_area_are_filled(fill, area):
+    probability = percent(ring_with(3))
+    probability[3, 3] = 255
+    _, (outline,) = outlines_of(probability, block=5, fill_pixels=fill)
+    assert outline.area == area * 100
+    assert len(outline.interiors) == (area == 135)
+
+
+def test_hole_stays_around_another_landform_and_goes_around_a_dropped_one():
+    probability = percent(ring_with(7, island=2))
+    landforms = find_landforms(probability, grid_of((14, 14), 14), threshold=0.5)
+
+    def pixels(min_pixels):
+        footprint = footprint_of(
+            probability, landforms[0], threshold=0.5, fill_pixels=49, min_pixels=min_pixels
+        )
+        return footprint.is_landform.sum()
+
+    assert pixels(min_pixels=4) == 144 - 49
+    assert pixels(min_pixels=5) == 144
+
+
+def test_bay_at_the_edge_of_the_raster_is_no_hole():
+    probability = percent(np.ones((6, 6), dtype=bool))
+    probability[0:2, 2:4] = 10
+    _, (outline,) = outlines_of(probability, block=6, fill_pixels=10)
+    assert outline.area == 32 * 100
+
+
+def test_rule_counts_pixels_of_areas():
+    rule = Rule.of(0.5, low=0.4, min_area_km2=0.01, fill_holes_km2=0.001, resolution=10)
+    assert (rule.min_pixels, rule.fill_pixels, rule.extent) == (100, 10, 0.4)
+    rule = Rule.of(0.5, low=None, min_area_km2=0, fill_holes_km2=0, resolution=30)
+    assert (rule.min_pixels, rule.fill_pixels, rule.extent) == (1, 0, 0.5)
+
+
+def test_results_come_in_order_and_errors_with_them():
+    assert list(in_order(lambda k: k * k, range(20), threads=3)) == [k * k for k in range(20)]
+    with pytest.raises(ZeroDivisionError):
+        list(in_order(lambda k: 1 / k, [1, 0], threads=2))

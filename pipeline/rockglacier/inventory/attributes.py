@@ -178,6 +178,7 @@ def measure(
     length, width = length_and_width(is_landform, layers.elevation, resolution=resolution)
     filled = ndimage.binary_fill_holes(is_landform)
     percent = layers.probability[is_landform]
+    percent = percent[percent != PERCENT_NODATA]  # a filled hole may have none
     return {
         "pixels": int(is_landform.sum()),
         **_elevations(elevation[np.isfinite(elevation)]),

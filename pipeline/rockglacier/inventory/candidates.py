@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -11,6 +11,7 @@ import geopandas as gpd
 import numpy as np
 import zarr
 from numpy.typing import NDArray
+from shapely.geometry import Polygon
 
 from rockglacier.engine import Progress, silent
 from rockglacier.grid import Grid, Window, projected
@@ -27,14 +28,18 @@ from rockglacier.inventory.outlines import (
     Footprint,
     Landform,
     Raster,
+    Rule,
     find_landforms,
     footprint_of,
+    in_order,
     simplify,
     trace,
 )
 from rockglacier.study import Study
 
 CUBE_LAYERS: Final = ("elevation", "slope", "aspect", "n_snow", "n_shadow")
+
+MAX_THREADS: Final = 8
 
 UNSEEN: Final = "unseen"
 """Ground of a basin on which nothing was trained."""
@@ -45,6 +50,10 @@ class Drawn:
     """The landforms of a basin with their outlines, an entry each, in the order of the file."""
 
     landforms: list[Landform]
+    rule: Rule
+    """What they were drawn by."""
+    exact: gpd.GeoSeries
+    """Outlines along pixel edges, CRS of the grid."""
     outlines: gpd.GeoSeries
     """Published outlines, CRS of the grid."""
     points: gpd.GeoSeries
@@ -72,15 +81,26 @@ def draw(
         Told after every block and every outline.
     """
     grid, settings = study.grid, study.config.inventory
-    found = find_landforms(probability, grid, threshold=threshold, progress=progress)
-    min_pixels = math.ceil(settings.min_area_km2 * 1e6 / grid.resolution**2 - 1e-6)
-    landforms = [landform for landform in found if landform.pixels >= min_pixels]
+    rule = Rule.of(
+        threshold,
+        low=settings.threshold_low,
+        min_area_km2=settings.min_area_km2,
+        fill_holes_km2=settings.fill_holes_km2,
+        resolution=grid.resolution,
+    )
+    found = find_landforms(
+        probability, grid, threshold=rule.threshold, low=rule.low, progress=progress
+    )
+    landforms = [landform for landform in found if landform.pixels >= rule.min_pixels]
+
+    def outline_of(landform: Landform) -> Polygon:
+        footprint = _footprint(probability, landform, rule)
+        return trace(footprint.is_landform, grid.window_geobox(footprint.window).affine)
+
     exact = []
-    for done, landform in enumerate(landforms, start=1):
-        footprint = footprint_of(probability, landform, threshold=threshold)
-        transform = grid.window_geobox(footprint.window).affine
-        exact.append(trace(footprint.is_landform, transform))
-        progress("outlines: traced", done, len(landforms))
+    for outline in in_order(outline_of, landforms, threads=_threads()):
+        exact.append(outline)
+        progress("outlines: traced", len(exact), len(landforms))
     outlines = gpd.GeoSeries(simplify(exact, tolerance_m=settings.simplify_m), crs=grid.epsg)
     points = outlines.representative_point()
     inside = points.within(projected(study.area, epsg=grid.epsg)).to_numpy(bool)
@@ -88,11 +108,28 @@ def draw(
     kept = kept[hilbert_order(outlines.iloc[kept])]
     return Drawn(
         landforms=[landforms[k] for k in kept],
+        rule=rule,
+        exact=gpd.GeoSeries([exact[k] for k in kept], crs=grid.epsg),
         outlines=outlines.iloc[kept].reset_index(drop=True),
         points=points.iloc[kept].reset_index(drop=True),
         small=len(found) - len(landforms),
         outside=int((~inside).sum()),
     )
+
+
+def _footprint(probability: Raster, landform: Landform, rule: Rule) -> Footprint:
+    return footprint_of(
+        probability,
+        landform,
+        threshold=rule.threshold,
+        low=rule.low,
+        min_pixels=rule.min_pixels,
+        fill_pixels=rule.fill_pixels,
+    )
+
+
+def _threads() -> int:
+    return min(MAX_THREADS, os.cpu_count() or 1)
 
 
 def measured(
@@ -101,7 +138,6 @@ def measured(
     probability: Raster,
     cube: zarr.Group,
     *,
-    threshold: float,
     progress: Progress = silent,
 ) -> tuple[list[dict[str, Any]], list[dict[int, int]]]:
     """Return the attributes and the hypsometry of every landform, in order.
@@ -115,8 +151,6 @@ def measured(
     cube
         With ``elevation, slope, aspect`` (y, x) and ``n_snow, n_shadow`` (time, y, x); the first
         time is used.
-    threshold
-        The one that it was drawn with.
     progress
         Told after every landform.
     """
@@ -124,28 +158,32 @@ def measured(
     within = drawn.outlines.within(projected(study.area, epsg=grid.epsg).buffer(1e-6))
     outlines = drawn.outlines.to_crs(4326)
     arrays = {name: cube[name] for name in CUBE_LAYERS}  # opened once: metadata is slow to parse
-    rows, bands = [], []
-    for done, (landform, outline) in enumerate(zip(drawn.landforms, outlines, strict=True), 1):
-        footprint = footprint_of(probability, landform, threshold=threshold)
+
+    def row_of(place: int) -> tuple[dict[str, Any], dict[int, int]]:
+        landform = drawn.landforms[place]
+        footprint = _footprint(probability, landform, drawn.rule)
         layers = _layers(arrays, footprint)
-        area, perimeter = area_and_perimeter(outline)
-        truncated = (
+        area, perimeter = area_and_perimeter(outlines.iloc[place])
+        truncated = bool(
             _at_edge(landform.window, grid)
             or touches_nodata(footprint.is_landform, footprint.probability)
-            or not within.iloc[done - 1]
+            or not within.iloc[place]
         )
-        rows.append(
-            {
-                **measure(footprint.is_landform, layers, resolution=grid.resolution),
-                "area_km2": area,
-                "area_uncertainty_km2": area_uncertainty_km2(perimeter, resolution=grid.resolution),
-                "perimeter_km": perimeter,
-                "truncated": truncated,
-                "Complet": "incomplete" if truncated else "unclear",
-            }
-        )
-        bands.append(hypsometry(layers.elevation[footprint.is_landform]))
-        progress("outlines: measured", done, len(outlines))
+        row = {
+            **measure(footprint.is_landform, layers, resolution=grid.resolution),
+            "area_km2": area,
+            "area_uncertainty_km2": area_uncertainty_km2(perimeter, resolution=grid.resolution),
+            "perimeter_km": perimeter,
+            "truncated": truncated,
+            "Complet": "incomplete" if truncated else "unclear",
+        }
+        return row, hypsometry(layers.elevation[footprint.is_landform])
+
+    rows, bands = [], []
+    for row, shares in in_order(row_of, range(len(outlines)), threads=_threads()):
+        rows.append(row)
+        bands.append(shares)
+        progress("outlines: measured", len(rows), len(outlines))
     return rows, bands
 
 

@@ -1,15 +1,18 @@
 """Probabilities become outlines: components by blocks, united across seams, traced one by one.
 
-A landform is a set of pixels that hang together by their edges (4-connectivity). Blocks are
-labelled one at a time; labels that meet at a seam are united afterwards. A landform is then read
-once more, in its own window, so that neither a label raster nor a mosaic of the basin ever exists,
-and the outlines do not depend on how the grid is cut into blocks.
+A landform is a set of pixels that hang together by their edges (4-connectivity); with hysteresis,
+all that reach a low threshold around one that reaches the high one. Blocks are labelled one at a
+time; labels that meet at a seam are united afterwards. A landform is then read once more, in its
+own window, so that neither a label raster nor a mosaic of the basin ever exists, and the outlines
+do not depend on how the grid is cut into blocks.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -44,12 +47,53 @@ class Raster(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """Which pixels make a landform."""
+
+    threshold: float
+    """Probability (0 to 1) that at least one pixel of a landform has to reach."""
+    low: float | None = None
+    """Probability that all of its pixels reach; None: the same."""
+    min_pixels: int = 1
+    """Pixels of the smallest landform, before its holes are filled."""
+    fill_pixels: int = 0
+    """Pixels of the largest hole that is filled, unless another landform lies in it."""
+
+    @property
+    def extent(self) -> float:
+        """The threshold that all pixels reach."""
+        return self.threshold if self.low is None else min(self.low, self.threshold)
+
+    @classmethod
+    def of(
+        cls,
+        threshold: float,
+        *,
+        low: float | None,
+        min_area_km2: float,
+        fill_holes_km2: float,
+        resolution: float,
+    ) -> Rule:
+        """Return the rule of areas in km² on pixels of ``resolution`` metres."""
+        pixel_km2 = resolution**2 / 1e6
+        return cls(
+            threshold=threshold,
+            low=low,
+            min_pixels=max(1, math.ceil(min_area_km2 / pixel_km2 - 1e-6)),
+            fill_pixels=math.floor(fill_holes_km2 / pixel_km2 + 1e-6),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Landform:
     """One connected set of pixels above the threshold."""
 
     window: Window
     """Its bounding rectangle on the grid."""
     pixels: int
+    """Without holes that are filled."""
+    peak: int
+    """Its highest probability, percent."""
     seed: tuple[int, int]
     """Row and column of its first pixel in reading order; no other landform has it."""
 
@@ -61,7 +105,7 @@ class Footprint:
     window: Window
     """The landform's rectangle and one pixel around it, where the grid has one."""
     is_landform: NDArray[np.bool_]
-    """(y, x) of the window."""
+    """(y, x) of the window, filled holes included."""
     probability: NDArray[np.uint8]
     """(y, x) of the window; percent, 255 = nodata."""
 
@@ -81,7 +125,12 @@ def is_above(percent: NDArray[np.uint8], *, threshold: float) -> NDArray[np.bool
 
 
 def find_landforms(
-    probability: Raster, grid: Grid, *, threshold: float, progress: Progress = silent
+    probability: Raster,
+    grid: Grid,
+    *,
+    threshold: float,
+    low: float | None = None,
+    progress: Progress = silent,
 ) -> list[Landform]:
     """Find every landform of a basin, block by block.
 
@@ -90,16 +139,18 @@ def find_landforms(
     probability
         (y, x) uint8 percent, nodata 255, on the grid; NumPy or Zarr.
     grid
-        Its blocks are read one at a time.
+        Its blocks are read one at a time, the next one meanwhile.
     threshold
-        Probability (0 to 1) from which a pixel belongs to a landform; see :func:`is_above`.
+        Probability (0 to 1) that at least one pixel of a landform reaches; see :func:`is_above`.
+    low
+        Probability that all its pixels reach; None: the same.
     progress
         Told after every block.
 
     Returns
     -------
     list of Landform
-        In reading order of their first pixels, whatever the size of the blocks.
+        In reading order of their first pixels, whatever the size of the blocks; of any size.
 
     Raises
     ------
@@ -108,8 +159,8 @@ def find_landforms(
 
     Notes
     -----
-    Memory is one block of labels, one row of labels of the grid's width, and a few numbers for each
-    component of each block.
+    Memory is two blocks and their labels, one row of labels of the grid's width, and a few numbers
+    for each component of each block.
     """
     if tuple(probability.shape) != grid.shape:
         raise ContractError(
@@ -117,26 +168,49 @@ def find_landforms(
             expected=f"the grid's shape {grid.shape}",
             todo="run the stage `predict` again",
         )
+    extent = Rule(threshold=threshold, low=low).extent
     blocks = list(grid.blocks())
     parts: list[_Parts] = []
     seams: list[NDArray[np.int64]] = []
     above = np.zeros(grid.shape[1], dtype=np.int64)
     left = np.zeros(0, dtype=np.int64)
     number = 0
-    for done, block in enumerate(blocks, start=1):
+    windows = [block.window for block in blocks]
+    read = in_order(lambda window: np.asarray(probability[window.slices]), windows, threads=1)
+    for done, (block, values) in enumerate(zip(blocks, read, strict=True), start=1):
         window = block.window
-        values = np.asarray(probability[window.slices])
-        labels, found = ndimage.label(is_above(values, threshold=threshold), output=np.int64)
-        parts.append(_describe(labels, found, window, width=grid.shape[1]))
-        labels[labels > 0] += number
-        number += found
+        labels, found = ndimage.label(is_above(values, threshold=extent), output=np.int32)
+        parts.append(_describe(labels, found, values, window, width=grid.shape[1]))
         columns = window.slices[1]
-        seams.append(_touching(above[columns], labels[0]))
+        seams.append(_touching(above[columns], _numbered(labels[0], number)))
         if block.col > 0:
-            seams.append(_touching(left, labels[:, 0]))
-        above[columns], left = labels[-1], labels[:, -1].copy()
+            seams.append(_touching(left, _numbered(labels[:, 0], number)))
+        above[columns] = _numbered(labels[-1], number)
+        left = _numbered(labels[:, -1], number)
+        number += found
         progress("outlines: blocks", done, len(blocks))
-    return _united(parts, seams, number, width=grid.shape[1])
+    landforms = _united(parts, seams, number, width=grid.shape[1])
+    peak = threshold_percent(threshold)
+    return [landform for landform in landforms if landform.peak >= peak]
+
+
+def in_order[Part, Result](
+    work: Callable[[Part], Result], parts: Sequence[Part], *, threads: int
+) -> Iterator[Result]:
+    """Yield the results in the order of the parts, worked at by threads, twice as many ahead."""
+    with ThreadPoolExecutor(threads) as pool:
+        waiting: deque[Future[Result]] = deque()
+        for part in parts:
+            waiting.append(pool.submit(work, part))
+            if len(waiting) > 2 * threads:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def _numbered(labels: NDArray[np.int32], number: int) -> NDArray[np.int64]:
+    """Return labels of a block as those of the basin, 0 for none."""
+    return np.where(labels > 0, labels.astype(np.int64) + number, 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,18 +222,31 @@ class _Parts:
     """First row, first column, end row, end column on the grid."""
     seeds: NDArray[np.int64]
     """Index of the first pixel in reading order of the whole grid."""
+    peaks: NDArray[np.int64]
+    """Highest probability, percent."""
 
 
-def _describe(labels: NDArray[np.int64], found: int, window: Window, *, width: int) -> _Parts:
+def _describe(
+    labels: NDArray[np.int32],
+    found: int,
+    values: NDArray[np.uint8],
+    window: Window,
+    *,
+    width: int,
+) -> _Parts:
     bounds = np.empty((found, 4), dtype=np.int64)
     seeds = np.empty(found, dtype=np.int64)
+    peaks = np.empty(found, dtype=np.int64)
+    pixels = np.empty(found, dtype=np.int64)
     for index, (rows, columns) in enumerate(ndimage.find_objects(labels)):
-        first = columns.start + int(np.argmax(labels[rows.start, columns] == index + 1))
+        own = labels[rows, columns] == index + 1
+        first = columns.start + int(np.argmax(own[0]))
+        pixels[index] = np.count_nonzero(own)
+        peaks[index] = (values[rows, columns] * own).max()
         bounds[index] = rows.start, columns.start, rows.stop, columns.stop
         seeds[index] = (window.y + rows.start) * width + window.x + first
     bounds += np.array([window.y, window.x, window.y, window.x])
-    pixels = np.bincount(labels.ravel(), minlength=found + 1)[1:]
-    return _Parts(pixels=pixels, bounds=bounds, seeds=seeds)
+    return _Parts(pixels=pixels, bounds=bounds, seeds=seeds, peaks=peaks)
 
 
 def _touching(one: NDArray[np.int64], other: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -178,6 +265,8 @@ def _united(
     count, member = connected_components(graph, directed=False)
     pixels = np.zeros(count, dtype=np.int64)
     np.add.at(pixels, member, np.concatenate([part.pixels for part in parts]))
+    peaks = np.zeros(count, dtype=np.int64)
+    np.maximum.at(peaks, member, np.concatenate([part.peaks for part in parts]))
     seeds = np.full(count, np.iinfo(np.int64).max)
     np.minimum.at(seeds, member, np.concatenate([part.seeds for part in parts]))
     bounds = np.concatenate([part.bounds for part in parts])
@@ -194,14 +283,32 @@ def _united(
                 width=int(ends[k, 1] - starts[k, 1]),
             ),
             pixels=int(pixels[k]),
+            peak=int(peaks[k]),
             seed=(int(seeds[k] // width), int(seeds[k] % width)),
         )
         for k in np.argsort(seeds)
     ]
 
 
-def footprint_of(probability: Raster, landform: Landform, *, threshold: float) -> Footprint:
-    """Read the pixels of one landform; the same raster and threshold as it was found with.
+def footprint_of(
+    probability: Raster,
+    landform: Landform,
+    *,
+    threshold: float,
+    low: float | None = None,
+    min_pixels: int = 1,
+    fill_pixels: int = 0,
+) -> Footprint:
+    """Read the pixels of one landform; the same raster and thresholds as it was found with.
+
+    Parameters
+    ----------
+    probability, landform, threshold, low
+        As for and from :func:`find_landforms`.
+    min_pixels
+        Smaller landforms are none, and keep no hole open.
+    fill_pixels
+        Holes of up to so many pixels are filled.
 
     Raises
     ------
@@ -211,7 +318,8 @@ def footprint_of(probability: Raster, landform: Landform, *, threshold: float) -
     rows, columns = int(probability.shape[0]), int(probability.shape[1])
     window = landform.window.grown(1).clipped((rows, columns))
     values = np.asarray(probability[window.slices])
-    labels, _ = ndimage.label(is_above(values, threshold=threshold))
+    extent = Rule(threshold=threshold, low=low).extent
+    labels, _ = ndimage.label(is_above(values, threshold=extent))
     own = labels[landform.seed[0] - window.y, landform.seed[1] - window.x]
     is_landform = (labels == own) & (own > 0)
     if int(is_landform.sum()) != landform.pixels:
@@ -221,7 +329,37 @@ def footprint_of(probability: Raster, landform: Landform, *, threshold: float) -
             expected=f"{landform.pixels} pixels, as when it was found",
             todo="leave the prediction alone while the inventory is being made, and run it again",
         )
+    if fill_pixels:
+        peak = threshold_percent(threshold)
+        others = _others(labels, int(own), values, peak=peak, min_pixels=min_pixels)
+        is_landform = is_landform | _small_holes(is_landform, others, fill_pixels)
     return Footprint(window=window, is_landform=is_landform, probability=values)
+
+
+def _others(
+    labels: NDArray[np.int32], own: int, values: NDArray[np.uint8], *, peak: int, min_pixels: int
+) -> NDArray[np.bool_]:
+    """Say which pixels of a window belong to other landforms."""
+    every = np.arange(labels.max() + 1)
+    sizes = np.bincount(labels.ravel())
+    is_other = (sizes >= min_pixels) & (ndimage.maximum(values, labels, every) >= peak)
+    is_other[[0, own]] = False
+    return is_other[labels]
+
+
+def _small_holes(
+    is_landform: NDArray[np.bool_], is_other: NDArray[np.bool_], fill_pixels: int
+) -> NDArray[np.bool_]:
+    """Return the pixels of the holes to fill.
+
+    Holes hang together by their edges, as the rings of a polygon do: one that only touches the
+    outside at a corner of pixels is a hole.
+    """
+    holes, count = ndimage.label(~is_landform)
+    is_filled = np.bincount(holes.ravel(), minlength=count + 1) <= fill_pixels
+    rim = np.concatenate([holes[0], holes[-1], holes[:, 0], holes[:, -1]])
+    is_filled[np.concatenate([[0], rim, holes[is_other]])] = False
+    return is_filled[holes]
 
 
 def trace(is_landform: NDArray[np.bool_], transform: Affine) -> Polygon:

@@ -99,9 +99,7 @@ def build_inventory(
     previous = _previous(study)
     ids = stable_ids(outlines, points, previous)
     splits = _splits(study, bundle)
-    rows, bands = measured(
-        study, drawn, probability, cube, threshold=source.threshold, progress=progress
-    )
+    rows, bands = measured(study, drawn, probability, cube, progress=progress)
     ground = ground_of(drawn, splits, study.grid)
     origin = {
         "model_id": source.model_id,
