@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -281,7 +281,10 @@ def compare(
 
     if reference_kind not in ("agreement", "accuracy"):
         raise InputError(f"no reference kind {reference_kind!r}", expected="agreement or accuracy")
-    sides = compare_files(a, b, within=within, reference_kind=reference_kind)
+    kind: Literal["agreement", "accuracy"] = (
+        "accuracy" if reference_kind == "accuracy" else "agreement"
+    )
+    sides = compare_files(a, b, within=within, reference_kind=kind)
     folder = to or Path(f"compare-{Path(a).stem}-{Path(b).stem}")
     files = write_comparison(sides, folder)
     out.print(escape("\n".join(lines_of(sides.summary))))
