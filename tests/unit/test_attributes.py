@@ -136,6 +136,7 @@ def test_ground_without_elevation_has_no_statistics():
         "elevation_max_m",
         "relief_m",
         "slope_mean_deg",
+        "slope_p90_deg",
         "aspect_mean_deg",
         "aspect_resultant",
     }

@@ -17,6 +17,7 @@ from scipy import ndimage
 from shapely.geometry.base import BaseGeometry
 
 from rockglacier.grid import WGS84
+from rockglacier.inventory.flow import flow_length_m
 from rockglacier.prediction.blend import PERCENT_NODATA
 
 FRONT_PERCENTILE = 5
@@ -27,9 +28,6 @@ MIN_RESULTANT = 0.05
 
 BAND_M = 50
 """Height of a hypsometry band, as in the Randolph Glacier Inventory 7."""
-
-FLOW_SHARE = 0.1
-"""Share of the pixels taken as the head and as the toe of a landform."""
 
 FloatArray = NDArray[np.floating[Any]]
 
@@ -124,33 +122,13 @@ def hypsometry(elevation_m: FloatArray) -> dict[int, int]:
 def length_and_width(
     is_landform: NDArray[np.bool_], elevation: FloatArray, *, resolution: float
 ) -> tuple[float, float]:
-    """Return length and mean width in metres.
+    """Return length along the flow and mean width in metres.
 
-    Length is the extent of the pixels along the straight line from the mean place of their highest
-    tenth to that of their lowest tenth (where heights do not tell, along their longest axis), one
-    pixel included; the mean width is area over length. A curved landform is longer than that.
+    The length is that of :func:`rockglacier.inventory.flow.flow_length_m`, a path over the DEM; the
+    mean width is area over length.
     """
-    rows, columns = np.nonzero(is_landform)
-    places = np.stack([columns, rows], axis=1) * float(resolution)
-    axis = _flow_axis(places, elevation[is_landform])
-    along = places @ axis
-    length = float(along.max() - along.min()) + resolution
-    return length, len(rows) * resolution**2 / length
-
-
-def _flow_axis(places: FloatArray, heights: FloatArray) -> FloatArray:
-    """Return the unit vector from head to toe (x, y)."""
-    known = np.isfinite(heights)
-    if known.any():
-        order = np.argsort(heights[known], kind="stable")
-        share = max(1, round(FLOW_SHARE * len(order)))
-        step = places[known][order[:share]].mean(axis=0) - places[known][order[-share:]].mean(
-            axis=0
-        )
-        if (distance := float(np.hypot(*step))) > 0 and np.ptp(heights[known]) > 0:
-            return step / distance
-    centred = places - places.mean(axis=0)
-    return np.linalg.eigh(centred.T @ centred)[1][:, -1]
+    length = flow_length_m(is_landform, elevation, resolution=resolution)
+    return length, int(is_landform.sum()) * resolution**2 / length
 
 
 def touches_nodata(is_landform: NDArray[np.bool_], probability: NDArray[np.uint8]) -> bool:
@@ -183,13 +161,17 @@ def measure(
         "pixels": int(is_landform.sum()),
         **_elevations(elevation[np.isfinite(elevation)]),
         "slope_mean_deg": _mean(layers.slope[is_landform]),
+        "slope_p90_deg": _percentile(layers.slope[is_landform], 90),
         "aspect_mean_deg": aspect,
         "aspect_resultant": resultant,
         "aspect_sector": sector_of(aspect),
         "length_m": length,
         "width_m": width,
         "probability_mean": float(percent.mean()) / 100,
-        "probability_p10": float(np.percentile(percent, 10)) / 100,
+        **{
+            f"probability_p{share}": float(np.percentile(percent, share)) / 100
+            for share in (10, 50, 90)
+        },
         "valid_share": float((layers.probability[filled] != PERCENT_NODATA).mean()),
         "snow_share": float((layers.n_snow[is_landform] > 0).mean()),
         "shadow_share": float((layers.n_shadow[is_landform] > 0).mean()),
@@ -211,3 +193,8 @@ def _elevations(heights: NDArray[np.float64]) -> dict[str, float | None]:
 def _mean(values: FloatArray) -> float | None:
     known = values[np.isfinite(values)].astype(np.float64)
     return float(known.mean()) if known.size else None
+
+
+def _percentile(values: FloatArray, share: float) -> float | None:
+    known = values[np.isfinite(values)].astype(np.float64)
+    return float(np.percentile(known, share)) if known.size else None

@@ -51,6 +51,7 @@ COLUMNS: Final[dict[str, Column]] = {
     "elevation_max_m": Column("float64", "Highest pixel, m."),
     "relief_m": Column("float64", "Highest minus lowest pixel, m."),
     "slope_mean_deg": Column("float64", "Mean slope, degrees."),
+    "slope_p90_deg": Column("float64", "90th percentile of the slope, degrees."),
     "aspect_mean_deg": Column(
         "float64",
         "Circular mean of aspect, degrees clockwise from north; "
@@ -58,10 +59,14 @@ COLUMNS: Final[dict[str, Column]] = {
     ),
     "aspect_resultant": Column("float64", "Mean resultant length of aspect, 0 to 1."),
     "aspect_sector": Column("int64", "Sector of the mean aspect: 1 = N to 8 = NW, 9 = none."),
-    "length_m": Column("float64", "Extent along the line from the highest to the lowest tenth, m."),
+    "length_m": Column(
+        "float64", "Length of the path over the DEM from the upper to the lower end, horizontal, m."
+    ),
     "width_m": Column("float64", "Mean width: pixel area over length, m."),
     "probability_mean": Column("float64", "Mean probability of the pixels, 0 to 1."),
     "probability_p10": Column("float64", "10th percentile of the probability, 0 to 1."),
+    "probability_p50": Column("float64", "Median probability, 0 to 1."),
+    "probability_p90": Column("float64", "90th percentile of the probability, 0 to 1."),
     "valid_share": Column("float64", "Share of the outline, holes filled, with a prediction."),
     "snow_share": Column("float64", "Share seen only under snow, 0 to 1."),
     "shadow_share": Column("float64", "Share seen only in shadow, 0 to 1."),
