@@ -18,6 +18,14 @@ from rockglacier_stac.providers import PROVIDERS
 Percent = Annotated[float, Field(ge=0, le=100)]
 Band = Literal["B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B11", "B12"]
 NetworkName = Literal["unet", "deeplabv3plus", "hrnet"]
+NetworkBuilder = Annotated[
+    str,
+    Field(
+        pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$",
+        description="package.module:build, called with channels and classes.",
+    ),
+]
+Share = Annotated[float, Field(ge=0, le=1)]
 FeatureSet = Literal["paper-pc1", "paper-rgb", "triplets", "stack"]
 
 
@@ -180,33 +188,94 @@ class FeatureConfig(Section):
 class TrainConfig(Section):
     """Networks and their training."""
 
-    networks: tuple[NetworkName, ...] = Field(("hrnet",), min_length=1)
+    networks: tuple[NetworkName | NetworkBuilder, ...] = Field(
+        ("hrnet",),
+        min_length=1,
+        description="unet, deeplabv3plus, hrnet, or package.module:build, a function of channels "
+        "and classes that returns another network.",
+    )
     size: Literal["small", "standard"] = Field(
         "standard",
         description="standard: ResNet-34 U-Net, DeepLabV3+ on MobileNetV2, HRNetV2-W32; small: "
         "versions that train on a laptop in minutes.",
     )
+    encoders: dict[NetworkName, str] = Field(
+        default_factory=dict,
+        description="Encoders in place of those of the size, e.g. {unet: vgg16, deeplabv3plus: "
+        "tu-xception65, hrnet: w18}.",
+    )
+    pretrained: dict[NetworkName, str] = Field(
+        default_factory=dict,
+        description="Weights of the encoders to start from: imagenet, a name such as "
+        "ResNet50_Weights.SENTINEL2_ALL_MOCO, or a file. Default: random weights.",
+    )
     chip: int = Field(256, ge=32, multiple_of=32, description="Edge of a training chip, pixels.")
-    batch: int = Field(8, ge=2, description="Chips in a training step.")
+    batch: int = Field(8, ge=2, description="Chips that pass the network together.")
+    accumulate: int = Field(1, ge=1, description="Batches whose gradients make one step.")
     epochs: int = Field(60, ge=1)
     chips_per_epoch: int = Field(512, ge=2)
     patience: int = Field(12, ge=1, description="Epochs without progress before stopping.")
     max_minutes: float | None = Field(None, gt=0, description="Time limit of one trial.")
-    learning_rate: float = Field(1e-3, gt=0)
-    trials: int = Field(1, ge=1, description="Trials of each network, with seeds of their own.")
-    positive_share: float = Field(
-        0.5, ge=0, le=1, description="Share of the chips that are centred on a landform."
+    loss: Literal["ce", "weighted-ce", "focal", "dice", "ce-dice"] = Field(
+        "ce-dice", description="ce-dice: weighted cross-entropy plus Dice of the rock glaciers."
     )
-    random_split: tuple[NetworkName, ...] = Field(
+    landform_weight: float = Field(
+        2.0, gt=0, description="Weight of a landform's pixel (loss: weighted-ce, ce-dice)."
+    )
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    learning_rate: float = Field(1e-3, gt=0)
+    weight_decay: float = Field(1e-2, ge=0, description="For sgd 1e-4 is usual.")
+    schedule: Literal["cosine", "poly"] = Field(
+        "cosine", description="How the learning rate falls to a hundredth."
+    )
+    warm_up: float = Field(
+        0.1, ge=0, lt=1, description="Share of the steps in which the learning rate rises."
+    )
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="auto: bfloat16 where the hardware multiplies it natively."
+    )
+    deterministic: bool = Field(
+        False, description="Only algorithms whose result is the same in every run; slower on GPUs."
+    )
+    trials: int = Field(1, ge=1, description="Trials of each network, with seeds of their own.")
+    positive_share: Share = Field(
+        0.5, description="Share of the chips that are centred on a landform."
+    )
+    min_valid_share: Share = Field(
+        0, description="Least share of a training chip that has features and a label."
+    )
+    elevation: tuple[float, float] | None = Field(
+        None,
+        description="Training chips whose mean elevation, metres, lies outside are not drawn; "
+        "validation, test and prediction are never filtered.",
+    )
+    cache: Literal["auto", "memory", "local", "none"] = Field(
+        "auto",
+        description="Decoded features and labels: in memory, or in a local memory-mapped file; "
+        "auto: memory as far as it is small.",
+    )
+    workers: int = Field(0, ge=0, description="Processes that read chips beside the training.")
+    random_split: tuple[NetworkName | NetworkBuilder, ...] = Field(
         (), description="Networks also trained on the leaking random 9:1 split, to show its leak."
     )
     seed: int = 0
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> TrainConfig:
+        if self.elevation and self.elevation[0] >= self.elevation[1]:
+            raise ValueError(f"elevation {list(self.elevation)} is not a lower and an upper limit")
+        batches = -(-self.chips_per_epoch // self.batch)
+        if self.accumulate > batches:
+            raise ValueError(
+                f"accumulate {self.accumulate} is more than the {batches} batches of an epoch"
+            )
+        return self
 
 
 class PredictConfig(Section):
     """Windows of the prediction."""
 
-    network: NetworkName | None = Field(
+    network: NetworkName | NetworkBuilder | None = Field(
         None, description="Which trained network; default: the best on the validation ground."
     )
     window: int = Field(256, ge=32, multiple_of=32, description="Edge of a window, pixels.")
@@ -242,6 +311,12 @@ class InventoryConfig(Section):
         "lies in them.",
     )
     simplify_m: float = Field(10, ge=0, description="Tolerance of the simplification, metres.")
+    overlaps: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")], str] = Field(
+        default_factory=dict,
+        description="Other data to lay the outlines over, name to file: polygons, lines, or a "
+        "raster, e.g. {glaciers: rgi.gpkg, rivers: rivers.shp, permafrost: pzi.tif}. Ground under "
+        "`glaciers` is not counted as eligible terrain.",
+    )
 
 
 class PublishConfig(Section):

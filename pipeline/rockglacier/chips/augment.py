@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -30,7 +31,8 @@ class Augment:
     brightness
         Largest relative change of reflectance, 0 for none; one factor a chip.
     seed
-        Of the generator; batches differ from one another and repeat from one object to the next.
+        What is drawn depends on it and on the step alone; without a step batches differ from one
+        another and repeat from one object to the next.
 
     Raises
     ------
@@ -58,14 +60,25 @@ class Augment:
         self.mean, self.std = torch.tensor(mean).float(), torch.tensor(std).float()
         self.bands = [number for number, name in enumerate(channels) if name in set(bands)]
         self.brightness = brightness
+        self.seed = seed
         self.generator = torch.Generator().manual_seed(seed)
 
-    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+    def __call__(
+        self, batch: dict[str, Any], *, step: tuple[int, int] | None = None
+    ) -> dict[str, Any]:
         """Return a new batch with ``image`` (B, C, H, W) and ``mask`` (B, H, W) changed alike.
 
-        Chips must be square. Pixels without features, 0 in every channel, stay 0. What else the
-        batch holds stays as it is.
+        Parameters
+        ----------
+        batch
+            Chips must be square. Pixels without features, 0 in every channel, stay 0. What else
+            the batch holds stays as it is.
+        step
+            Epoch and number of the batch in it.
         """
+        if step is not None:
+            mixed = np.random.SeedSequence([self.seed, *step]).generate_state(1)[0]
+            self.generator.manual_seed(int(mixed))
         count = len(batch["image"])
         moves = torch.randint(8, (count,), generator=self.generator).tolist()
         drawn = 2 * torch.rand(count, generator=self.generator) - 1
@@ -100,7 +113,9 @@ class Augment:
         if ASPECT[0] not in self.channels:
             return turned
         numbers = [self.channels.index(name) for name in ASPECT]
-        mean, std = self.mean[numbers, None, None], self.std[numbers, None, None]
+        mean, std = (
+            values[numbers, None, None].to(image.device) for values in (self.mean, self.std)
+        )
         is_missing = _without_features(turned)
         sine, cosine = turned[numbers] * std + mean
         if is_mirrored:

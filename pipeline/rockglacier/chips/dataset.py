@@ -18,6 +18,7 @@ from pyproj import CRS
 from torchgeo.datasets import GeoDataset
 from torchgeo.datasets.utils import GeoSlice
 
+from rockglacier.chips.local import local_copy
 from rockglacier.errors import ContractError, NotFoundError
 from rockglacier.grid import Window
 from rockglacier.storage import read_json
@@ -47,7 +48,9 @@ class CubeDataset(GeoDataset):
     transforms
         Applied to every sample.
     cache
-        Decode both arrays into memory when they are first read.
+        True decodes both arrays into memory when they are first read; a folder, into memory-mapped
+        files in it, which other processes and later runs share. The folder must be another one
+        where the pixels are others.
 
     Raises
     ------
@@ -71,7 +74,7 @@ class CubeDataset(GeoDataset):
         labels_path: str | Path | None = None,
         *,
         transforms: Callable[[Sample], Sample] | None = None,
-        cache: bool = False,
+        cache: bool | Path = False,
     ) -> None:
         self.features_path = Path(features_path)
         self.labels_path = None if labels_path is None else Path(labels_path)
@@ -155,7 +158,7 @@ class CubeDataset(GeoDataset):
 
     def window_of(self, query: GeoSlice) -> Window:
         """Return the window nearest to a query; it may reach beyond the grid."""
-        x, y, _ = self._disambiguate_slice(query)
+        x, y = self._sides(query)
         for axis, res in ((x, self._res[0]), (y, self._res[1])):
             if axis.step is not None and axis.step != res:
                 raise ContractError(
@@ -170,6 +173,13 @@ class CubeDataset(GeoDataset):
             height=round((y.stop - y.start) / self._res[1]),
             width=round((x.stop - x.start) / self._res[0]),
         )
+
+    def _sides(self, query: GeoSlice) -> Query:
+        sides = query[:2] if isinstance(query, tuple) else ()
+        if len(sides) == 2 and all(_is_bounded(side) for side in sides):
+            return sides[0], sides[1]  # filling in what is there costs a search of the index
+        x, y, _ = self._disambiguate_slice(query)
+        return x, y
 
     def query_of(self, window: Window) -> Query:
         """Return the query, x and y in CRS metres, that gives a window."""
@@ -201,9 +211,7 @@ class CubeDataset(GeoDataset):
         IndexError
             The window lies outside the grid.
         """
-        inside = window.clipped(self.shape)
-        if not (inside.height and inside.width):
-            raise IndexError(f"{window} lies outside the grid of {self.shape} rows and columns")
+        self._require_touched(window)
         stored = self._read(self._open_features(), window, FEATURE_NODATA)
         # a pixel lacks all features or none; NumPy would divide int16 in float64
         is_missing = stored[0] == FEATURE_NODATA
@@ -222,9 +230,57 @@ class CubeDataset(GeoDataset):
             sample["mask"] = torch.from_numpy(mask)
         return sample if self.transforms is None else self.transforms(sample)
 
+    def _require_touched(self, window: Window) -> None:
+        inside = window.clipped(self.shape)
+        if not (inside.height and inside.width):
+            raise IndexError(f"{window} lies outside the grid of {self.shape} rows and columns")
+
+    def read_into(
+        self, window: Window, image: NDArray[np.int16], mask: NDArray[np.uint8] | None = None
+    ) -> None:
+        """Write the stored pixels of a window into a part of a batch.
+
+        Parameters
+        ----------
+        window
+            May reach beyond the grid, but must touch it.
+        image
+            (C, H, W) int16; gets the features, -32768 where there are none.
+        mask
+            (H, W) uint8; gets the labels, 255 where there are no features.
+
+        Raises
+        ------
+        IndexError
+            The window lies outside the grid.
+        """
+        self._require_touched(window)
+        self._fill(image, self._open_features(), window, FEATURE_NODATA)
+        if mask is not None:
+            self._fill(mask, self._open_labels(), window, IGNORE)
+            is_missing = image[0] == FEATURE_NODATA  # a pixel lacks all features or none
+            if is_missing.any():
+                mask[is_missing] = IGNORE
+
+    def _fill(self, part: NDArray[Any], array: Any, window: Window, fill: int) -> None:
+        inside = window.clipped(self.shape)
+        if inside != window:
+            part[...] = fill
+        part[(..., *inside.within(window))] = array[(..., *inside.slices)]
+
+    def bounds_of(self, window: Window) -> tuple[float, ...]:
+        """Return west, east, res, south, north, res of a window, as TorchGeo orders them."""
+        x, y = self.query_of(window)
+        return x.start, x.stop, self._res[0], y.start, y.stop, self._res[1]
+
     def labels(self, window: Window) -> NDArray[np.uint8]:
         """Return the labels of a window, (y, x) uint8; 255 beyond the grid."""
         return self._read(self._open_labels(), window, IGNORE)
+
+    def valid_share(self, window: Window) -> float:
+        """Return which share of a window (0..1) has features and a label that counts."""
+        stored = self._read(self._open_features(), window, FEATURE_NODATA)
+        return float(((stored[0] != FEATURE_NODATA) & (self.labels(window) != IGNORE)).mean())
 
     def _read(self, array: Any, window: Window, fill: int) -> NDArray[Any]:
         inside = window.clipped(self.shape)
@@ -237,8 +293,7 @@ class CubeDataset(GeoDataset):
 
     def _open_features(self) -> Any:
         if self._features is None:
-            array = zarr.open_array(self.features_path / "features", mode="r")
-            self._features = np.asarray(array[:]) if self.cache else array
+            self._features = self._opened(self.features_path / "features")
         return self._features
 
     def _open_labels(self) -> Any:
@@ -248,9 +303,46 @@ class CubeDataset(GeoDataset):
                 expected="labels_path",
             )
         if self._labels is None:
-            array = zarr.open_array(self.labels_path / "labels", mode="r")
-            self._labels = np.asarray(array[:]) if self.cache else array
+            self._labels = self._opened(self.labels_path / "labels")
         return self._labels
+
+    def _opened(self, path: Path) -> Any:
+        if isinstance(self.cache, Path):
+            copy = self.cache / f"{path.name}.npy"
+            if copy.is_file():
+                return np.load(copy, mmap_mode="r")
+            return local_copy(zarr.open_array(path, mode="r"), copy)
+        array = zarr.open_array(path, mode="r")
+        return np.asarray(array[:]) if self.cache else array
+
+
+def as_features(batch: Sample) -> Sample:
+    """Return a batch of stored pixels as a network takes it, on the device where it is.
+
+    Parameters
+    ----------
+    batch
+        ``image`` int16 (B, C, H, W), stored features; ``mask`` uint8 (B, H, W), if there is one.
+        An image of another type is returned as it is.
+
+    Returns
+    -------
+    dict
+        ``image`` float32, standardised, 0 where there is no feature; ``mask`` int64.
+    """
+    stored = batch["image"]
+    if stored.dtype != torch.int16:
+        return batch
+    is_missing = stored[:, :1] == FEATURE_NODATA
+    image = stored.float().div_(FEATURE_SCALE).masked_fill_(is_missing, 0)
+    changed = {**batch, "image": image}
+    if "mask" in batch:
+        changed["mask"] = batch["mask"].long()
+    return changed
+
+
+def _is_bounded(side: Any) -> bool:
+    return isinstance(side, slice) and side.start is not None and side.stop is not None
 
 
 def _metadata(path: Path) -> dict[str, Any]:

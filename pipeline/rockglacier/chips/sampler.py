@@ -9,8 +9,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import zip_longest
+from typing import Any
 
 import numpy as np
+import torch
 from torch.utils.data import Dataset, Sampler
 from torchgeo.samplers import GeoSampler
 
@@ -23,6 +25,8 @@ logger = logging.getLogger(__name__)
 LANDFORM = 1
 TRIES = 8
 """Draws of a chip before one without any counted pixel is taken."""
+FILTER_TRIES = 1000
+"""Draws of a chip before the filters are said to leave none."""
 
 
 class PositiveSampler(GeoSampler):
@@ -44,11 +48,17 @@ class PositiveSampler(GeoSampler):
         quarter of a chip from their centre; the others are uniform over the ground.
     seed
         An epoch's chips depend on it and on the epoch's number alone.
+    min_valid_share
+        Least share of a chip (0..1) that has features and a label.
+    elevation
+        Lower and upper limit of a chip's mean elevation, metres, with ``heights``.
+    heights
+        Elevation (y, x) on the grid of the dataset, metres; NaN is left out of the mean.
 
     Raises
     ------
     InputError
-        No rectangle holds a chip.
+        No rectangle holds a chip, or the filters leave none.
     """
 
     def __init__(
@@ -60,11 +70,17 @@ class PositiveSampler(GeoSampler):
         length: int,
         positive_share: float,
         seed: int,
+        min_valid_share: float = 0.0,
+        elevation: tuple[float, float] | None = None,
+        heights: Any = None,
     ) -> None:
         self.windows = _large_enough(windows, chip)
         self.dataset, self.chip, self.seed = dataset, chip, seed
         self._length = length
         self._epoch = 0
+        self._min_valid_share = min_valid_share
+        self._elevation = elevation
+        self._heights: Any = heights
         areas = np.array([window.height * window.width for window in self.windows], float)
         self._shares = areas / areas.sum()
         found = [np.flatnonzero(dataset.labels(window) == LANDFORM) for window in self.windows]
@@ -98,7 +114,38 @@ class PositiveSampler(GeoSampler):
         rng = np.random.default_rng((self.seed, epoch))
         is_positive = rng.permutation(len(self)) < self._positives
         for wants_landform in is_positive:
-            yield self._around_landform(rng) if wants_landform else self._anywhere(rng)
+            yield self._accepted(rng) if wants_landform else self._anywhere(rng)
+
+    def natural_share(self, draws: int = 256) -> float:
+        """Return which share of uniform chips touches a landform, estimated from some of them."""
+        rng = np.random.default_rng((self.seed, draws))
+        touched = [
+            (self.dataset.labels(self._anywhere(rng)) == LANDFORM).any() for _ in range(draws)
+        ]
+        return float(np.mean(touched))
+
+    @property
+    def _is_filtered(self) -> bool:
+        return self._min_valid_share > 0 or self._elevation is not None
+
+    def _accepted(self, rng: np.random.Generator) -> Window:
+        if not self._is_filtered:
+            return self._around_landform(rng)
+        for _ in range(FILTER_TRIES):
+            window = self._around_landform(rng)
+            if self._passes(window):
+                return window
+        return self._anywhere(rng)
+
+    def _passes(self, window: Window) -> bool:
+        if self._min_valid_share and self.dataset.valid_share(window) < self._min_valid_share:
+            return False
+        if self._elevation is None:
+            return True
+        heights = np.asarray(self._heights[window.slices], dtype=np.float64)
+        is_known = np.isfinite(heights)
+        lowest, highest = self._elevation
+        return bool(is_known.any() and lowest <= heights[is_known].mean() <= highest)
 
     def _around_landform(self, rng: np.random.Generator) -> Window:
         drawn = int(rng.integers(len(self._pixels)))
@@ -109,6 +156,20 @@ class PositiveSampler(GeoSampler):
         return self._inside(ground, ground.y + row + int(down), ground.x + col + int(right))
 
     def _anywhere(self, rng: np.random.Generator) -> Window:
+        if not self._is_filtered:
+            return self._counted(rng)
+        for _ in range(FILTER_TRIES):
+            window = self._counted(rng)
+            if self._passes(window):
+                return window
+        raise InputError(
+            f"none of {FILTER_TRIES} training chips passes train.min_valid_share "
+            f"{self._min_valid_share:g} and train.elevation {self._elevation}",
+            expected="filters that leave ground to train on",
+            todo="lower train.min_valid_share or widen train.elevation",
+        )
+
+    def _counted(self, rng: np.random.Generator) -> Window:
         for _ in range(TRIES):
             ground = self.windows[int(rng.choice(len(self.windows), p=self._shares))]
             y = ground.y + int(rng.integers(ground.height - self.chip + 1))
@@ -242,6 +303,101 @@ class MultiBasinDataset(Dataset[Sample]):
         """Return the sample of a query to one of the basins."""
         basin, query = index
         return self.datasets[basin][query]
+
+    def batch(self, indices: Sequence[tuple[int, Query]]) -> Sample:
+        """Return a whole batch of stored pixels; see :func:`batch_of`."""
+        pairs = [(self.datasets[basin], query) for basin, query in indices]
+        return batch_of([(dataset, dataset.window_of(query)) for dataset, query in pairs])
+
+
+def batch_of(chips: Sequence[tuple[CubeDataset, Window]]) -> Sample:
+    """Read chips straight into one batch of stored pixels.
+
+    Parameters
+    ----------
+    chips
+        Dataset and window of each; windows of one size, datasets of the same channels, with labels.
+
+    Returns
+    -------
+    dict
+        ``image`` int16 (B, C, H, W) and ``mask`` uint8 (B, H, W) as they are stored, for
+        :func:`~rockglacier.chips.dataset.as_features` on the device: a third of the bytes of
+        floats, and none of them copied to be stacked. ``bounds`` float64 (B, 6) in CRS metres.
+    """
+    dataset, window = chips[0]
+    size = (window.height, window.width)
+    image = torch.empty((len(chips), len(dataset.channels), *size), dtype=torch.int16)
+    mask = torch.empty((len(chips), *size), dtype=torch.uint8)
+    for (source, window), pixels, labels in zip(chips, image.numpy(), mask.numpy(), strict=True):
+        source.read_into(window, pixels, labels)
+    bounds = [source.bounds_of(window) for source, window in chips]
+    return {"image": image, "mask": mask, "bounds": torch.tensor(bounds, dtype=torch.float64)}
+
+
+class InBatches(Dataset[Sample]):
+    """A dataset whose samples are read straight into batches; for a loader with :func:`whole`.
+
+    Parameters
+    ----------
+    source
+        :class:`MultiBasinDataset` or :class:`PooledChips`.
+    """
+
+    def __init__(self, source: MultiBasinDataset | PooledChips) -> None:
+        self.source = source
+
+    def __len__(self) -> int:
+        """Return the number of samples."""
+        return len(self.source)
+
+    def __getitem__(self, index: Any) -> Sample:
+        """Return a sample of its own, as floats."""
+        return self.source[index]
+
+    def __getitems__(self, indices: Sequence[Any]) -> Sample:
+        """Return a whole batch; torch's loaders call this for all the indices of one."""
+        return self.source.batch(indices)
+
+
+def whole(batch: Any) -> Sample:
+    """Collate what is a batch already."""
+    found: Sample = batch
+    return found
+
+
+class PooledChips(Dataset[Sample]):
+    """The chips of several :class:`GroundChips`, one after the other.
+
+    Parameters
+    ----------
+    parts
+        Of basins with the same channels, cut at the same size.
+    """
+
+    def __init__(self, parts: Sequence[GroundChips]) -> None:
+        self.chips = [(part, number) for part in parts for number in range(len(part))]
+
+    def __len__(self) -> int:
+        """Return the number of chips."""
+        return len(self.chips)
+
+    def __getitem__(self, index: int) -> Sample:
+        """Return a chip."""
+        part, number = self.chips[index]
+        return part[number]
+
+    def batch(self, indices: Sequence[int]) -> Sample:
+        """Return a whole batch; see :func:`batch_of`. Masks are 255 where they do not count."""
+        chosen = [self.chips[index] for index in indices]
+        batch = batch_of([(part.dataset, part.chips[number][0]) for part, number in chosen])
+        for (part, number), mask in zip(chosen, batch["mask"], strict=True):
+            window, counted = part.chips[number]
+            inside = counted.within(window)
+            labels = mask[inside].clone()
+            mask.fill_(IGNORE)
+            mask[inside] = labels
+        return batch
 
 
 class MultiBasinSampler(Sampler[tuple[int, Query]]):

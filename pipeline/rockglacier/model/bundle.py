@@ -23,6 +23,7 @@ from rockglacier.features.fusion import Fusion
 from rockglacier.grid import Window
 from rockglacier.labels.split import windows_of
 from rockglacier.model.card import model_card, packing
+from rockglacier.model.networks import PLUGINS, is_installed_plugin
 from rockglacier.model.trained import (
     SETTINGS,
     WEIGHTS,
@@ -159,6 +160,7 @@ def read_bundle(path: Path, *, device: torch.device | None = None) -> Bundle:
             todo="pack it again with this version of rockglacier",
         )
     _check_weights(path, settings, contents[WEIGHTS])
+    _check_builder(path, settings)
     model = restore_model(settings, io.BytesIO(contents[WEIGHTS]), device=torch.device("cpu"))
     model.check_fusion(fusion)
     check_answers(model, contents["selfcheck.npz"], source=str(path))
@@ -172,6 +174,18 @@ def read_bundle(path: Path, *, device: torch.device | None = None) -> Bundle:
         path=path,
         fingerprint=hashlib.sha256(path.read_bytes()).hexdigest()[:16],
     )
+
+
+def _check_builder(path: Path, settings: dict[str, Any]) -> None:
+    """Refuse to import what a stranger's file names, unless its package was installed for that."""
+    name = str(settings.get("network"))
+    if ":" in name and not is_installed_plugin(name):
+        raise InputError(
+            f"the packed model {str(path)!r} is built by {name!r}, which no installed package "
+            "offers",
+            expected=f"a package with {name!r} among its entry points {PLUGINS!r}",
+            todo="install the package of the model's authors if you trust it",
+        )
 
 
 def check_answers(model: TrainedModel, selfcheck: bytes, *, source: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,9 @@ import zarr
 from rockglacier.config import NetworkName, fingerprint
 from rockglacier.engine import Progress, silent
 from rockglacier.errors import ContractError, InputError
+from rockglacier.model.encoders import check_encoder
 from rockglacier.model.loaders import SplitGround, chips_of, grounds_of
+from rockglacier.model.networks import folder_name
 from rockglacier.model.trained import SETTINGS, WEIGHTS, TrainedModel, load_model
 from rockglacier.model.trial import Trial, run_trial
 from rockglacier.storage import read_json, write_json
@@ -25,9 +27,18 @@ __all__ = ["TrainedModel", "load_model", "select_model", "train", "train_network
 
 logger = logging.getLogger(__name__)
 
-RECIPE = 1
+RECIPE = 2
 """Counted up when the same inputs would give other weights."""
 HASHED_ROWS = 1024
+UNHASHED = {
+    "networks",
+    "encoders",
+    "pretrained",
+    "trials",
+    "random_split",
+    "cache",
+    "workers",
+}  # what acts on other trials only, or on the speed
 SPLIT_COLUMNS = ["split", "row0", "col0", "height", "width"]
 
 
@@ -66,8 +77,10 @@ def train_networks(
     Notes
     -----
     A finished trial is kept as long as the content of features, labels and split and the settings
-    are the same. Test ground is never read. Networks of the random split train beside the others,
-    on one trial each, and are never selected: that split leaks.
+    are the same; a trial that was cut off goes on after its last saved epoch, with the result that
+    it would have had. A model is never overwritten: where others take its place it is moved to
+    ``models/earlier``. Test ground is never read. Networks of the random split train beside the
+    others, on one trial each, and are never selected: that split leaks.
     """
     fusion = _common_fusion(basins, into)
     content = [_content(study) for study in basins]
@@ -77,7 +90,7 @@ def train_networks(
     for trial in trials:
         known = _finished(trial)
         if known is None:
-            known = _train_one(trial, basins, into, fusion, progress)
+            known = _train_one(trial, basins, into, fusion, content, progress)
             built += 1
         else:
             logger.info("%s: finished before, kept", trial.name)
@@ -145,19 +158,36 @@ def _trials(study: Study, inputs: str) -> list[Trial]:
     return [_trial(study, name, number, is_random, inputs) for name, number, is_random in wanted]
 
 
-def _trial(study: Study, name: NetworkName, number: int, is_random: bool, inputs: str) -> Trial:
+def _trial(study: Study, name: str, number: int, is_random: bool, inputs: str) -> Trial:
     config = study.config.train
-    settings = config.model_dump(exclude={"networks", "trials", "random_split"})
-    folder = f"{name}-random" if is_random else name
+    settings = config.model_dump(exclude=UNHASHED)
+    folder = folder_name(name) + ("-random" if is_random else "")
     split = "random" if is_random else study.config.labels.split
+    encoder = _chosen(config.encoders, name)
+    pretrained = _chosen(config.pretrained, name)
+    if encoder is not None:
+        check_encoder(name, encoder)
     return Trial(
         network=name,
         number=number,
         seed=config.seed + number,
         split=split,
         folder=study.models_path / folder / f"trial-{number}",
-        inputs=fingerprint([RECIPE, name, number, split, settings, inputs]),
+        inputs=fingerprint([RECIPE, name, encoder, pretrained, number, split, settings, inputs]),
+        encoder=encoder,
+        pretrained=_located(study, pretrained),
     )
+
+
+def _chosen(choices: Mapping[NetworkName, str], name: str) -> str | None:
+    return next((value for network, value in choices.items() if network == name), None)
+
+
+def _located(study: Study, weights: str | None) -> str | None:
+    """Return where a file of weights lies, by the study's folder; a name as it is."""
+    if weights and (path := Path(study.resolve(weights))).is_file():
+        return str(path)
+    return weights
 
 
 def _finished(trial: Trial) -> dict[str, Any] | None:
@@ -173,15 +203,18 @@ def _train_one(
     basins: Sequence[Study],
     into: Study,
     fusion: dict[str, Any],
+    content: Sequence[dict[str, str]],
     progress: Progress,
 ) -> dict[str, Any]:
     config = into.config.train
-    grounds = grounds_of(basins, into.config, is_random=trial.split == "random")
+    grounds = grounds_of(basins, into.config, is_random=trial.split == "random", content=content)
     about = {
         "channels": list(fusion["channels"]),
         "set": fusion["set"],
         "bands": list(fusion["bands"]),
         "fusion": fusion["hash"],
+        "normalisation": {"mean": list(fusion["mean"]), "std": list(fusion["std"])},
+        "data": list(content),
         "resolution": into.grid.resolution,
         "basins": [study.config.name for study in basins],
         "chip": config.chip,

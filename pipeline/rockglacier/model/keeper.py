@@ -11,6 +11,7 @@ from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
 from rockglacier.engine import Progress
+from rockglacier.model.history import TrainingLog
 from rockglacier.model.metrics import as_json, scores
 from rockglacier.model.task import mean
 
@@ -27,10 +28,20 @@ class Keeper(Callback):
         learning rate still falls to its end.
     progress
         Told after every step.
+    log
+        Gets the history after every epoch.
     """
 
-    def __init__(self, what: str, *, limit_minutes: float | None, progress: Progress) -> None:
+    def __init__(
+        self,
+        what: str,
+        *,
+        limit_minutes: float | None,
+        progress: Progress,
+        log: TrainingLog | None = None,
+    ) -> None:
         self._what, self._progress = what, progress
+        self._log = log
         self._limit = limit_minutes * 60 if limit_minutes else None
         self._start = time.perf_counter()
         self._epoch_ends: list[float] = []
@@ -40,10 +51,42 @@ class Keeper(Callback):
         self.best_score = -np.inf
         self.best_epoch = -1
         self.best_weights: dict[str, Tensor] = {}
+        self._before = 0.0
+
+    @property
+    def state_key(self) -> str:
+        """Name under which Lightning stores the state."""
+        return "Keeper"
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of training, those before an interruption included."""
+        return self._epoch_ends[-1] if self._epoch_ends else 0.0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that a training that goes on needs."""
+        return {
+            "history": self.history,
+            "best_score": float(self.best_score),
+            "best_epoch": self.best_epoch,
+            "best_weights": self.best_weights,
+            "epoch_ends": self._epoch_ends,
+            "validation_seconds": self._validation_seconds,
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up a training where it ended."""
+        self.history = list(state_dict["history"])
+        self.best_score = state_dict["best_score"]
+        self.best_epoch = state_dict["best_epoch"]
+        self.best_weights = dict(state_dict["best_weights"])
+        self._epoch_ends = list(state_dict["epoch_ends"])
+        self._validation_seconds = state_dict["validation_seconds"]
+        self._before = self.seconds
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """Start the clock."""
-        self._start = time.perf_counter()
+        self._start = time.perf_counter() - self._before
 
     def on_train_batch_end(
         self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
@@ -81,6 +124,8 @@ class Keeper(Callback):
                 "seconds": round(self._epoch_ends[-1], 2),
             }
         )
+        if self._log is not None:
+            self._log.epoch(self.history)
         self._replan(trainer, pl_module)
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
@@ -97,10 +142,10 @@ class Keeper(Callback):
             self._limit - self._epoch_ends[-1],
             epoch_seconds=(self._epoch_ends[-1] - since) / epochs,
             validation_seconds=self._validation_seconds,
-            steps_an_epoch=trainer.num_training_batches,
+            steps_an_epoch=pl_module.steps_an_epoch,
         )
         done: int = trainer.global_step
-        planned = trainer.max_epochs * trainer.num_training_batches
+        planned = trainer.max_epochs * pl_module.steps_an_epoch
         pl_module.total_steps = max(done, min(done + fitting, planned))
         if pl_module.total_steps == done:
             trainer.should_stop = True

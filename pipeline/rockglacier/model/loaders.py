@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
-import logging
 import math
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import geopandas as gpd
-from torch.utils.data import ConcatDataset, DataLoader
-from torchgeo.datasets import stack_samples
+import pandas as pd
+import torch
+import zarr
+from torch.utils.data import DataLoader
 
 from rockglacier.chips.augment import Augment
-from rockglacier.chips.dataset import CubeDataset, Sample
+from rockglacier.chips.dataset import CubeDataset
+from rockglacier.chips.footprints import chip_footprints
 from rockglacier.chips.ground import largest_rectangles
 from rockglacier.chips.sampler import (
     GroundChips,
+    InBatches,
     MultiBasinDataset,
     MultiBasinSampler,
+    PooledChips,
     PositiveSampler,
+    whole,
 )
 from rockglacier.config import Config, TrainConfig
 from rockglacier.errors import InputError, NotFoundError
@@ -30,10 +36,10 @@ from rockglacier.model.trial import Batches, Chips
 from rockglacier.storage import read_json
 from rockglacier.study import Study
 
-logger = logging.getLogger(__name__)
-
 CACHE_BYTES = 4_000_000_000
 """Features and labels of all basins together are decoded into memory up to this size."""
+WORKER_TIMEOUT_S = 300
+"""A worker that gives no batch for so long is taken for dead."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +55,10 @@ class SplitGround:
     """Rectangles that are scored after every epoch."""
     fusion: dict[str, Any]
     """Channels, bands, mean and std of the features."""
+    cube: Path | None = None
+    """Where elevation is, if there is a cube."""
+    content: str = ""
+    """Hash of the pixels of features and labels; names the local copy of them."""
 
     @property
     def stored_bytes(self) -> int:
@@ -58,7 +68,11 @@ class SplitGround:
 
 
 def grounds_of(
-    basins: Sequence[Study], config: Config, *, is_random: bool = False
+    basins: Sequence[Study],
+    config: Config,
+    *,
+    is_random: bool = False,
+    content: Sequence[dict[str, str]] | None = None,
 ) -> list[SplitGround]:
     """Return the training and validation ground of every basin.
 
@@ -70,6 +84,9 @@ def grounds_of(
         Settings that hold for all of them.
     is_random
         Take the random 9:1 split of overlapping chips, which leaks, instead of the basin's own.
+    content
+        Hashes of the ``features`` and ``labels`` of every basin; without them there is no local
+        copy.
 
     Raises
     ------
@@ -77,11 +94,15 @@ def grounds_of(
         A product of an earlier stage is missing.
     """
     fusion = _fusion_of(basins)
-    return [_ground(study, config, fusion, is_random=is_random) for study in basins]
+    hashes = [f"{known['features']}-{known['labels']}" for known in content or ()]
+    return [
+        _ground(study, config, fusion, is_random=is_random, content=known)
+        for study, known in zip(basins, hashes or [""] * len(basins), strict=True)
+    ]
 
 
 def _ground(
-    study: Study, config: Config, fusion: dict[str, Any], *, is_random: bool
+    study: Study, config: Config, fusion: dict[str, Any], *, is_random: bool, content: str
 ) -> SplitGround:
     features = study.require(study.features_path, stage="fuse")
     labels = study.require(study.labels_path, stage="label")
@@ -99,6 +120,8 @@ def _ground(
         train=tuple(train),
         validation=tuple(validation),
         fusion=fusion,
+        cube=study.cube_path if study.cube_path.exists() else None,
+        content=content,
     )
 
 
@@ -136,14 +159,15 @@ def chips_of(grounds: Sequence[SplitGround], config: TrainConfig, *, seed: int) 
     Notes
     -----
     Epochs consist of whole batches, at least ``chips_per_epoch`` chips: a last batch of one chip
-    would have no batch statistics. Chips are cut in this process, from memory where the basins
-    fit.
+    would have no batch statistics. Batches are filled with stored integers, in this process or in
+    ``workers`` that are spawned, and become features where they are trained on. The chips of an
+    epoch depend on the seed and its number alone.
     """
-    cache = sum(ground.stored_bytes for ground in grounds) <= CACHE_BYTES
-    datasets = [CubeDataset(ground.features, ground.labels, cache=cache) for ground in grounds]
+    datasets = _datasets(grounds, config)
     basins = MultiBasinDataset(datasets)
     steps = math.ceil(config.chips_per_epoch / config.batch)
     sampler = _sampler(grounds, datasets, config, length=steps * config.batch, seed=seed)
+    pooled = _validation(grounds, datasets, config)
     fusion = grounds[0].fusion
     augment = Augment(
         fusion["channels"],
@@ -152,14 +176,61 @@ def chips_of(grounds: Sequence[SplitGround], config: TrainConfig, *, seed: int) 
         bands=fusion["bands"],
         seed=seed,
     )
-    train: Batches = DataLoader(
-        basins,
+    train = _loader(basins, config, sampler=sampler)
+    return Chips(
+        train=train,
+        train_batches=len(train),
+        validation=_loader(pooled, config, workers=0),
+        augment=augment,
+        facts={"positives": _positives(sampler, config)},
+        footprints=_footprints(grounds, datasets, sampler, pooled),
+    )
+
+
+def _datasets(grounds: Sequence[SplitGround], config: TrainConfig) -> list[CubeDataset]:
+    total = sum(ground.stored_bytes for ground in grounds)
+    # workers that each decode a basin of their own would multiply its memory
+    is_small = total <= CACHE_BYTES and not config.workers
+    wanted = config.cache
+    if wanted == "auto":
+        wanted = "memory" if is_small else "local"
+    return [
+        CubeDataset(ground.features, ground.labels, cache=_cache_of(ground, wanted))
+        for ground in grounds
+    ]
+
+
+def _cache_of(ground: SplitGround, wanted: str) -> bool | Path:
+    if wanted != "local" or not ground.content:
+        return wanted in ("memory", "local")
+    copies = ground.features.with_suffix(".local")
+    folder = copies / ground.content
+    if copies.is_dir():
+        for other in copies.iterdir():
+            if other != folder:
+                shutil.rmtree(other, ignore_errors=True)  # of features that are no more
+    return folder
+
+
+def _loader(
+    dataset: MultiBasinDataset | PooledChips,
+    config: TrainConfig,
+    *,
+    sampler: Any = None,
+    workers: int | None = None,
+) -> Batches:
+    count = config.workers if workers is None else workers
+    return DataLoader(
+        InBatches(dataset),
         batch_size=config.batch,
         sampler=sampler,
-        collate_fn=_Collate(augment),
-    )
-    return Chips(
-        train=train, train_batches=len(train), validation=_validation(grounds, datasets, config)
+        collate_fn=whole,
+        num_workers=count,
+        # forked workers hang for ever once this process has used Zarr
+        multiprocessing_context="spawn" if count else None,
+        persistent_workers=count > 0,
+        timeout=WORKER_TIMEOUT_S if count else 0,
+        pin_memory=torch.cuda.is_available(),
     )
 
 
@@ -188,6 +259,9 @@ def _sampler(
             length=len(range(turn, length, len(number_of))),
             positive_share=config.positive_share,
             seed=_seed_of(seed, number),
+            min_valid_share=config.min_valid_share,
+            elevation=config.elevation,
+            heights=_heights(grounds[number]) if config.elevation else None,
         )
     if not any(sampler.landform_pixels for sampler in samplers.values()):
         raise InputError(
@@ -198,21 +272,60 @@ def _sampler(
     return MultiBasinSampler(samplers)
 
 
+def _heights(ground: SplitGround) -> Any:
+    if ground.cube is None:
+        raise NotFoundError(
+            f"train.elevation needs the elevation of basin {ground.name!r}, which has no cube",
+            expected="cube.zarr with the array elevation",
+            todo="rockglacier cube STUDY.yaml, or leave train.elevation out",
+        )
+    return zarr.open_array(ground.cube / "elevation", mode="r")
+
+
 def _validation(
     grounds: Sequence[SplitGround], datasets: Sequence[CubeDataset], config: TrainConfig
-) -> Batches:
-    parts = [
-        GroundChips(dataset, ground.validation, chip=config.chip)
-        for ground, dataset in zip(grounds, datasets, strict=True)
-    ]
-    chips: ConcatDataset[Sample] = ConcatDataset(parts)
+) -> PooledChips:
+    chips = PooledChips(
+        [
+            GroundChips(dataset, ground.validation, chip=config.chip)
+            for ground, dataset in zip(grounds, datasets, strict=True)
+        ]
+    )
     if not len(chips):
         raise InputError(
             f"no labelled ground to choose on in {_names(grounds)}",
             expected="validation cells in splits.parquet that are not ignored throughout",
             todo="set labels.validation_share above 0 in at least one basin",
         )
-    return DataLoader(chips, batch_size=config.batch, collate_fn=stack_samples)
+    return chips
+
+
+def _positives(sampler: MultiBasinSampler, config: TrainConfig) -> dict[str, Any]:
+    """Return how much more often chips touch a landform than the ground would have it."""
+    parts = list(sampler.samplers.values())
+    natural = sum(part.natural_share() * len(part) for part in parts) / len(sampler)
+    drawn = config.positive_share + (1 - config.positive_share) * natural
+    return {
+        "share_of_ground": round(natural, 4),
+        "share_of_chips": round(drawn, 4),
+        "oversampled_by": round(drawn / natural, 3) if natural else None,
+    }
+
+
+def _footprints(
+    grounds: Sequence[SplitGround],
+    datasets: Sequence[CubeDataset],
+    sampler: MultiBasinSampler,
+    pooled: PooledChips,
+) -> gpd.GeoDataFrame:
+    """Return the training chips of the first epoch and all validation chips."""
+    tables = []
+    for number, (ground, dataset) in enumerate(zip(grounds, datasets, strict=True)):
+        drawn = sampler.samplers.get(number)
+        chosen = [part.chips[row][0] for part, row in pooled.chips if part.dataset is dataset]
+        for split, windows in (("train", drawn.draw(0) if drawn else ()), ("validation", chosen)):
+            tables.append(chip_footprints(dataset, windows, basin=ground.name, split=split))
+    return gpd.GeoDataFrame(pd.concat([table for table in tables if len(table)], ignore_index=True))
 
 
 def _seed_of(seed: int, basin: int) -> int:
@@ -221,13 +334,3 @@ def _seed_of(seed: int, basin: int) -> int:
 
 def _names(grounds: Sequence[SplitGround]) -> str:
     return ", ".join(repr(ground.name) for ground in grounds)
-
-
-class _Collate:
-    """Stacks samples into a batch and augments it."""
-
-    def __init__(self, augment: Augment) -> None:
-        self.augment = augment
-
-    def __call__(self, samples: list[Sample]) -> Sample:
-        return self.augment(stack_samples(samples))

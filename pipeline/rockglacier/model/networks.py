@@ -1,12 +1,14 @@
-"""The three networks of the comparison, in two sizes, from random weights.
+"""The three networks of the comparison, in two sizes and on other encoders, or somebody else's.
 
-Nothing is downloaded: weights that were trained on colour photographs help little with eleven bands
-and terrain, and would have to be fetched.
+Weights are random unless others are asked for: those that were trained on colour photographs help
+little with eleven bands and terrain, and would have to be fetched.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import importlib
+from collections.abc import Sequence
+from importlib.metadata import entry_points
 from typing import Any, Literal
 
 import segmentation_models_pytorch as smp
@@ -15,10 +17,12 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
-from rockglacier.config import NetworkName
 from rockglacier.errors import InputError
+from rockglacier.model.encoders import ENCODERS, SMALL, STANDARD, check_encoder, load_pretrained
 
 Size = Literal["small", "standard"]
+PLUGINS = "rockglacier.networks"
+"""Entry points of installed packages that may build the network of a model from elsewhere."""
 HRNET_STREAMS = (1, 2, 3, 4)  # timm's outputs without the stem: strides 4, 8, 16, 32
 
 
@@ -67,17 +71,29 @@ def _resized(values: Tensor, size: torch.Size) -> Tensor:
 
 
 def make_network(
-    name: NetworkName, *, size: Size = "standard", channels: int, classes: int = 2
+    name: str,
+    *,
+    size: Size = "standard",
+    encoder: str | None = None,
+    pretrained: str | None = None,
+    channels: int,
+    classes: int = 2,
 ) -> nn.Module:
-    """Return a network with random weights.
+    """Return a network.
 
     Parameters
     ----------
     name
-        ``unet``, ``deeplabv3plus`` or ``hrnet``.
+        ``unet``, ``deeplabv3plus``, ``hrnet``, or ``package.module:build``, which is imported and
+        called with ``channels`` and ``classes``.
     size
         ``standard``: ResNet-34 U-Net, DeepLabV3+ on MobileNetV2 at output stride 16, HRNetV2-W32.
         ``small``: versions for a processor, see the notes.
+    encoder
+        In place of that of the size; the networks then have their full decoders.
+    pretrained
+        Weights of the encoder to start from, see
+        :func:`~rockglacier.model.encoders.load_pretrained`; random ones otherwise.
     channels
         Features of the input.
     classes
@@ -91,7 +107,7 @@ def make_network(
     Raises
     ------
     InputError
-        No such network or size.
+        No such network or size, or an encoder that does not fit.
 
     Notes
     -----
@@ -104,13 +120,79 @@ def make_network(
     The pooled branch of DeepLabV3+ normalises one value a channel and chip, so that training needs
     at least two chips a batch.
     """
-    makers = _MAKERS.get(size, {})
-    if name not in makers:
+    if ":" in name:
+        return _plugged_in(name, channels, classes, encoder=encoder, pretrained=pretrained)
+    if name not in ENCODERS or size not in ("small", "standard"):
         raise InputError(
             f"no network {name!r} of size {size!r}",
-            expected=", ".join(_MAKERS["standard"]) + "; small or standard",
+            expected=", ".join(ENCODERS) + " or package.module:build; small or standard",
         )
-    return makers[name](channels, classes)
+    chosen = encoder or (SMALL if size == "small" else STANDARD)[name]
+    check_encoder(name, chosen)
+    is_narrow = size == "small" and encoder is None
+    makers = {"unet": _unet, "deeplabv3plus": _deeplabv3plus, "hrnet": _hrnet}
+    network = makers[name](chosen, channels, classes, is_narrow)
+    if pretrained:
+        trunk: Any = network.streams if name == "hrnet" else network.encoder
+        load_pretrained(trunk, pretrained, name=chosen, channels=channels)
+    return network
+
+
+def encoder_of(name: str, *, size: Size = "standard", encoder: str | None = None) -> str | None:
+    """Return the encoder that a network has; None for one from elsewhere."""
+    return None if ":" in name else encoder or (SMALL if size == "small" else STANDARD)[name]
+
+
+def folder_name(name: str) -> str:
+    """Return the name of a network as a folder: ``package.module:build`` has a colon."""
+    return name.replace(":", "-")
+
+
+def is_installed_plugin(name: str) -> bool:
+    """Say whether an installed package offers itself as the builder of networks."""
+    return any(entry.value == name for entry in entry_points(group=PLUGINS))
+
+
+def _plugged_in(
+    name: str, channels: int, classes: int, *, encoder: str | None, pretrained: str | None
+) -> nn.Module:
+    if encoder or pretrained:
+        raise InputError(
+            f"network {name!r} with encoder {encoder!r} and weights {pretrained!r}",
+            expected="neither: a network from elsewhere chooses its own",
+            todo="have its function choose them",
+        )
+    module_name, _, function = name.partition(":")
+    try:
+        build = getattr(importlib.import_module(module_name), function)
+    except (ImportError, AttributeError) as error:
+        raise InputError(
+            f"network {name!r} cannot be imported: {error}",
+            expected="package.module:build of an installed package",
+            todo="install the package, or mend train.networks",
+        ) from error
+    network = build(channels=channels, classes=classes)
+    if not isinstance(network, nn.Module):
+        raise InputError(
+            f"{name} returns {type(network).__name__}",
+            expected="a torch.nn.Module: image (B, C, H, W) to logits (B, classes, H, W)",
+        )
+    _check_logits(name, network, channels, classes)
+    return network
+
+
+def _check_logits(name: str, network: nn.Module, channels: int, classes: int) -> None:
+    was_training = network.training
+    with torch.inference_mode():
+        logits = network.eval()(torch.zeros(1, channels, 64, 64))
+    network.train(was_training)
+    shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+    if shape != (1, classes, 64, 64):
+        raise InputError(
+            f"network {name!r} answers an image of 64 x 64 with {shape}",
+            expected=f"logits of shape (1, {classes}, 64, 64)",
+            todo="resize the logits to the image at the end of its forward",
+        )
 
 
 def parameter_count(network: nn.Module) -> int:
@@ -118,54 +200,28 @@ def parameter_count(network: nn.Module) -> int:
     return sum(weights.numel() for weights in network.parameters())
 
 
-def _unet(channels: int, classes: int) -> nn.Module:
-    return smp.Unet("resnet34", encoder_weights=None, in_channels=channels, classes=classes)
-
-
-def _small_unet(channels: int, classes: int) -> nn.Module:
-    return smp.Unet(
-        "resnet18",
-        encoder_weights=None,
-        encoder_depth=4,
-        decoder_channels=(96, 64, 32, 16),
-        in_channels=channels,
-        classes=classes,
+def _unet(encoder: str, channels: int, classes: int, is_narrow: bool) -> nn.Module:
+    decoder: dict[str, Any] = (
+        {"encoder_depth": 4, "decoder_channels": (96, 64, 32, 16)} if is_narrow else {}
     )
+    return smp.Unet(encoder, encoder_weights=None, in_channels=channels, classes=classes, **decoder)
 
 
-def _deeplabv3plus(channels: int, classes: int) -> nn.Module:
+def _deeplabv3plus(encoder: str, channels: int, classes: int, is_narrow: bool) -> nn.Module:
     return smp.DeepLabV3Plus(
-        "mobilenet_v2",
+        encoder,
         encoder_weights=None,
         encoder_output_stride=16,
+        decoder_channels=128 if is_narrow else 256,
         in_channels=channels,
         classes=classes,
     )
 
 
-def _small_deeplabv3plus(channels: int, classes: int) -> nn.Module:
-    return smp.DeepLabV3Plus(
-        "resnet18",
-        encoder_weights=None,
-        encoder_output_stride=16,
-        decoder_channels=128,
-        in_channels=channels,
-        classes=classes,
-    )
-
-
-def _hrnet(channels: int, classes: int) -> nn.Module:
-    return _hrnet_on("hrnet_w32", channels, classes)
-
-
-def _small_hrnet(channels: int, classes: int) -> nn.Module:
-    return _hrnet_on("hrnet_w18_small", channels, classes)
-
-
-def _hrnet_on(backbone: str, channels: int, classes: int) -> nn.Module:
+def _hrnet(encoder: str, channels: int, classes: int, is_narrow: bool) -> nn.Module:
     # feature_location="" gives the streams themselves; the default gives the classifier's features
     streams: Any = timm.create_model(
-        backbone,
+        f"hrnet_{encoder.replace('-', '_')}",
         pretrained=False,
         in_chans=channels,
         features_only=True,
@@ -174,13 +230,3 @@ def _hrnet_on(backbone: str, channels: int, classes: int) -> nn.Module:
     )
     widths = streams.feature_info.channels()
     return HRNetSegmenter(streams, widths=widths, hidden=sum(widths), classes=classes)
-
-
-_MAKERS: dict[str, dict[str, Callable[[int, int], nn.Module]]] = {
-    "standard": {"unet": _unet, "deeplabv3plus": _deeplabv3plus, "hrnet": _hrnet},
-    "small": {
-        "unet": _small_unet,
-        "deeplabv3plus": _small_deeplabv3plus,
-        "hrnet": _small_hrnet,
-    },
-}

@@ -1,107 +1,118 @@
-"""One network in training: loss, schedule of the learning rate, and validation scores."""
+"""One network in training: its steps, the schedule of the learning rate, validation scores."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Literal
 
 import lightning
 import numpy as np
 import torch
-import torch.nn.functional as functional
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from rockglacier.chips.augment import Augment
+from rockglacier.chips.dataset import as_features
+from rockglacier.config import TrainConfig
+from rockglacier.model.losses import segmentation_loss
 from rockglacier.model.metrics import CLASSES, IGNORE, scores
+
+__all__ = ["SegmentationTask", "learning_rate_share", "mean", "segmentation_loss"]
 
 WARM_UP = 0.1  # share of the steps in which the learning rate rises
 FINAL_SHARE = 0.01  # of the learning rate, at the last step
-LANDFORM_WEIGHT = 2.0  # a landform's pixel against one of the background, in the cross-entropy
-WEIGHT_DECAY = 1e-2
+POLY_POWER = 0.9  # of the polynomial schedule, as DeepLab has it
+MOMENTUM = 0.9  # of SGD, with Nesterov's correction
 
 
-def segmentation_loss(
-    logits: Tensor, mask: Tensor, *, landform_weight: float = LANDFORM_WEIGHT
-) -> Tensor:
-    """Return cross-entropy plus Dice of the rock glacier class.
-
-    Parameters
-    ----------
-    logits
-        Float (B, 2, H, W).
-    mask
-        Integer (B, H, W): 0, 1, or 255, which counts in neither term.
-    landform_weight
-        Weight of class 1 in the cross-entropy; background has 1.
-
-    Returns
-    -------
-    Tensor
-        Scalar float32; 0 where every pixel is ignored, not NaN.
-
-    Notes
-    -----
-    Cross-entropy keeps the probabilities honest, Dice keeps a rare class from vanishing. Dice is
-    taken over the batch, as a chip without a landform has none of its own.
-    """
-    logits, mask = logits.float(), mask.long()
-    counted = mask != IGNORE
-    weight = torch.where(mask == 1, landform_weight, 1.0) * counted
-    entropy = functional.cross_entropy(logits, mask, ignore_index=IGNORE, reduction="none")
-    entropy_mean = (entropy * weight).sum() / weight.sum().clamp(min=1.0)
-    probability = torch.softmax(logits, dim=1)[:, 1] * counted
-    truth = (mask == 1).float()
-    both = (probability * truth).sum()
-    dice = 1 - (2 * both + 1) / (probability.sum() + truth.sum() + 1)
-    return entropy_mean + dice * counted.any()
-
-
-def learning_rate_share(progress: float) -> float:
+def learning_rate_share(
+    progress: float,
+    *,
+    schedule: Literal["cosine", "poly"] = "cosine",
+    warm_up: float = WARM_UP,
+) -> float:
     """Return the share of the full learning rate at a point of the training (0..1).
 
-    It rises linearly over the first tenth and falls to a hundredth as half a cosine.
+    It rises linearly while ``progress`` is below ``warm_up`` and falls to a hundredth: as half a
+    cosine, or as the power 0.9 of what is left.
     """
-    if progress < WARM_UP:
-        return FINAL_SHARE + (1 - FINAL_SHARE) * progress / WARM_UP
-    fallen = min((progress - WARM_UP) / (1 - WARM_UP), 1.0)
-    return FINAL_SHARE + (1 - FINAL_SHARE) * 0.5 * (1 + math.cos(math.pi * fallen))
+    if progress < warm_up:
+        return FINAL_SHARE + (1 - FINAL_SHARE) * progress / warm_up
+    fallen = min((progress - warm_up) / (1 - warm_up), 1.0)
+    if schedule == "poly":
+        left = (1 - fallen) ** POLY_POWER
+    else:
+        left = 0.5 * (1 + math.cos(math.pi * fallen))
+    return FINAL_SHARE + (1 - FINAL_SHARE) * left
 
 
 class SegmentationTask(lightning.LightningModule):
-    """Train one network on chips ``{"image": float (B,C,H,W), "mask": (B,H,W)}``.
+    """Train one network on chips ``{"image": (B,C,H,W), "mask": (B,H,W)}``.
 
     Parameters
     ----------
     network
         Image to logits of two classes.
-    learning_rate
-        Largest learning rate.
+    config
+        Loss, optimiser, learning rate and its schedule.
     total_steps
         Planned optimiser steps; a time limit may lower it under way, and the schedule follows.
+    steps_an_epoch
+        Optimiser steps in an epoch.
+    augment
+        Applied to training batches on the device.
+    seed
+        All that is random in an epoch, augmentation and dropout, depends on it and on the epoch's
+        number alone, so that a training that is resumed goes on as if it had never stopped.
     """
 
-    def __init__(self, network: nn.Module, *, learning_rate: float, total_steps: int) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        *,
+        config: TrainConfig,
+        total_steps: int,
+        steps_an_epoch: int,
+        augment: Augment | None = None,
+        seed: int = 0,
+    ) -> None:
         super().__init__()
         self.network = network.to(memory_format=torch.channels_last)
-        self.learning_rate = learning_rate
+        self.config = config
         self.total_steps = total_steps
+        self.steps_an_epoch = steps_an_epoch
+        self.augment = augment
+        self.seed = seed
         self.matrix: NDArray[np.int64] = np.zeros((len(CLASSES),) * 2, dtype=np.int64)
-        self.losses: dict[str, list[float]] = {"train": [], "validation": []}
+        self.losses: dict[str, list[Tensor]] = {"train": [], "validation": []}
 
     def forward(self, image: Tensor) -> Tensor:
         """Return logits (B, 2, H, W)."""
         logits: Tensor = self.network(image.contiguous(memory_format=torch.channels_last))
         return logits
 
-    def training_step(self, batch: dict[str, Any], _index: int) -> Tensor:
+    def loss(self, logits: Tensor, mask: Tensor) -> Tensor:
+        """Return the loss that the config names."""
+        config = self.config
+        return segmentation_loss(
+            logits, mask, kind=config.loss, landform_weight=config.landform_weight
+        )
+
+    def training_step(self, batch: dict[str, Any], index: int) -> Tensor:
         """Return the loss of a batch."""
-        loss = segmentation_loss(self(batch["image"]), batch["mask"])
-        self.losses["train"].append(float(loss.detach()))
+        if index == 0:
+            self._begin_epoch()
+        batch = as_features(batch)
+        if self.augment is not None:
+            batch = self.augment(batch, step=(self.current_epoch, index))
+        loss = self.loss(self(batch["image"]), batch["mask"])
+        self.losses["train"].append(loss.detach())
         return loss
 
-    def on_train_epoch_start(self) -> None:
-        """Forget the losses of the epoch before."""
+    def _begin_epoch(self) -> None:
+        # Lightning calls no hook at the start of the epoch after one that was restored
         self.losses["train"] = []
+        lightning.seed_everything(_mixed(self.seed, self.current_epoch), verbose=False)
 
     def on_validation_epoch_start(self) -> None:
         """Forget the counts of the epoch before."""
@@ -110,8 +121,9 @@ class SegmentationTask(lightning.LightningModule):
 
     def validation_step(self, batch: dict[str, Any], _index: int) -> None:
         """Count right and wrong pixels of a batch, at probability 0.5."""
+        batch = as_features(batch)
         logits, mask = self(batch["image"]).float(), batch["mask"].long()
-        self.losses["validation"].append(float(segmentation_loss(logits, mask)))
+        self.losses["validation"].append(self.loss(logits, mask))
         counted = mask != IGNORE
         pairs = (mask * len(CLASSES) + logits.argmax(dim=1))[counted]
         counts = torch.bincount(pairs, minlength=len(CLASSES) ** 2)
@@ -127,20 +139,41 @@ class SegmentationTask(lightning.LightningModule):
         score = iou if math.isfinite(iou) else -mean(self.losses["validation"])
         self.log("score", score)
 
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Store how many steps are planned."""
+        checkpoint["total_steps"] = self.total_steps
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on with the plan that was stored."""
+        self.total_steps = checkpoint["total_steps"]
+
     def configure_optimizers(self) -> Any:
-        """Return AdamW and its schedule by steps."""
-        optimizer = torch.optim.AdamW(
-            self.parameters(), lr=self.learning_rate, weight_decay=WEIGHT_DECAY
+        """Return the optimiser and its schedule by steps."""
+        config = self.config
+        rates: dict[str, Any] = {"lr": config.learning_rate, "weight_decay": config.weight_decay}
+        optimizer: torch.optim.Optimizer = (
+            torch.optim.AdamW(self.parameters(), **rates)
+            if config.optimizer == "adamw"
+            else torch.optim.SGD(self.parameters(), momentum=MOMENTUM, nesterov=True, **rates)
         )
-        schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: learning_rate_share(step / max(self.total_steps, 1))
-        )
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._share_at)
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},
         }
 
+    def _share_at(self, step: int) -> float:
+        return learning_rate_share(
+            step / max(self.total_steps, 1),
+            schedule=self.config.schedule,
+            warm_up=self.config.warm_up,
+        )
 
-def mean(values: list[float]) -> float:
+
+def _mixed(seed: int, epoch: int) -> int:
+    return int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])
+
+
+def mean(values: list[Tensor]) -> float:
     """Return the mean, NaN of nothing."""
-    return sum(values) / len(values) if values else math.nan
+    return float(torch.stack(values).double().mean()) if values else math.nan

@@ -179,7 +179,10 @@ def restore_model(
         The weights are not those of this network.
     """
     network = make_network(
-        settings["network"], size=settings["size"], channels=len(settings["channels"])
+        settings["network"],
+        size=settings["size"],
+        encoder=settings.get("encoder"),
+        channels=len(settings["channels"]),
     )
     try:
         state = torch.load(weights, map_location="cpu", weights_only=True)

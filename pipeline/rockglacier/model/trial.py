@@ -2,43 +2,53 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import io
 import logging
+import math
 import os
-import time
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import geopandas as gpd
 import lightning
 import numpy as np
 import torch
-from lightning.pytorch.callbacks import EarlyStopping
+from lightning.pytorch.callbacks import Callback, EarlyStopping
 from torch import nn
 from torch.utils.data import DataLoader
 
+from rockglacier.chips.augment import Augment
+from rockglacier.chips.dataset import as_features
 from rockglacier.config import TrainConfig
 from rockglacier.engine import Progress
 from rockglacier.model.calibrate import Calibration, calibrate
+from rockglacier.model.history import TrainingLog, write_history
 from rockglacier.model.keeper import Keeper
 from rockglacier.model.metrics import as_json, confusion_matrix, scores
-from rockglacier.model.networks import make_network, parameter_count
+from rockglacier.model.networks import encoder_of, make_network, parameter_count
+from rockglacier.model.resume import RESUME, Saver, restorable
 from rockglacier.model.task import SegmentationTask
 from rockglacier.model.trained import (
     SETTINGS,
     WEIGHTS,
+    Precision,
     autocast_for,
     best_device,
     precision_for,
 )
-from rockglacier.storage import write_json, write_text
+from rockglacier.storage import write_json
+
+logger = logging.getLogger(__name__)
 
 Batches = DataLoader[dict[str, Any]]
+FOOTPRINTS = "chips.parquet"
+EARLIER = "earlier"
+"""Folder beside the networks' for models whose place a new one took."""
 GRADIENT_NORM = 5.0  # a chip of noise must not undo an epoch
 
 
@@ -54,6 +64,15 @@ class Trial:
     folder: Path
     inputs: str
     """Hash of all that the result depends on."""
+    encoder: str | None = None
+    """In place of that of the size."""
+    pretrained: str | None = None
+    """Weights of the encoder to start from."""
+
+    @property
+    def workplace(self) -> Path:
+        """Folder of the trial until it is finished."""
+        return self.folder.with_name(f".{self.folder.name}.training")
 
     @property
     def name(self) -> str:
@@ -70,6 +89,12 @@ class Chips:
     train_batches: int
     """Batches in an epoch."""
     validation: Batches
+    augment: Augment | None = None
+    """Applied to training batches where they are trained on."""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """What ``model.json`` should say about them."""
+    footprints: gpd.GeoDataFrame | None = None
+    """Where the chips of the first epoch and of the validation lie."""
 
 
 def run_trial(
@@ -96,24 +121,33 @@ def run_trial(
     device = best_device()
     lightning.seed_everything(trial.seed, workers=True, verbose=False)
     network = make_network(
-        trial.network,  # type: ignore[arg-type]
+        trial.network,
         size=config.size,
+        encoder=trial.encoder,
+        pretrained=trial.pretrained,
         channels=len(about["channels"]),
     )
+    steps = math.ceil(chips.train_batches / config.accumulate)
     task = SegmentationTask(
         network,
-        learning_rate=config.learning_rate,
-        total_steps=config.epochs * chips.train_batches,
+        config=config,
+        total_steps=config.epochs * steps,
+        steps_an_epoch=steps,
+        augment=chips.augment,
+        seed=trial.seed,
     )
-    keeper = Keeper(trial.name, limit_minutes=config.max_minutes, progress=progress)
-    start = time.perf_counter()
-    _fit(task, chips, keeper, config=config, device=device)
+    trial.workplace.mkdir(parents=True, exist_ok=True)
+    keeper = _trained(task, trial, chips, config=config, device=device, progress=progress)
     network.load_state_dict(keeper.best_weights)
     network = network.eval().to(device)
     calibration, matrix = _calibrated(network, chips.validation, device)
     settings = {
         **about,
+        **chips.facts,
         "network": trial.network,
+        "encoder": trial.encoder,
+        "trunk": encoder_of(trial.network, size=config.size, encoder=trial.encoder),
+        "pretrained": trial.pretrained,
         "size": config.size,
         "split": trial.split,
         "trial": trial.number,
@@ -123,42 +157,96 @@ def run_trial(
         "validation": {**as_json(scores(matrix)), "confusion": matrix.tolist()},
         "best_epoch": keeper.best_epoch,
         "epochs": len(keeper.history),
-        "steps": task.global_step,
-        "seconds": round(time.perf_counter() - start, 2),
+        "steps": keeper.history[-1]["step"],
+        "seconds": round(keeper.seconds, 2),
         "parameters": parameter_count(network),
-        "precision": precision_for(device),
+        "precision": _precision(config, device),
         "device": device_name(device),
         "inputs": trial.inputs,
     }
-    return _store(trial, network, settings, keeper.history)
+    return _store(trial, network, settings, keeper.history, chips.footprints)
+
+
+def _trained(
+    task: SegmentationTask,
+    trial: Trial,
+    chips: Chips,
+    *,
+    config: TrainConfig,
+    device: torch.device,
+    progress: Progress,
+) -> Keeper:
+    """Train from the start, or from the last epoch that an earlier run finished."""
+    path = trial.workplace / RESUME
+    stored = restorable(path, inputs=trial.inputs)
+    done = len(stored["callbacks"]["Keeper"]["history"]) if stored else 0
+    log = TrainingLog(trial.workplace, done=done)
+    keeper = Keeper(trial.name, limit_minutes=config.max_minutes, progress=progress, log=log)
+    try:
+        if stored and stored["callbacks"]["Saver"]["is_finished"]:
+            keeper.load_state_dict(stored["callbacks"]["Keeper"])
+            return keeper
+        if stored:
+            logger.info("%s goes on after %s finished epochs", trial.name, done)
+        saver = Saver(path, inputs=trial.inputs)
+        _fit(task, chips, [keeper], saver, config=config, device=device, resume=stored is not None)
+        return keeper
+    finally:
+        log.close()
 
 
 def _fit(
     task: SegmentationTask,
     chips: Chips,
-    keeper: Keeper,
+    callbacks: list[Callback],
+    saver: Saver,
     *,
     config: TrainConfig,
     device: torch.device,
+    resume: bool,
 ) -> None:
-    with _quiet_lightning():
+    stop = EarlyStopping("score", mode="max", patience=config.patience, check_finite=False)
+    with _quiet_lightning(), _algorithms():
         trainer = lightning.Trainer(
             accelerator="gpu" if device.type == "cuda" else "cpu",
             devices=1,
-            precision=precision_for(device),
+            precision=_precision(config, device),
             max_epochs=config.epochs,
+            accumulate_grad_batches=config.accumulate,
             gradient_clip_val=GRADIENT_NORM,
+            deterministic=config.deterministic,
             num_sanity_val_steps=0,
             logger=False,
-            enable_checkpointing=False,
+            enable_checkpointing=True,  # of the saver, the only one
             enable_progress_bar=False,
             enable_model_summary=False,
-            callbacks=[
-                keeper,
-                EarlyStopping("score", mode="max", patience=config.patience, check_finite=False),
-            ],
+            callbacks=[*callbacks, stop, saver],
         )
-        trainer.fit(task, chips.train, chips.validation)
+        trainer.fit(
+            task,
+            chips.train,
+            chips.validation,
+            ckpt_path=saver.path if resume else None,
+            weights_only=True,
+        )
+
+
+def _precision(config: TrainConfig, device: torch.device) -> Precision:
+    if config.precision == "auto":
+        return precision_for(device)
+    return "bf16-mixed" if config.precision == "bfloat16" else "32-true"
+
+
+@contextmanager
+def _algorithms() -> Iterator[None]:
+    """Put back what a deterministic training sets for the whole process."""
+    before = torch.are_deterministic_algorithms_enabled()
+    benchmark = torch.backends.cudnn.benchmark
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
+        torch.backends.cudnn.benchmark = benchmark
 
 
 @contextmanager
@@ -184,7 +272,7 @@ def _calibrated(
     """Return the calibration, and the confusion on the validation ground under it."""
     margins, truths = [], []
     with torch.inference_mode(), autocast_for(device):
-        for batch in validation:
+        for batch in map(as_features, validation):
             image = batch["image"].to(device, memory_format=torch.channels_last)
             logits = network(image).float()
             margins.append((logits[:, 1] - logits[:, 0]).cpu().numpy().ravel())
@@ -197,30 +285,42 @@ def _calibrated(
 
 
 def _store(
-    trial: Trial, network: nn.Module, settings: dict[str, Any], history: list[dict[str, Any]]
+    trial: Trial,
+    network: nn.Module,
+    settings: dict[str, Any],
+    history: list[dict[str, Any]],
+    footprints: gpd.GeoDataFrame | None,
 ) -> dict[str, Any]:
-    trial.folder.mkdir(parents=True, exist_ok=True)
-    (trial.folder / SETTINGS).unlink(missing_ok=True)
+    """Give the finished trial its name; a model that has it already is moved out of the way."""
+    folder = trial.workplace
     state = {
         name: values.detach().cpu().contiguous() for name, values in network.state_dict().items()
     }
     buffer = io.BytesIO()
     torch.save(state, buffer)
-    partial = trial.folder / f".{WEIGHTS}.partial"
-    partial.write_bytes(buffer.getvalue())
-    os.replace(partial, trial.folder / WEIGHTS)
-    write_text(trial.folder / "history.csv", _as_csv(history))
+    (folder / WEIGHTS).write_bytes(buffer.getvalue())
+    write_history(folder, history)
+    if footprints is not None:
+        footprints.to_parquet(folder / FOOTPRINTS)
     settings = {**settings, "weights": hashlib.sha256(buffer.getvalue()).hexdigest()}
-    write_json(trial.folder / SETTINGS, settings)  # last: it says that the trial is finished
+    write_json(folder / SETTINGS, settings)
+    (folder / RESUME).unlink(missing_ok=True)
+    _keep_earlier(trial.folder)
+    os.replace(folder, trial.folder)
     return settings
 
 
-def _as_csv(rows: list[dict[str, Any]]) -> str:
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, fieldnames=list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return buffer.getvalue()
+def _keep_earlier(folder: Path) -> None:
+    """Move a model that was trained before, whole or in part, to a folder of its own."""
+    if not folder.exists():
+        return
+    earlier = folder.parents[1] / EARLIER / folder.parent.name
+    earlier.mkdir(parents=True, exist_ok=True)
+    number = 1 + sum(1 for _ in earlier.glob(f"{folder.name}.*"))
+    while (moved := earlier / f"{folder.name}.{number}").exists():
+        number += 1
+    os.replace(folder, moved)
+    logger.info("the model trained before in %s is kept in %s", folder, moved)
 
 
 def device_name(device: torch.device) -> str:
