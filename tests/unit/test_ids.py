@@ -6,7 +6,7 @@ import geopandas as gpd
 import pytest
 import shapely
 
-from rockglacier.inventory.ids import candidate_id, place_ids, stable_ids
+from rockglacier.inventory.ids import candidate_id, names_of, place_ids, stable_ids
 
 
 @pytest.mark.parametrize(
@@ -57,3 +57,97 @@ def test_first_inventory_is_named_by_place():
     now = series((74.0, 36.0, 74.01, 36.01))
     assert stable_ids(now, now.representative_point(), None) == ["RGC360050N0740050E"]
     assert stable_ids(now.iloc[:0], now.iloc[:0], None) == []
+
+
+def before_and_now(before, now):
+    """Names of outlines ``now`` after an inventory of ``before``, id to box."""
+    previous = gpd.GeoDataFrame(
+        {"candidate_id": list(before)}, geometry=series(*before.values()), crs=4326
+    )
+    outlines = series(*now)
+    return names_of(outlines, outlines.representative_point(), previous)
+
+
+def box(west, width, south=36.0, height=0.01):
+    return (west, south, west + width, south + height)
+
+
+def kinds(names):
+    return {change["candidate_id"]: change["change"] for change in names.changes}
+
+
+def test_larger_part_of_a_split_landform_keeps_the_id_and_the_other_replaces_it():
+    names = before_and_now({"RGCone": box(74.0, 0.01)}, [box(74.0, 0.007), box(74.0075, 0.0025)])
+    assert names.ids[0] == "RGCone"
+    assert names.ids[1] != "RGCone"
+    assert names.replaces == [None, "RGCone"]
+    assert set(kinds(names).values()) == {"split"}
+
+
+def test_halves_of_a_split_landform_both_replace_it():
+    names = before_and_now({"RGCone": box(74.0, 0.01)}, [box(74.0, 0.0049), box(74.0051, 0.0049)])
+    assert "RGCone" not in names.ids
+    assert names.replaces == ["RGCone", "RGCone"]
+    assert set(kinds(names).values()) == {"split"}
+
+
+def test_merged_landform_keeps_one_id_and_replaces_the_other():
+    before = {"RGCbig": box(74.0, 0.007), "RGCsmall": box(74.007, 0.003)}
+    names = before_and_now(before, [box(74.0, 0.01)])
+    assert names.ids == ["RGCbig"]
+    assert names.replaces == ["RGCsmall"]
+    assert kinds(names) == {"RGCbig": "merged"}
+    (change,) = names.changes
+    assert change["iou"] == pytest.approx(0.7, abs=1e-3)
+    assert change["area_before_km2"] == pytest.approx(0.7 * change["area_km2"], rel=1e-3)
+
+
+def test_changes_name_what_is_new_changed_redrawn_and_gone():
+    before = {
+        "RGCsame": box(74.0, 0.01),
+        "RGCmoved": box(74.1, 0.01),
+        "RGCgone": box(74.2, 0.01),
+        "RGClarge": box(74.3, 0.01),
+    }
+    now = [box(74.0, 0.01), box(74.1, 0.009), box(74.3, 0.004), box(74.4, 0.01)]
+    names = before_and_now(before, now)
+    assert names.ids[:2] == ["RGCsame", "RGCmoved"]
+    assert kinds(names) == {
+        "RGCmoved": "changed",
+        names.ids[2]: "redrawn",
+        names.ids[3]: "new",
+        "RGCgone": "gone",
+    }
+    assert names.replaces == [None, None, "RGClarge", None]
+
+
+def test_what_a_landform_replaced_stays_with_it():
+    before = series(box(74.0, 0.01))
+    previous = gpd.GeoDataFrame(
+        {"candidate_id": ["RGCone"], "replaces": ["RGCold"]}, geometry=before, crs=4326
+    )
+    names = names_of(before, before.representative_point(), previous)
+    assert names.replaces == ["RGCold"]
+    assert names.changes == []
+
+
+def test_landform_takes_the_name_that_it_has_in_another_period():
+    other = gpd.GeoDataFrame(
+        {"candidate_id": ["RGCthere", "RGCboth"]},
+        geometry=series(box(74.0, 0.01), box(74.1, 0.01)),
+        crs=4326,
+    )
+    previous = gpd.GeoDataFrame(
+        {"candidate_id": ["RGChere"]}, geometry=series(box(74.1, 0.01)), crs=4326
+    )
+    now = series(box(74.0, 0.009), box(74.1, 0.01))
+    names = names_of(now, now.representative_point(), previous, others=[other])
+    assert names.ids == ["RGCthere", "RGChere"]
+
+
+def test_ids_that_were_given_once_are_not_given_again():
+    now = series((74.0, 36.0, 74.01, 36.01))
+    retired = frozenset({"RGC360050N0740050E"})
+    names = names_of(now, now.representative_point(), None, retired=retired)
+    assert names.ids == ["RGC360050N0740051E"]
+    assert kinds(names) == {"RGC360050N0740051E": "new"}

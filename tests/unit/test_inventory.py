@@ -15,7 +15,7 @@ import shapely
 import zarr
 
 from rockglacier.config import parse_config
-from rockglacier.errors import ContractError, NotFoundError
+from rockglacier.errors import ContractError, InputError, NotFoundError
 from rockglacier.grid import Grid, Window
 from rockglacier.inventory.schema import COLUMNS
 from rockglacier.inventory.tables import build_inventory
@@ -335,3 +335,68 @@ def test_outlines_reach_down_to_the_low_threshold_and_over_small_holes(tmp_path)
     assert row["area_km2"] == pytest.approx(0.14, rel=0.01)
     assert row["probability_mean"] == pytest.approx((1191 * 0.9 + 200 * 0.35) / 1391)
     assert row["valid_share"] == pytest.approx(1391 / 1400)
+
+
+def test_changes_are_listed_by_version(tmp_path):
+    study = study_with(tmp_path, LARGE)
+    assert build_inventory(study)["version"] == 1
+    assert build_inventory(study)["version"] == 1
+    group = zarr.open_group(study.prediction_path / "prediction.zarr", mode="r+")
+    group["probability"][20:50, 34:36] = 5
+    assert build_inventory(study)["version"] == 2
+    changes = pd.read_csv(study.inventory_path / "CHANGES.csv")
+    assert changes.groupby("version")["change"].apply(list).to_dict() == {
+        1: ["new"],
+        2: ["split", "split"],
+    }
+    table = read(study).sort_values("pixels")
+    first = changes["candidate_id"].iloc[0]
+    assert table["candidate_id"].iloc[1] == first
+    assert table["replaces"].iloc[0] == first
+    assert pd.isna(table["replaces"].iloc[1])
+    build_inventory(study)
+    assert read(study).sort_values("pixels")["replaces"].iloc[0] == first
+
+
+def test_run_stopped_before_its_inventory_was_written_adds_no_second_version(tmp_path):
+    study = study_with(tmp_path, LARGE)
+    build_inventory(study)
+    before = (study.inventory_path / "inventory.parquet").read_bytes()
+    group = zarr.open_group(study.prediction_path / "prediction.zarr", mode="r+")
+    group["probability"][20:50, 34:36] = 5
+    assert build_inventory(study)["version"] == 2
+    changes = (study.inventory_path / "CHANGES.csv").read_text()
+    (study.inventory_path / "inventory.parquet").write_bytes(before)
+    assert build_inventory(study)["version"] == 2
+    assert (study.inventory_path / "CHANGES.csv").read_text() == changes
+
+
+def test_landform_of_two_periods_has_one_name_and_counts_both(tmp_path):
+    one = study_with(tmp_path, LARGE, search={"start": "2021-01-01", "end": "2021-12-31"})
+    build_inventory(one)
+    far = square(100, 100, 20, 20)
+    two = study_with(tmp_path, LARGE, far, search={"start": "2024-01-01", "end": "2024-12-31"})
+    build_inventory(two)
+    table = read(two).sort_values("pixels")
+    assert table["n_periods_found"].tolist() == [1, 2]
+    assert table["candidate_id"].iloc[1] == read(one)["candidate_id"].iloc[0]
+
+
+def test_overlaps_become_columns_and_reasons_to_review(tmp_path):
+    study = study_with(tmp_path, LARGE, inventory={"overlaps": {"glaciers": "ice.gpkg"}})
+    grid = study.grid
+    ice = shapely.box(*grid.window_geobox(square(20, 20, 15, 40)).boundingbox.bbox)
+    gpd.GeoDataFrame(geometry=[ice], crs=grid.epsg).to_file(tmp_path / "ice.gpkg")
+    assert build_inventory(study)["to_review"] == 1
+    row = read(study).iloc[0]
+    assert row["glaciers_share"] == pytest.approx(0.5, abs=0.01)
+    assert (row["review_reason"], row["review_rank"]) == ("glacier", 1)
+    package = gpd.read_file(study.inventory_path / "inventory.gpkg", layer="outlines")
+    assert package["glaciers_share"].iloc[0] == row["glaciers_share"]
+
+
+def test_overlap_with_the_name_of_a_column_is_refused(tmp_path):
+    study = study_with(tmp_path, LARGE, inventory={"overlaps": {"snow": "ice.gpkg"}})
+    gpd.GeoDataFrame(geometry=[shapely.box(0, 0, 1, 1)], crs=4326).to_file(tmp_path / "ice.gpkg")
+    with pytest.raises(InputError, match=r"(?s)column 'snow_share' of its own.*other names"):
+        build_inventory(study)

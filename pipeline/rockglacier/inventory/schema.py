@@ -14,6 +14,8 @@ from typing import Any, Final
 import geopandas as gpd
 import pandas as pd
 
+from rockglacier.errors import InputError
+
 
 @dataclass(frozen=True, slots=True)
 class Column:
@@ -33,6 +35,13 @@ COLUMNS: Final[dict[str, Column]] = {
     "certainty": Column(_TEXT, "certain or uncertain, for the person who reviews it."),
     "reviewer": Column(_TEXT, "Who reviewed it."),
     "review_date": Column("datetime64[ms]", "When it was reviewed."),
+    "review_reason": Column(
+        _TEXT,
+        "Why to look at it: glacier, disagreement, snow, shadow, gaps, edge, small.",
+    ),
+    "review_rank": Column("Int64", "Place in the queue of those to look at, 1 first."),
+    "replaces": Column(_TEXT, "Earlier candidates that it stands for, split or merged."),
+    "n_periods_found": Column("Int64", "Periods of this study in which it was found."),
     "split": Column(
         _TEXT,
         "Ground of its representative point: train, validation, test, guard, or "
@@ -97,6 +106,7 @@ UNREVIEWED: Final[dict[str, Any]] = {
     "UpslCon": "unknown",
     "ActiCl": "uncertain",
     "KinAtt": "undefined",
+    "n_periods_found": 1,
 }
 """What an outline says before anybody looked at it."""
 
@@ -116,7 +126,9 @@ MARKER_COLUMNS: Final = (
 MOVING_AREA_COLUMNS: Final = ("PrimaryID", "VelClass", "Comment")
 
 
-def table_of(rows: Sequence[Mapping[str, Any]]) -> gpd.GeoDataFrame:
+def table_of(
+    rows: Sequence[Mapping[str, Any]], *, extra: Mapping[str, Column] | None = None
+) -> gpd.GeoDataFrame:
     """Return an inventory, EPSG:4326, with every column and its type, whatever the rows hold.
 
     Parameters
@@ -124,10 +136,22 @@ def table_of(rows: Sequence[Mapping[str, Any]]) -> gpd.GeoDataFrame:
     rows
         Columns by name, and ``geometry``. What a row does not say is as :data:`UNREVIEWED` says, or
         empty.
+    extra
+        Columns of this study alone, after the others.
+
+    Raises
+    ------
+    InputError
+        An extra column has the name of another one.
     """
+    if taken := sorted(set(extra or {}) & {*COLUMNS, "geometry"}):
+        raise InputError(
+            f"the inventory has a column {taken[0]!r} of its own",
+            expected="other names in inventory.overlaps",
+        )
     columns = {
         name: pd.Series([row.get(name, UNREVIEWED.get(name)) for row in rows], dtype=column.dtype)
-        for name, column in COLUMNS.items()
+        for name, column in {**COLUMNS, **(extra or {})}.items()
     }
     geometry = gpd.GeoSeries([row["geometry"] for row in rows], crs=4326)
     return gpd.GeoDataFrame(columns, geometry=geometry, crs=4326)

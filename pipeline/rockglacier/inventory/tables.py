@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final, Protocol
 
 import geopandas as gpd
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import shapely
 import zarr
 from numpy.typing import NDArray
@@ -23,8 +25,10 @@ from rockglacier.grid import Grid
 from rockglacier.inventory import geoparquet, qgis
 from rockglacier.inventory.attributes import BAND_M
 from rockglacier.inventory.candidates import UNSEEN, draw, ground_of, measured, split_at
-from rockglacier.inventory.ids import stable_ids
+from rockglacier.inventory.ids import CHANGE_COLUMNS, Names, names_of
 from rockglacier.inventory.match import compare
+from rockglacier.inventory.overlaps import overlap_columns
+from rockglacier.inventory.review import review_queue
 from rockglacier.inventory.schema import table_of
 from rockglacier.inventory.scores import summary
 from rockglacier.storage import read_json, write_json, write_text
@@ -76,8 +80,9 @@ def build_inventory(
     -------
     dict
         ``objects``, ``area_km2``, ``threshold``, ``dropped_small``, ``dropped_outside``,
-        ``kept_ids``, ``edited_kept``; with a reference also ``reference``, ``matched`` and the same
-        on held-out ground, ``test_reference``, ``test_matched``, ``test_objects``.
+        ``kept_ids``, ``to_review``, ``edited_kept``, ``version``; with a reference also
+        ``reference``, ``matched`` and the same on held-out ground, ``test_reference``,
+        ``test_matched``, ``test_objects``.
 
     Raises
     ------
@@ -88,7 +93,8 @@ def build_inventory(
 
     Notes
     -----
-    Writes ``inventory.parquet``, ``inventory.gpkg``, ``hypsometry.csv`` and, with a reference,
+    Writes ``inventory.parquet``, ``inventory.gpkg``, ``hypsometry.csv``, ``CHANGES.csv`` (what
+    became of every landform, a version each time that something did) and, with a reference,
     ``matches.parquet`` and ``matches.json``. A GeoPackage that was edited since is set aside first.
     """
     probability = _probability(study)
@@ -96,21 +102,43 @@ def build_inventory(
     source = _source(study, bundle)
     drawn = draw(study, probability, threshold=source.threshold, progress=progress)
     outlines, points = drawn.outlines.to_crs(4326), drawn.points.to_crs(4326)
-    previous = _previous(study)
-    ids = stable_ids(outlines, points, previous)
+    previous, others = _previous(study), _other_periods(study)
+    history = _history(study)
+    names = names_of(
+        outlines,
+        points,
+        previous,
+        others=others,
+        retired=_retired(history, previous),
+    )
     splits = _splits(study, bundle)
     rows, bands = measured(study, drawn, probability, cube, progress=progress)
-    ground = ground_of(drawn, splits, study.grid)
+    overlaps = {name: study.resolve(uri) for name, uri in study.config.inventory.overlaps.items()}
+    extra, values = overlap_columns(drawn.outlines, overlaps)
     origin = {
         "model_id": source.model_id,
         "run_id": source.run_id,
         "period": study.config.search.period,
     }
+    merged = [
+        {
+            **row,
+            **own,
+            **origin,
+            **{name: column[place] for name, column in values.items()},
+            "candidate_id": names.ids[place],
+            "replaces": names.replaces[place],
+            "n_periods_found": 1
+            + sum(bool((other["candidate_id"] == names.ids[place]).any()) for other in others),
+            "geometry": outlines.iloc[place],
+        }
+        for place, (row, own) in enumerate(
+            zip(rows, ground_of(drawn, splits, study.grid), strict=True)
+        )
+    ]
+    queue = review_queue(merged, threshold=source.threshold)
     table = table_of(
-        [
-            {"candidate_id": name, "geometry": outline, **row, **own, **origin}
-            for name, outline, row, own in zip(ids, outlines, rows, ground, strict=True)
-        ]
+        [{**row, **place} for row, place in zip(merged, queue, strict=True)], extra=extra
     )
     facts: dict[str, Any] = {
         "objects": len(table),
@@ -118,9 +146,13 @@ def build_inventory(
         "threshold": source.threshold,
         "dropped_small": drawn.small,
         "dropped_outside": drawn.outside,
-        "kept_ids": 0 if previous is None else int(np.isin(ids, previous["candidate_id"]).sum()),
+        "kept_ids": 0
+        if previous is None
+        else int(np.isin(names.ids, previous["candidate_id"]).sum()),
+        "to_review": int(table["review_reason"].notna().sum()),
     }
-    facts |= _write(study, table, points, dict(zip(ids, bands, strict=True)))
+    facts["version"] = _write_changes(study, history, names, source)
+    facts |= _write(study, table, points, dict(zip(names.ids, bands, strict=True)))
     return facts | _write_matches(study, table, splits)
 
 
@@ -158,8 +190,63 @@ def _source(study: Study, bundle: Model | None) -> Source:
 
 
 def _previous(study: Study) -> gpd.GeoDataFrame | None:
-    path = study.inventory_path / "inventory.parquet"
-    return gpd.read_parquet(path, columns=["candidate_id", "geometry"]) if path.is_file() else None
+    return _names_in(study.inventory_path / "inventory.parquet")
+
+
+def _names_in(path: Path) -> gpd.GeoDataFrame | None:
+    if not path.is_file():
+        return None
+    held = set(pq.read_schema(path).names)
+    return gpd.read_parquet(
+        path, columns=[name for name in ("candidate_id", "replaces", "geometry") if name in held]
+    )
+
+
+def _other_periods(study: Study) -> list[gpd.GeoDataFrame]:
+    """Return the inventories of the other periods of the study, the latest first."""
+    folder = study.inventory_path
+    paths = sorted(folder.parent.glob("*/inventory.parquet"), reverse=True)
+    tables = [_names_in(path) for path in paths if path.parent.name != folder.name]
+    return [table for table in tables if table is not None]
+
+
+def _history(study: Study) -> pd.DataFrame:
+    path = study.inventory_path / "CHANGES.csv"
+    if not path.is_file():
+        return pd.DataFrame(columns=list(CHANGE_COLUMNS))
+    return pd.read_csv(path, dtype={"replaces": "string", "run_id": "string"})
+
+
+def _retired(history: pd.DataFrame, previous: gpd.GeoDataFrame | None) -> frozenset[str]:
+    """Return the ids that were ever given.
+
+    Those that the latest version gave and the inventory lacks are still free: the run that gave
+    them was stopped before it wrote the inventory, and gives them again now.
+    """
+    latest = history[
+        (history["version"] == history["version"].max()) & (history["change"] != "gone")
+    ]
+    held = set() if previous is None else set(previous["candidate_id"])
+    return frozenset(history["candidate_id"]) - (set(latest["candidate_id"]) - held)
+
+
+def _write_changes(study: Study, history: pd.DataFrame, names: Names, source: Source) -> int:
+    """Add a version to the list of changes if there are any, and return the latest one.
+
+    It goes before the inventory: a run that is stopped in between finds its own changes in the list
+    when it comes again, and adds no second version of them.
+    """
+    version = int(history["version"].max()) if len(history) else 0
+    path = study.inventory_path / "CHANGES.csv"
+    rows = [{"run_id": source.run_id, **row} for row in names.changes]
+    new = pd.DataFrame(rows, columns=[name for name in CHANGE_COLUMNS if name != "version"])
+    latest = history[history["version"] == version].drop(columns="version")
+    if path.is_file() and (new.empty or new.to_csv(index=False) == latest.to_csv(index=False)):
+        return version
+    new.insert(0, "version", version + 1)
+    every = pd.concat([part for part in (history, new) if len(part)] or [new])
+    write_text(path, every.to_csv(index=False))
+    return version + 1
 
 
 def _splits(study: Study, bundle: Model | None) -> gpd.GeoDataFrame | None:
