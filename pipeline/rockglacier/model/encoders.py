@@ -111,12 +111,14 @@ def adapted(kernel: Tensor, channels: int) -> Tensor:
 
 def _matched(state: dict[str, Tensor], own: dict[str, Tensor]) -> dict[str, Tensor]:
     """Return the tensors of a state dict under the encoder's own names."""
+    # timm calls "blocks.0" of a classifier "blocks_0" where it is a trunk
+    known = {key.replace("_", "."): key for key in own}
     found = {}
     for key, value in state.items():
-        for candidate in _names(key):
-            if candidate in own:
-                found[candidate] = value
-                break
+        names = (name.replace("_", ".") for name in _names(key))
+        match = next((known[name] for name in names if name in known), None)
+        if match is not None:
+            found[match] = value
     return found
 
 

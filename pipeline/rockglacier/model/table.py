@@ -21,6 +21,7 @@ from rockglacier.errors import InputError, NotFoundError
 from rockglacier.grid import Window
 from rockglacier.labels.split import windows_of
 from rockglacier.model.metrics import IGNORE, as_json, confusion_matrix, scores
+from rockglacier.model.networks import folder_name
 from rockglacier.model.trained import TrainedModel, load_model
 from rockglacier.model.trial import device_name
 from rockglacier.storage import read_json, write_json, write_text
@@ -219,7 +220,9 @@ def _trained(study: Study, networks: tuple[str, ...], *, suffix: str) -> list[tu
     return [
         (name, path.parent)
         for name in networks
-        for path in sorted((study.models_path / f"{name}{suffix}").glob("trial-*/model.json"))
+        for path in sorted(
+            (study.models_path / f"{folder_name(name)}{suffix}").glob("trial-*/model.json")
+        )
     ]
 
 
