@@ -1,4 +1,4 @@
-"""Slope and aspect against gdaldem, where it is installed."""
+"""Slope, aspect, hillshade and position against gdaldem, where it is installed."""
 
 import shutil
 import subprocess
@@ -8,7 +8,8 @@ import pytest
 import rasterio
 from affine import Affine
 
-from rockglacier.cube.terrain import slope_aspect
+from rockglacier.cube.light import hillshade
+from rockglacier.cube.terrain import position, slope_aspect
 
 pytestmark = pytest.mark.skipif(
     shutil.which("gdaldem") is None, reason="gdaldem (Debian: gdal-bin) is not installed"
@@ -21,12 +22,15 @@ def gdaldem(kind, source, folder):
         ["gdaldem", kind, str(source), str(target), "-q"], check=True, capture_output=True
     )
     with rasterio.open(target) as raster:
-        return raster.read(1, masked=True).filled(np.nan)
+        return raster.read(1, masked=True).astype(np.float32).filled(np.nan)
 
 
-def test_slope_and_aspect_equal_gdaldem(tmp_path):
+@pytest.fixture
+def ground(tmp_path):
+    """Hills with a hole, as an array and as a file."""
     rng = np.random.default_rng(5)
     ground = np.cumsum(np.cumsum(rng.normal(0, 0.4, (150, 170)), 0), 1).astype(np.float32) + 4000
+    ground[70:73, 40] = -9999
     path = tmp_path / "dem.tif"
     with rasterio.open(
         path,
@@ -38,11 +42,40 @@ def test_slope_and_aspect_equal_gdaldem(tmp_path):
         dtype="float32",
         crs="EPSG:32643",
         transform=Affine(10, 0, 600_000, 0, -10, 4_000_000),
+        nodata=-9999,
     ) as raster:
         raster.write(ground, 1)
+    ground[ground == -9999] = np.nan
+    return ground, path
+
+
+INNER = (slice(1, -1), slice(1, -1))
+
+
+def test_slope_and_aspect_equal_gdaldem(ground, tmp_path):
+    ground, path = ground
     slope, aspect = slope_aspect(ground, 10, 0.0)
-    inner = (slice(1, -1), slice(1, -1))
-    assert np.abs(slope - gdaldem("slope", path, tmp_path))[inner].max() < 5e-3
+    theirs = gdaldem("slope", path, tmp_path)
+    known = np.isfinite(slope)
+    assert known.mean() > 0.97
+    assert np.nanmax(np.abs(slope - theirs)[known]) < 5e-3
     off = (aspect - gdaldem("aspect", path, tmp_path) + 180) % 360 - 180
-    steep = slope > 3  # below that, float32 sums turn the bearing
-    assert np.nanmax(np.abs(off[inner][steep[inner]])) < 0.05
+    steep = slope > 3  # below that, their sums in single precision turn the bearing
+    assert np.nanmax(np.abs(off[INNER][steep[INNER]])) < 0.05
+
+
+def test_hillshade_equals_gdaldem(ground, tmp_path):
+    ground, path = ground
+    ours, theirs = hillshade(ground, 10), np.nan_to_num(gdaldem("hillshade", path, tmp_path))
+    known = ours > 0
+    assert known.mean() > 0.97
+    assert np.abs(ours.astype(int) - theirs)[known].max() <= 1
+    assert (ours[known] == theirs[known]).mean() > 0.99
+
+
+def test_position_equals_gdaldem(ground, tmp_path):
+    ground, path = ground
+    ours, theirs = position(ground, 1), gdaldem("TPI", path, tmp_path)
+    known = np.isfinite(ours)
+    assert known.mean() > 0.97
+    np.testing.assert_allclose(ours[known], theirs[known], atol=2e-3)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rockglacier.cube.composite import composite
-from rockglacier.cube.stack import STRIP
+from rockglacier.cube.flat import STRIP
 from rockglacier.cube.tiers import CLEAR, NEVER, tier_table
 
 LAYERS = ("reflectance", "n_clear", "n_snow", "n_shadow")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rockglacier.cube.composite import Composite, composite
-from rockglacier.cube.stack import STRIP
+from rockglacier.cube.flat import STRIP
 from rockglacier.cube.tiers import NEVER, SHADOW, SNOW, blocked_by, tier_table
 from rockglacier.errors import ContractError, InputError
 

@@ -5,8 +5,16 @@ import pytest
 from affine import Affine
 from pyproj import CRS, Geod, Transformer
 
-from rockglacier.cube.light import cast_shadow, illumination
-from rockglacier.cube.terrain import curvature, meridian_convergence, roughness, slope_aspect
+from rockglacier.cube.light import cast_shadow, hillshade, illumination
+from rockglacier.cube.terrain import (
+    curvature,
+    curvatures,
+    meridian_convergence,
+    position,
+    roughness,
+    slope_aspect,
+)
+from rockglacier.errors import ContractError, InputError
 from rockglacier.grid import Window
 
 UTM43 = Affine(10, 0, 600_000, 0, -10, 4_100_000)
@@ -68,20 +76,100 @@ def test_convergence_of_a_pixel_does_not_depend_on_the_window():
     np.testing.assert_array_equal(whole[377:427, 331:471], part)
 
 
+@pytest.mark.parametrize(("east", "south"), [(0, -1), (1, -1), (1, 0), (1, 1), (0, 1)])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_plane_gives_exactly_its_slope_and_aspect_in_eight_directions(east, south, sign):
+    """Heights that single precision holds leave no error but that of the last digit."""
+    y, x = np.mgrid[:7, :9]
+    ground = (3000 - 4.0 * sign * (east * x + south * y)).astype(np.float32)
+    slope, aspect = slope_aspect(ground, 10, 0.0)
+    bearing = np.degrees(np.arctan2(sign * east, -sign * south)) % 360
+    assert (aspect[1:-1, 1:-1] == bearing).all()
+    expected = np.degrees(np.arctan(0.4 * np.hypot(east, south)))
+    np.testing.assert_allclose(slope[1:-1, 1:-1], expected, atol=1e-5)
+
+
+def test_single_precision_loses_nothing_that_matters():
+    rng = np.random.default_rng(2)
+    ground = rng.normal(4500, 1, (200, 300)).cumsum(axis=1).astype(np.float32) % 700 + 4000
+    turn = rng.uniform(-3, 3, ground.shape)
+    slope, aspect = slope_aspect(ground, 10, turn)
+    z = ground.astype(float)
+    x = z[:, 2:] - z[:, :-2]
+    east = (x[:-2] + 2 * x[1:-1] + x[2:]) / 80
+    y = z[:-2] - z[2:]
+    north = (y[:, :-2] + 2 * y[:, 1:-1] + y[:, 2:]) / 80
+    steep = np.degrees(np.arctan(np.hypot(east, north)))
+    inner = (slice(1, -1), slice(1, -1))
+    np.testing.assert_allclose(slope[inner], steep, atol=1e-5)
+    bearing = np.degrees(np.arctan2(-east, -north)) + turn[inner]
+    assert np.abs((aspect[inner] - bearing + 180) % 360 - 180).max() < 5e-5
+    assert aspect[inner].min() >= 0
+    assert aspect[inner].max() < 360
+    lit = illumination(ground, 10, turn, sun_azimuth=140, sun_elevation=35)
+    tilt = np.radians(35)
+    cosine = np.sin(tilt) * np.cos(np.radians(steep))
+    cosine += np.cos(tilt) * np.sin(np.radians(steep)) * np.cos(np.radians(140 - bearing))
+    np.testing.assert_allclose(lit[inner], np.clip(cosine, 0, 1), atol=2e-6)
+
+
+@pytest.mark.parametrize("turn", [-170.0, -100.0, -3.0, 0.0, 45.0, 135.0, 180.0])
+def test_light_follows_the_convergence_however_large(turn):
+    ground = plane(30, 25)
+    lit = illumination(ground, 10, turn, sun_azimuth=30 + turn, sun_elevation=65)
+    assert lit[1:-1, 1:-1] == pytest.approx(1, abs=1e-4)
+
+
+def test_outputs_can_be_parts_of_larger_arrays():
+    ground = plane(100, 30, (40, 50)) + np.random.default_rng(0).normal(0, 1, (40, 50))
+    ground = ground.astype(np.float32)
+    expected = slope_aspect(ground, 10, 1.5)
+    out = np.zeros((2, 60, 70), np.float32)
+    part = out[:, 3:41, 5:53]
+    slope_aspect(ground, 10, 1.5, out=(part[0], part[1]))
+    np.testing.assert_array_equal(part, np.stack(expected)[:, 1:-1, 1:-1])
+    assert (out[:, 3:41, 53:] == 0).all()
+    with pytest.raises(ContractError, match=r"\(40, 50\)"):
+        slope_aspect(ground, 10, 0.0, out=expected)
+    with pytest.raises(ContractError, match="convergence"):
+        slope_aspect(ground, 10, np.zeros((3, 3)))
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (2, 9), (3, 3), (5, 2), (0, 4)])
+def test_arrays_smaller_than_the_halo_are_all_unknown(shape):
+    ground = np.ones(shape, np.float32)
+    for layer in (*slope_aspect(ground, 10, 0.0), *curvatures(ground, 10), curvature(ground, 10)):
+        assert layer.shape == shape
+        assert np.isfinite(layer).sum() <= 1
+    assert np.isnan(roughness(ground, 3)).all()
+    assert np.isnan(position(ground, 3)).all()
+
+
 def test_illumination_faces_the_sun():
-    slope = np.array([[40, 40, 0]], np.float32)
-    aspect = np.array([[135, 315, np.nan]], np.float32)
-    lit = illumination(slope, aspect, sun_azimuth=135, sun_elevation=50)
-    assert lit[0, 0] == pytest.approx(1, abs=1e-6)
-    assert lit[0, 1] == pytest.approx(np.cos(np.radians(80)), abs=1e-6)
-    assert lit[0, 2] == pytest.approx(np.sin(np.radians(50)), abs=1e-6)
-    steep = illumination(slope, aspect, sun_azimuth=135, sun_elevation=20)
-    assert steep[0, 1] == 0
+    def lit(ground, elevation):
+        return illumination(ground, 10, 0.0, sun_azimuth=135, sun_elevation=elevation)[4, 4]
+
+    assert lit(plane(135, 40), 50) == pytest.approx(1, abs=1e-6)
+    assert lit(plane(315, 40), 50) == pytest.approx(np.cos(np.radians(80)), abs=1e-4)
+    flat = np.zeros((9, 9), np.float32)
+    assert lit(flat, 50) == pytest.approx(np.sin(np.radians(50)), abs=1e-6)
+    assert lit(plane(315, 40), 20) == 0
 
 
-def test_illumination_of_a_hole_is_nan():
-    hole = np.full((1, 1), np.nan, np.float32)
-    assert np.isnan(illumination(hole, hole, sun_azimuth=135, sun_elevation=50)).all()
+def test_illumination_of_a_hole_and_its_neighbours_is_nan():
+    ground = plane(135, 40)
+    ground[4, 5] = np.nan
+    lit = illumination(ground, 10, 0.0, sun_azimuth=135, sun_elevation=50)
+    assert np.isnan(lit[3:6, 4:7]).all()
+    assert np.isfinite(lit[1:-1, 1:4]).all()
+
+
+def test_hillshade_is_bright_toward_the_light_and_0_where_there_is_none():
+    ground = plane(315, 45)
+    shaded = hillshade(ground, 10)
+    assert (shaded[1:-1, 1:-1] == 255).all()
+    assert (hillshade(plane(135, 45), 10)[1:-1, 1:-1] == 1).all()
+    assert (shaded[0] == 0).all()
 
 
 @pytest.mark.parametrize(
@@ -117,6 +205,72 @@ def test_curvature_is_positive_on_a_ridge():
     bent = curvature(ridge, 10)
     assert bent[1:-1, 1:-1] == pytest.approx(1.0, abs=1e-5)  # minus the second derivative, x 100
     assert np.isnan(bent[0]).all()
+
+
+def test_curvature_along_and_across_the_fall_line():
+    """A ridge that falls to the east: bent across the fall line, straight along it."""
+    y, x = np.mgrid[:9, :11] * 10.0
+    spur = (3000 - 0.5 * x - 0.005 * (y - 40) ** 2).astype(np.float32)
+    profile, plan = curvatures(spur, 10)
+    assert plan[4, 5] == pytest.approx(1.0, abs=1e-3)
+    assert profile[4, 5] == pytest.approx(0.0, abs=1e-3)
+    brink = (3000 - 0.5 * x - 0.005 * (x - 50) ** 2).astype(np.float32)
+    profile, plan = curvatures(brink, 10)
+    assert profile[4, 5] == pytest.approx(1.0, abs=1e-3)
+    assert plan[4, 5] == pytest.approx(0.0, abs=1e-3)
+
+
+def test_curvature_of_a_turned_surface_is_the_same():
+    y, x = (np.mgrid[:9, :9] - 4) * 10.0
+    for angle in (0, 30, 45, 110, 200):
+        turn = np.radians(angle)
+        along = np.sin(turn) * x - np.cos(turn) * y
+        across = np.cos(turn) * x + np.sin(turn) * y
+        bent = 3000 - 0.6 * along - 0.004 * along**2 + 0.002 * across**2
+        profile, plan = curvatures(bent.astype(np.float32), 10)
+        assert profile[4, 4] == pytest.approx(0.8, abs=2e-3)
+        assert plan[4, 4] == pytest.approx(-0.4, abs=2e-3)
+
+
+def test_curvatures_add_up_and_level_ground_has_half_each():
+    ground = np.random.default_rng(5).normal(3000, 5, (30, 40)).astype(np.float32)
+    profile, plan = curvatures(ground, 10)
+    inner = (slice(1, -1), slice(1, -1))
+    np.testing.assert_allclose((profile + plan)[inner], curvature(ground, 10)[inner], atol=1e-3)
+    y, x = (np.mgrid[:5, :5] - 2) * 10.0
+    summit = (3000 - 0.01 * (x**2 + y**2)).astype(np.float32)
+    profile, plan = curvatures(summit, 10)
+    assert profile[2, 2] == plan[2, 2] == pytest.approx(2.0, abs=1e-3)
+    profile, plan = curvatures(np.full((5, 5), 7, np.float32), 10)
+    assert profile[2, 2] == plan[2, 2] == 0
+
+
+def test_position_is_height_above_the_surroundings():
+    ground = plane(70, 35, (15, 15))
+    assert np.nanmax(np.abs(position(ground, 3))) < 1e-3
+    ground[7, 7] += 12
+    index = position(ground, 3)
+    assert index[7, 7] == pytest.approx(12, abs=1e-3)
+    assert index[7, 8] == pytest.approx(-12 / 48, abs=1e-3)
+    assert np.isnan(index[2]).all()
+
+
+def test_a_hole_spreads_by_the_radius():
+    ground = plane(70, 35, (15, 17))
+    ground[7, 8] = np.nan
+    for layer in (position(ground, 2), roughness(ground, 2)):
+        assert np.isnan(layer[5:10, 6:11]).all()
+        assert np.isfinite(layer[2:5, 2:-2]).all()
+        assert np.isfinite(layer[2:-2, 11:-2]).all()
+    for layer in (curvature(ground, 10), *curvatures(ground, 10)):
+        assert np.isnan(layer[7, 7:10]).all()
+        assert np.isfinite(layer[1:6, 1:-1]).all()
+
+
+def test_a_sun_below_the_horizon_is_refused():
+    for height in (0, -3, 91):
+        with pytest.raises(InputError, match="sun at"):
+            cast_shadow(plane(0, 10), 10, bearing=90, sun_elevation=height, reach=3)
 
 
 def test_roughness_ignores_slope_and_sees_furrows():

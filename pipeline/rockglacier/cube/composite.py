@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from rockglacier.cube import stack
+from rockglacier.cube.flat import flat
 from rockglacier.cube.tiers import tier_table
 from rockglacier.errors import ContractError
 
@@ -126,13 +126,13 @@ def composite(
             f"an output of shape {result.reflectance.shape} for looks of {dn.shape}",
             expected="the same bands, rows and columns",
         )
-    flat_dn, dn_steps = _flat(dn)
-    flat_scl, scl_steps = _flat(scl)
+    flat_dn, dn_steps = flat(dn)
+    flat_scl, scl_steps = flat(scl)
     masked = np.zeros((0, 0, 0), np.bool_) if blocked is None else blocked
-    flat_blocked, blocked_steps = _flat(masked)
-    flat_out, out_steps = _flat(result.reflectance, is_output=True)
+    flat_blocked, blocked_steps = flat(masked)
+    flat_out, out_steps = flat(result.reflectance, is_output=True)
     counts = [
-        _flat(layer, is_output=True) for layer in (result.n_clear, result.n_snow, result.n_shadow)
+        flat(layer, is_output=True) for layer in (result.n_clear, result.n_snow, result.n_shadow)
     ]
     kernel: Any = stack.compose
     kernel(
@@ -172,23 +172,3 @@ def _require(
     for values, dtype in ((dn, np.uint16), (scl, np.uint8), (blocked, np.bool_)):
         if values is not None and values.dtype != dtype:
             raise ContractError(f"looks of {values.dtype}", expected=f"{np.dtype(dtype).name}")
-
-
-def _flat(array: NDArray[Any], *, is_output: bool = False) -> tuple[NDArray[Any], tuple[int, ...]]:
-    """Return the memory of an array as one dimension, and the steps of its dimensions in it.
-
-    The compiler makes vector loops only over arrays that it knows to be contiguous, which slices of
-    rows are not; their memory as a whole is.
-    """
-    steps = tuple(step // array.itemsize for step in array.strides)
-    if array.size == 0:
-        return np.empty(0, array.dtype), steps
-    if array.shape[-1] > 1 and (steps[-1] != 1 or min(steps) < 0):
-        if is_output:
-            raise ContractError(
-                "an output whose columns are not side by side in memory",
-                expected="whole rows, or slices of rows",
-            )
-        return _flat(np.ascontiguousarray(array))
-    length = 1 + sum((size - 1) * step for size, step in zip(array.shape, steps, strict=True))
-    return as_strided(array, (length,), (array.itemsize,)), steps

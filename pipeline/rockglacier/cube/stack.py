@@ -1,8 +1,8 @@
 """Kernels over one strip of a row: every look and band of it, without a branch a pixel.
 
-A *strip* is a piece of one row that fits the processor's first cache. What a pixel may use is a bit
-mask a look, all ones or all zeros, so that every loop is a plain one along x, which the compiler
-turns into vector instructions. All of them release the GIL and write only what they are given.
+What a pixel may use is a bit mask a look, all ones or all zeros, so that every loop is a plain one
+along x, which the compiler turns into vector instructions. All of them release the GIL and write
+only what they are given.
 """
 
 from __future__ import annotations
@@ -11,8 +11,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-STRIP = 512
-"""Pixels of a strip."""
+from rockglacier.cube.flat import STRIP
 
 MEDIAN, MEAN, FIRST = 0, 1, 2
 """What becomes of the looks of a pixel."""

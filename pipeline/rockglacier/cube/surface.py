@@ -70,7 +70,8 @@ class Surface:
         near, wide = window.grown(SLOPE_HALO), self.reached(window)
         ground = self.dem.read(self.grid, wide, halo=self.halo)
         turn = meridian_convergence(transform, crs, near)
-        slope, aspect = slope_aspect(ground[near.within(wide)], resolution, turn)
+        close = ground[near.within(wide)]
+        slope, aspect = slope_aspect(close, resolution, turn)
         slope, aspect = slope[window.within(near)], aspect[window.within(near)]
         layers: dict[str, NDArray[Any]] = {
             "elevation": ground[window.within(wide)],
@@ -80,9 +81,14 @@ class Surface:
             "cast_shadow": np.zeros(slope.shape, np.uint8),
         }
         if self.sun is not None:
-            layers["illumination"] = illumination(
-                slope, aspect, sun_azimuth=self.sun.azimuth, sun_elevation=self.sun.elevation
+            lit = illumination(
+                close,
+                resolution,
+                turn,
+                sun_azimuth=self.sun.azimuth,
+                sun_elevation=self.sun.elevation,
             )
+            layers["illumination"] = lit[window.within(near)]
             layers["cast_shadow"] = cast_shadow(
                 ground,
                 resolution,
