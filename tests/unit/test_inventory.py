@@ -400,3 +400,29 @@ def test_overlap_with_the_name_of_a_column_is_refused(tmp_path):
     gpd.GeoDataFrame(geometry=[shapely.box(0, 0, 1, 1)], crs=4326).to_file(tmp_path / "ice.gpkg")
     with pytest.raises(InputError, match=r"(?s)column 'snow_share' of its own.*other names"):
         build_inventory(study)
+
+
+def test_tables_say_where_landforms_sit_whatever_the_blocks(tmp_path):
+    east = square(20, 100, 30, 40)
+    study = study_with(tmp_path, LARGE, east)
+    with_reference(study, LARGE, square(90, 100, 20, 20))
+    with_splits(study, 80)
+    build_inventory(study)
+    folder = study.inventory_path / "tables"
+    table = pd.read_csv(folder / "elevation.csv").set_index("from_m")
+    # rows 20 to 49 fall from 4900 to 4755 m, 5 m a row: 20 rows are below 4800 m or more
+    pixel = 1e-4
+    assert table["found_km2"].sum() == pytest.approx(2400 * pixel, rel=2e-3)
+    assert table.loc[4700, "found_km2"] == pytest.approx(9 * 80 * pixel, rel=2e-3)
+    assert table["unseen_km2"].sum() == pytest.approx(1200 * pixel, rel=2e-3)
+    assert table.loc[4500, "recall"] == 0
+    assert table.loc[4800, "recall"] == 1
+    aspects = pd.read_csv(folder / "aspect_area.csv").set_index("sector")
+    assert aspects.loc["S", "found_percent"] == 100
+    assert pd.read_csv(folder / "aspect_landforms.csv")["n"].tolist()[4] == 2
+    texts = {path.name: path.read_text() for path in folder.iterdir()}
+    assert set(texts) == {"elevation.csv", "aspect_area.csv", "aspect_landforms.csv", "slope.csv"}
+    whole = study.grid.to_dict() | {"block": 2048}
+    write_json(study.grid_path, whole)
+    build_inventory(Study(config=study.config, base=study.base))
+    assert {path.name: path.read_text() for path in folder.iterdir()} == texts

@@ -98,7 +98,7 @@ def draw(
         return trace(footprint.is_landform, grid.window_geobox(footprint.window).affine)
 
     exact = []
-    for outline in in_order(outline_of, landforms, threads=_threads()):
+    for outline in in_order(outline_of, landforms, threads=threads()):
         exact.append(outline)
         progress("outlines: traced", len(exact), len(landforms))
     outlines = gpd.GeoSeries(simplify(exact, tolerance_m=settings.simplify_m), crs=grid.epsg)
@@ -128,7 +128,8 @@ def _footprint(probability: Raster, landform: Landform, rule: Rule) -> Footprint
     )
 
 
-def _threads() -> int:
+def threads() -> int:
+    """Return how many threads read landforms and blocks."""
     return min(MAX_THREADS, os.cpu_count() or 1)
 
 
@@ -180,7 +181,7 @@ def measured(
         return row, hypsometry(layers.elevation[footprint.is_landform])
 
     rows, bands = [], []
-    for row, shares in in_order(row_of, range(len(outlines)), threads=_threads()):
+    for row, shares in in_order(row_of, range(len(outlines)), threads=threads()):
         rows.append(row)
         bands.append(shares)
         progress("outlines: measured", len(rows), len(outlines))

@@ -31,6 +31,7 @@ from rockglacier.inventory.overlaps import overlap_columns
 from rockglacier.inventory.review import review_queue
 from rockglacier.inventory.schema import table_of
 from rockglacier.inventory.scores import summary
+from rockglacier.inventory.whereabouts import write_tables
 from rockglacier.storage import read_json, write_json, write_text
 from rockglacier.study import Study, read_area
 
@@ -93,9 +94,10 @@ def build_inventory(
 
     Notes
     -----
-    Writes ``inventory.parquet``, ``inventory.gpkg``, ``hypsometry.csv``, ``CHANGES.csv`` (what
-    became of every landform, a version each time that something did) and, with a reference,
-    ``matches.parquet`` and ``matches.json``. A GeoPackage that was edited since is set aside first.
+    Writes ``inventory.parquet``, ``inventory.gpkg``, ``hypsometry.csv``, ``tables/*.csv`` (where
+    they sit), ``CHANGES.csv`` (what became of every landform, a version each time that something
+    did) and, with a reference, ``matches.parquet`` and ``matches.json``. A GeoPackage that was
+    edited since is set aside first.
     """
     probability = _probability(study)
     cube = zarr.open_group(study.require(study.cube_path, stage="cube"), mode="r")
@@ -153,6 +155,7 @@ def build_inventory(
     }
     facts["version"] = _write_changes(study, history, names, source)
     facts |= _write(study, table, points, dict(zip(names.ids, bands, strict=True)))
+    write_tables(study, table, drawn, cube, reference=_reference(study), progress=progress)
     return facts | _write_matches(study, table, splits)
 
 
@@ -283,6 +286,13 @@ def _write(
     ]
     write_text(folder / "hypsometry.csv", "\n".join(lines) + "\n")
     return {"edited_kept": edited.name if edited else None}
+
+
+def _reference(study: Study) -> gpd.GeoDataFrame | None:
+    if not study.label_table_path.is_file():
+        return None
+    labels = gpd.read_parquet(study.label_table_path, columns=["used", "geometry"])
+    return labels[labels["used"]]
 
 
 def _write_matches(

@@ -1,0 +1,247 @@
+"""Where the rock glaciers of a basin sit: by elevation, aspect and slope, beside the terrain's own.
+
+Terrain alone prefers some elevations and aspects; so every share stands beside that of *eligible*
+terrain: the ground of the area that is not glacier, and, for aspect and slope, that lies at the
+elevations of the landforms. A ratio above 1 is a preference that terrain does not explain; a low
+one on shaded ground may also mean that landforms are overlooked there, which the recall beside it
+tells where there is a reference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+SECTORS: Final = ("N", "NE", "E", "SE", "S", "SW", "W", "NW")
+FLAT: Final = "flat or unknown"
+
+BAND_M: Final = 100
+LOWEST_M: Final = -500
+BANDS: Final = 100
+"""Up to 9500 m."""
+
+SLOPE_DEG: Final = 5
+SLOPES: Final = 18
+"""Classes up to 90 degrees, and one more for unknown slope."""
+
+SHAPE: Final = (BANDS, len(SECTORS) + 1, SLOPES + 1)
+"""Elevation bands, sectors and flat ground, slope classes and unknown slope."""
+
+CENTRAL: Final = (0.02, 0.98)
+"""Shares of the landforms' area, by elevation, between which other terrain is eligible."""
+
+KINDS: Final = ("eligible", "found", "unseen", "reference", "reference_found")
+
+Counts = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ground:
+    """A rectangle of ground, all arrays (y, x)."""
+
+    elevation: NDArray[np.floating[Any]]
+    """Metres, NaN = unknown."""
+    slope: NDArray[np.floating[Any]]
+    """Degrees, NaN = unknown."""
+    aspect: NDArray[np.floating[Any]]
+    """Degrees clockwise from north, NaN = flat or unknown."""
+    is_area: NDArray[np.bool_]
+    is_glacier: NDArray[np.bool_]
+    is_found: NDArray[np.bool_]
+    is_unseen: NDArray[np.bool_]
+    """Found, and nothing was trained or chosen on that ground."""
+    is_reference: NDArray[np.bool_]
+
+
+def counts_of(ground: Ground) -> dict[str, Counts]:
+    """Return the pixels of each kind by elevation band, sector and slope class.
+
+    Parameters
+    ----------
+    ground
+        Pixels without elevation are not counted.
+
+    Returns
+    -------
+    dict
+        :data:`KINDS` to int64 of :data:`SHAPE`; counts of several rectangles add up.
+    """
+    known = np.isfinite(ground.elevation)
+    band = np.zeros(ground.elevation.shape, dtype=np.int64)
+    band[known] = (ground.elevation[known] - LOWEST_M) // BAND_M
+    sector = np.full(band.shape, len(SECTORS))
+    has_aspect = np.isfinite(ground.aspect)
+    sector[has_aspect] = (ground.aspect[has_aspect] + 22.5) % 360 // 45
+    slope = np.full(band.shape, SLOPES)
+    has_slope = np.isfinite(ground.slope)
+    slope[has_slope] = np.minimum(ground.slope[has_slope] // SLOPE_DEG, SLOPES - 1)
+    place = np.ravel_multi_index((np.clip(band, 0, BANDS - 1), sector, slope), SHAPE)
+    masks = {
+        "eligible": ground.is_area & ~ground.is_glacier,
+        "found": ground.is_found,
+        "unseen": ground.is_unseen,
+        "reference": ground.is_reference,
+        "reference_found": ground.is_reference & ground.is_found,
+    }
+    size = int(np.prod(SHAPE))
+    return {
+        kind: np.bincount(place[mask & known], minlength=size).reshape(SHAPE)
+        for kind, mask in masks.items()
+    }
+
+
+def tables_of(
+    counts: Mapping[str, Counts],
+    inventory: pd.DataFrame,
+    *,
+    pixel_km2: float,
+    has_reference: bool = False,
+) -> dict[str, pd.DataFrame]:
+    """Return the tables ``elevation``, ``aspect_area``, ``aspect_landforms`` and ``slope``.
+
+    Parameters
+    ----------
+    counts
+        Pixels of :func:`counts_of`, summed over the basin.
+    inventory
+        With ``elevation_median_m, slope_mean_deg, aspect_sector`` and ``area_km2``.
+    pixel_km2
+        True area of a pixel, km².
+    has_reference
+        Whether to give the reference's area and the share of it that was found.
+
+    Returns
+    -------
+    dict
+        All but ``aspect_landforms``: class, ``n`` (landforms by their median or mean),
+        ``found_km2, found_percent, unseen_km2, eligible_km2, eligible_percent,
+        found_of_eligible_percent, ratio`` (of the two percentages), and with a reference
+        ``reference_km2, reference_found_km2, recall``. ``aspect_landforms``: ``sector, n,
+        n_percent, area_km2, area_percent``, by the mean aspect. NaN where undefined.
+    """
+    shown = _shown_bands(counts)
+    edges = LOWEST_M + BAND_M * np.arange(BANDS)
+    elevation = _classes({"from_m": edges, "to_m": edges + BAND_M})
+    elevation["n"] = _counted(inventory["elevation_median_m"], LOWEST_M, BAND_M, BANDS)
+    elevation = _measured(elevation, counts, (1, 2), counts, pixel_km2, has_reference=has_reference)
+    near = _at_their_elevations(counts)
+    sectors = _classes({"sector": np.array([*SECTORS, FLAT])})
+    numbers = inventory["aspect_sector"].astype("Int64").fillna(9).to_numpy(np.int64)
+    sectors["n"] = np.bincount(numbers - 1, minlength=9)
+    slopes = _classes(
+        {
+            "from_deg": np.append(SLOPE_DEG * np.arange(SLOPES), np.nan),
+            "to_deg": np.append(SLOPE_DEG * np.arange(1, SLOPES + 1), np.nan),
+        }
+    )
+    slopes["n"] = np.append(_counted(inventory["slope_mean_deg"], 0, SLOPE_DEG, SLOPES), 0)
+    return {
+        "elevation": elevation.iloc[shown].reset_index(drop=True),
+        "aspect_area": _measured(
+            sectors, counts, (0, 2), near, pixel_km2, has_reference=has_reference
+        ),
+        "aspect_landforms": _by_mean_aspect(numbers, inventory["area_km2"].to_numpy(float)),
+        "slope": _measured(slopes, counts, (0, 1), near, pixel_km2, has_reference=has_reference),
+    }
+
+
+def _classes(columns: Mapping[str, NDArray[Any]]) -> pd.DataFrame:
+    return pd.DataFrame(dict(columns))
+
+
+def _counted(values: pd.Series, lowest: float, step: float, classes: int) -> NDArray[np.int64]:
+    known = values.dropna().to_numpy(float)
+    places = np.clip((known - lowest) // step, 0, classes - 1).astype(np.int64)
+    return np.bincount(places, minlength=classes)
+
+
+def _shown_bands(counts: Mapping[str, Counts]) -> slice:
+    """Return the bands between the lowest and the highest ground of any kind."""
+    held = np.flatnonzero(sum(counts[kind].sum(axis=(1, 2)) for kind in KINDS))
+    return slice(int(held[0]), int(held[-1]) + 1) if held.size else slice(0, 0)
+
+
+def _at_their_elevations(counts: Mapping[str, Counts]) -> dict[str, Counts]:
+    """Return the counts with eligible terrain cut to the bands of the found landforms."""
+    by_band = counts["found"].sum(axis=(1, 2))
+    eligible = np.zeros_like(counts["eligible"])
+    if by_band.sum():
+        share = by_band.cumsum() / by_band.sum()
+        low, high = (int(np.searchsorted(share, part)) for part in CENTRAL)
+        eligible[low : high + 1] = counts["eligible"][low : high + 1]
+    return {**counts, "eligible": eligible}
+
+
+def _measured(
+    table: pd.DataFrame,
+    counts: Mapping[str, Counts],
+    axes: tuple[int, int],
+    near: Mapping[str, Counts],
+    pixel_km2: float,
+    *,
+    has_reference: bool,
+) -> pd.DataFrame:
+    """Return a table with the areas of its classes: what is left when ``axes`` are summed."""
+    area = {kind: counts[kind].sum(axis=axes) * pixel_km2 for kind in KINDS}
+    area["eligible"] = near["eligible"].sum(axis=axes) * pixel_km2
+    table["found_km2"] = area["found"]
+    table["found_percent"] = _percent(area["found"], area["found"].sum())
+    table["unseen_km2"] = area["unseen"]
+    table["eligible_km2"] = area["eligible"]
+    table["eligible_percent"] = _percent(area["eligible"], area["eligible"].sum())
+    table["found_of_eligible_percent"] = _percent(area["found"], area["eligible"])
+    table["ratio"] = _percent(table["found_percent"], table["eligible_percent"]) / 100
+    if has_reference:
+        table["reference_km2"] = area["reference"]
+        table["reference_found_km2"] = area["reference_found"]
+        table["recall"] = _percent(area["reference_found"], area["reference"]) / 100
+    return table
+
+
+def _percent(part: Any, whole: Any) -> NDArray[np.float64]:
+    part, whole = np.broadcast_arrays(np.asarray(part, float), np.asarray(whole, float))
+    return np.divide(100 * part, whole, out=np.full(part.shape, np.nan), where=whole > 0)
+
+
+def _by_mean_aspect(sectors: NDArray[np.int64], area_km2: NDArray[np.float64]) -> pd.DataFrame:
+    counts = np.bincount(sectors - 1, minlength=9)
+    areas = np.bincount(sectors - 1, weights=area_km2, minlength=9)
+    return pd.DataFrame(
+        {
+            "sector": [*SECTORS, FLAT],
+            "n": counts,
+            "n_percent": _percent(counts, counts.sum()),
+            "area_km2": areas,
+            "area_percent": _percent(areas, areas.sum()),
+        }
+    )
+
+
+def summed(parts: Sequence[Mapping[str, Counts]]) -> dict[str, Counts]:
+    """Return the counts of several rectangles together."""
+    total = {kind: np.zeros(SHAPE, dtype=np.int64) for kind in KINDS}
+    for part in parts:
+        for kind in KINDS:
+            total[kind] += part[kind]
+    return total
+
+
+def true_pixel_km2(area: gpd.GeoSeries, *, resolution: float, area_km2: float) -> float:
+    """Return the area of a pixel on the ground, km²: that of the grid by how it maps the basin.
+
+    Parameters
+    ----------
+    area
+        The basin in the grid's CRS.
+    resolution
+        Edge of a pixel, metres.
+    area_km2
+        Geodesic area of the basin, km².
+    """
+    return resolution**2 / 1e6 * area_km2 / (float(area.area.sum()) / 1e6)

@@ -1,0 +1,108 @@
+"""The tables of where a study's rock glaciers sit, counted over its blocks and written."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import geopandas as gpd
+import numpy as np
+import shapely
+import zarr
+from numpy.typing import NDArray
+from rasterio.features import rasterize
+
+from rockglacier.engine import Progress, silent
+from rockglacier.grid import Window, geodesic_area_km2, projected
+from rockglacier.inventory.candidates import Drawn, threads
+from rockglacier.inventory.distribution import (
+    Counts,
+    Ground,
+    counts_of,
+    summed,
+    tables_of,
+    true_pixel_km2,
+)
+from rockglacier.inventory.outlines import in_order
+from rockglacier.inventory.overlaps import RASTERS, features_of
+from rockglacier.storage import write_text
+from rockglacier.study import Study
+
+GLACIERS: Final = "glaciers"
+"""Name in ``inventory.overlaps`` of what is no eligible terrain."""
+
+SEEN: Final = ("train", "validation")
+DECIMALS: Final = 6
+
+
+def write_tables(
+    study: Study,
+    table: gpd.GeoDataFrame,
+    drawn: Drawn,
+    cube: zarr.Group,
+    *,
+    reference: gpd.GeoDataFrame | None = None,
+    progress: Progress = silent,
+) -> None:
+    """Write ``tables/*.csv`` beside the inventory; see :mod:`rockglacier.inventory.distribution`.
+
+    Parameters
+    ----------
+    study
+        Its grid, area and ``inventory.overlaps.glaciers`` are used.
+    table, drawn
+        The inventory, and the exact outlines that it was drawn from, in the same order.
+    cube
+        With ``elevation, slope, aspect``.
+    reference
+        Outlines that are known, EPSG:4326.
+    progress
+        Told after every block.
+    """
+    grid = study.grid
+    area = gpd.GeoSeries([projected(study.area, epsg=grid.epsg)], crs=grid.epsg)
+    is_seen = table["split"].isin(SEEN).to_numpy(bool)
+    known = None if reference is None else reference.geometry.to_crs(grid.epsg)
+    shapes = {
+        "is_area": area,
+        "is_glacier": _glaciers(study, area),
+        "is_found": drawn.exact,
+        "is_unseen": drawn.exact[~is_seen],
+        "is_reference": gpd.GeoSeries([], crs=grid.epsg) if known is None else known,
+    }
+    trees = {name: shapely.STRtree(geometry.to_numpy()) for name, geometry in shapes.items()}
+    arrays: list[Any] = [cube[name] for name in ("elevation", "slope", "aspect")]
+
+    def counted(window: Window) -> dict[str, Counts]:
+        elevation, slope, aspect = (np.asarray(array[window.slices]) for array in arrays)
+        burnt = {name: _burnt(tree, study, window) for name, tree in trees.items()}
+        return counts_of(Ground(elevation=elevation, slope=slope, aspect=aspect, **burnt))
+
+    windows = [block.window for block in grid.blocks()]
+    total = summed([])
+    for done, part in enumerate(in_order(counted, windows, threads=threads()), start=1):
+        total = summed([total, part])
+        progress("outlines: tables", done, len(windows))
+    pixel_km2 = true_pixel_km2(
+        area, resolution=grid.resolution, area_km2=geodesic_area_km2(study.area)
+    )
+    found = tables_of(total, table, pixel_km2=pixel_km2, has_reference=reference is not None)
+    for name, frame in found.items():
+        text = frame.round(DECIMALS).to_csv(index=False)
+        write_text(study.inventory_path / "tables" / f"{name}.csv", text)
+
+
+def _glaciers(study: Study, area: gpd.GeoSeries) -> gpd.GeoSeries:
+    uri = study.config.inventory.overlaps.get(GLACIERS)
+    if uri is None or uri.lower().endswith(RASTERS):
+        return gpd.GeoSeries([], crs=study.grid.epsg)
+    return features_of(study.resolve(uri), GLACIERS, area).geometry
+
+
+def _burnt(tree: shapely.STRtree, study: Study, window: Window) -> NDArray[np.bool_]:
+    """Say which pixels of a window have their centre in one of the shapes."""
+    shape = (window.height, window.width)
+    box = study.grid.window_geobox(window)
+    near = tree.geometries[tree.query(shapely.box(*box.boundingbox.bbox))]
+    if not len(near):
+        return np.zeros(shape, dtype=bool)
+    return rasterize(near, out_shape=shape, transform=box.affine, dtype=np.uint8).astype(bool)

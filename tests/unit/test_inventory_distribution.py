@@ -1,0 +1,124 @@
+"""Where landforms sit, beside the terrain's own elevations, aspects and slopes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from rockglacier.inventory.distribution import Ground, counts_of, summed, tables_of
+
+
+def ground(**given):
+    shape = (10, 10)
+    none = np.zeros(shape, dtype=bool)
+    plain = {
+        "elevation": np.repeat(4050.0 + 100 * np.arange(10)[:, None], 10, axis=1),
+        "slope": np.full(shape, 22.0),
+        "aspect": np.repeat(45.0 * (np.arange(10) % 8)[None, :], 10, axis=0),
+        "is_area": ~none,
+        "is_glacier": none,
+        "is_found": none,
+        "is_unseen": none,
+        "is_reference": none,
+    }
+    return Ground(**(plain | given))
+
+
+def landforms(**given):
+    columns = ["elevation_median_m", "slope_mean_deg", "aspect_sector", "area_km2"]
+    return pd.DataFrame(given, columns=columns, dtype=float)
+
+
+def mask(rows, columns):
+    found = np.zeros((10, 10), dtype=bool)
+    found[rows, columns] = True
+    return found
+
+
+TOP = mask(slice(2, 4), slice(0, 5))
+
+
+def test_areas_by_elevation_stand_beside_those_of_terrain():
+    counts = counts_of(ground(is_found=TOP, is_glacier=mask(slice(3, 4), slice(5, 10))))
+    one = landforms(
+        elevation_median_m=[4300], slope_mean_deg=[22], aspect_sector=[1], area_km2=[0.001]
+    )
+    table = tables_of(counts, one, pixel_km2=1e-4)["elevation"].set_index("from_m")
+    assert table.index.tolist() == list(range(4000, 5000, 100))
+    assert table.loc[4200, "found_km2"] == pytest.approx(5e-4)
+    assert table.loc[4200, "found_percent"] == pytest.approx(50)
+    assert table.loc[4200, "found_of_eligible_percent"] == pytest.approx(50)
+    # half of this band is glacier
+    assert table.loc[4300, "found_of_eligible_percent"] == pytest.approx(100)
+    assert table["eligible_km2"].sum() == pytest.approx(95e-4)
+    assert table.loc[4300, "n"] == 1
+    assert table["n"].sum() == 1
+    assert table.loc[4200, "ratio"] == pytest.approx(50 / (100 * 10 / 95))
+
+
+def test_aspects_and_slopes_are_weighed_against_terrain_of_the_same_elevation():
+    counts = counts_of(ground(is_found=TOP))
+    found = tables_of(counts, landforms(), pixel_km2=1.0)
+    aspects = found["aspect_area"].set_index("sector")
+    assert aspects["eligible_km2"].sum() == 20
+    assert aspects.loc["N", "eligible_km2"] == 4
+    assert aspects.loc["N", "found_km2"] == 2
+    assert aspects.loc["N", "ratio"] == pytest.approx((2 / 10) / (4 / 20))
+    assert aspects.loc["NW", "ratio"] == 0
+    assert list(aspects.index) == [
+        "N", "NE", "E", "SE", "S", "SW", "W", "NW", "flat or unknown",
+    ]  # fmt: skip
+    slopes = found["slope"]
+    assert slopes.loc[slopes["found_km2"] > 0, "from_deg"].tolist() == [20]
+
+
+def test_landforms_by_mean_aspect_are_a_table_of_their_own():
+    three = landforms(aspect_sector=[1, 1, 9], area_km2=[0.2, 0.4, 0.2])
+    table = tables_of(counts_of(ground()), three, pixel_km2=1)["aspect_landforms"]
+    table = table.set_index("sector")
+    assert table["n"].tolist() == [2, 0, 0, 0, 0, 0, 0, 0, 1]
+    assert table.loc["N", "area_percent"] == pytest.approx(75)
+    assert table.loc["N", "n_percent"] == pytest.approx(200 / 3)
+
+
+def test_recall_is_by_class_and_only_where_there_is_a_reference():
+    known = mask(slice(2, 4), slice(0, 10))
+    counts = counts_of(ground(is_found=TOP, is_reference=known))
+    table = tables_of(counts, landforms(), pixel_km2=1, has_reference=True)["aspect_area"]
+    table = table.set_index("sector")
+    # columns 0 and 8 look north, 5 looks south-west; columns 0 to 4 were found
+    assert table.loc["N", "recall"] == 0.5
+    assert table.loc["SW", "recall"] == 0
+    assert np.isnan(table.loc["flat or unknown", "recall"])
+    assert "recall" not in tables_of(counts, landforms(), pixel_km2=1)["aspect_area"]
+
+
+def test_counts_of_parts_are_those_of_the_whole():
+    whole = ground(is_found=TOP, is_unseen=TOP, is_reference=mask(3, slice(0, 9)))
+    parts = [
+        Ground(**{name: getattr(whole, name)[rows] for name in Ground.__slots__})
+        for rows in (slice(0, 3), slice(3, 10))
+    ]
+    together = summed([counts_of(part) for part in parts])
+    for kind, counts in counts_of(whole).items():
+        assert (together[kind] == counts).all()
+        assert kind == "eligible" or counts.sum() > 0
+
+
+def test_unknown_ground_is_left_out_or_named():
+    elevation = np.full((10, 10), 4000.0)
+    elevation[0] = np.nan
+    slope = np.full((10, 10), np.nan)
+    counts = counts_of(ground(elevation=elevation, slope=slope, is_found=mask(slice(0, 2), 0)))
+    found = tables_of(counts, landforms(), pixel_km2=1)
+    assert found["elevation"]["found_km2"].tolist() == [1]
+    assert found["slope"].iloc[-1][["found_km2", "eligible_km2"]].tolist() == [1, 90]
+
+
+def test_nothing_found_gives_terrain_alone():
+    found = tables_of(counts_of(ground()), landforms(), pixel_km2=1)
+    assert found["elevation"]["eligible_km2"].sum() == 100
+    assert found["elevation"]["found_percent"].isna().all()
+    assert found["aspect_area"]["ratio"].isna().all()
+    assert found["aspect_landforms"]["n"].sum() == 0
