@@ -12,22 +12,13 @@ from numpy.typing import NDArray
 
 from rockglacier.cube.dem import DemMosaic
 from rockglacier.cube.light import cast_shadow, illumination, shadow_window
+from rockglacier.cube.sun import Sun
 from rockglacier.cube.terrain import SLOPE_HALO, meridian_convergence, slope_aspect
 from rockglacier.grid import Grid, Window
 from rockglacier.scenes.record import Scene
 
 SHADOW_REACH_M = 3000.0
 """Longest cast shadow that is seen; a 2500 m wall at a sun of 40 degrees throws one as long."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sun:
-    """The mean sun of the scenes used."""
-
-    azimuth: float
-    """Degrees clockwise from true north."""
-    elevation: float
-    """Degrees above the horizon."""
 
 
 def mean_sun(scenes: Sequence[Scene]) -> Sun | None:
