@@ -73,15 +73,14 @@ def counts_of(ground: Ground) -> dict[str, Counts]:
         :data:`KINDS` to int64 of :data:`SHAPE`; counts of several rectangles add up.
     """
     known = np.isfinite(ground.elevation)
-    band = np.zeros(ground.elevation.shape, dtype=np.int64)
-    band[known] = (ground.elevation[known] - LOWEST_M) // BAND_M
-    sector = np.full(band.shape, len(SECTORS))
-    has_aspect = np.isfinite(ground.aspect)
-    sector[has_aspect] = (ground.aspect[has_aspect] + 22.5) % 360 // 45
-    slope = np.full(band.shape, SLOPES)
-    has_slope = np.isfinite(ground.slope)
-    slope[has_slope] = np.minimum(ground.slope[has_slope] // SLOPE_DEG, SLOPES - 1)
-    place = np.ravel_multi_index((np.clip(band, 0, BANDS - 1), sector, slope), SHAPE)
+    place = _class(ground.elevation, lowest=LOWEST_M, step=BAND_M, classes=BANDS)
+    np.clip(place, 0, BANDS - 1, out=place)
+    aspect = _class(ground.aspect, lowest=-22.5, step=45, classes=len(SECTORS) + 1)
+    turned = np.where(np.isfinite(ground.aspect), aspect % len(SECTORS), len(SECTORS))
+    place = place * (len(SECTORS) + 1) + turned
+    slope = _class(ground.slope, lowest=0, step=SLOPE_DEG, classes=SLOPES)
+    slope = np.where(np.isfinite(ground.slope), np.minimum(slope, SLOPES - 1), SLOPES)
+    place = place * (SLOPES + 1) + slope
     masks = {
         "eligible": ground.is_area & ~ground.is_glacier,
         "found": ground.is_found,
@@ -94,6 +93,14 @@ def counts_of(ground: Ground) -> dict[str, Counts]:
         kind: np.bincount(place[mask & known], minlength=size).reshape(SHAPE)
         for kind, mask in masks.items()
     }
+
+
+def _class(
+    values: NDArray[np.floating[Any]], *, lowest: float, step: float, classes: int
+) -> NDArray[np.int32]:
+    """Return the number of the class of each value; of unknown ones any number."""
+    scaled = np.nan_to_num((values - lowest) / step, nan=0.0)
+    return np.clip(scaled, 0, classes).astype(np.int32)
 
 
 def tables_of(
