@@ -12,7 +12,9 @@ What is added, and is not in the source:
 - date and orbit in the items: the source has none; every item says 2020-08-01;
 - the processing baseline: 04.00 where every band is at least 900 (the +1000 shows), else 02.14.
 
-Reference polygons are one land-cover class, a stand-in: no chip holds a rock glacier.
+Reference polygons are one land-cover class, a stand-in: no chip holds a rock glacier. It is class 2
+(trees), which three chips hold (282D, 433D and 637U); the two others get an inventory without
+polygons.
 
     python tests/data/real_chips/make.py SOURCE TARGET
 """
@@ -37,7 +39,7 @@ ASSETS = {
     "blue": 1, "green": 2, "red": 3, "nir": 7, "swir16": 10, "swir22": 11,
 }  # fmt: skip # position in the source: B01 B02 B03 B04 B05 B06 B07 B08 B8A B09 B11 B12
 PADDED = 256
-STAND_IN_CLASS = 4
+STAND_IN_CLASS = 2
 CHIPS = ("282D_485L_3_3", "38D_378R_2_3", "433D_629L_3_1", "609U_541L_3_0", "637U_59R_1_3")
 
 
