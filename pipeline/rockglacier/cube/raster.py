@@ -14,13 +14,15 @@ from rasterio.vrt import WarpedVRT
 from rasterio.warp import calculate_default_transform
 from rasterio.windows import Window as RasterWindow
 
+from rockglacier.cube.upsample import UPSAMPLE_HALO, upsample
 from rockglacier.grid import Grid, Window
 
 ALIGNED = 1e-3
 """Pixels are on the grid if they miss it by less than this share of a grid pixel."""
 
 EXACT = 1e-30
-"""Pixels by which a warp may miss; rasterio 1.5 makes no virtual raster with exactly 0."""
+"""Pixels by which a warp may miss. With exactly 0, rasterio (1.5.2) leaves a virtual raster without
+any transformer, so that GDAL makes none; with this, GDAL transforms every pixel by itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +118,9 @@ def warp(
     return Placed(raster=virtual, factor=1, row=origin[0], col=origin[1], nodata=nodata)
 
 
-def read_window(placed: Placed, window: Window, *, fill: float = 0) -> NDArray[Any]:
+def read_window(
+    placed: Placed, window: Window, *, fill: float = 0, smooth: bool = False
+) -> NDArray[Any]:
     """Return band 1 in a window of the grid, (y, x); ``fill`` where the raster holds no data.
 
     Parameters
@@ -127,19 +131,26 @@ def read_window(placed: Placed, window: Window, *, fill: float = 0) -> NDArray[A
         On the grid; may reach beyond the raster.
     fill
         In place of the raster's own nodata and beyond its edges.
+    smooth
+        Whether pixels larger than the grid's are interpolated between their centres instead of
+        repeated; no data takes no part in that.
     """
     raster, factor = placed.raster, placed.factor
+    is_smooth = smooth and factor > 1
+    halo = UPSAMPLE_HALO if is_smooth else 0
     top, left = window.y - placed.row, window.x - placed.col
-    y0, x0 = max(top // factor, 0), max(left // factor, 0)
-    y1 = min(-(-(top + window.height) // factor), raster.height)
-    x1 = min(-(-(left + window.width) // factor), raster.width)
+    y0, x0 = max(top // factor - halo, 0), max(left // factor - halo, 0)
+    y1 = min(-(-(top + window.height) // factor) + halo, raster.height)
+    x1 = min(-(-(left + window.width) // factor) + halo, raster.width)
     shape = (window.height, window.width)
     if y1 <= y0 or x1 <= x0:
         return np.full(shape, fill, raster.dtypes[0])
     values = raster.read(1, window=RasterWindow(x0, y0, x1 - x0, y1 - y0))
     if placed.nodata != fill and not math.isnan(placed.nodata):
         values[values == placed.nodata] = fill
-    if factor > 1:
+    if is_smooth:
+        values = upsample(values, factor, nodata=fill)
+    elif factor > 1:
         values = values.repeat(factor, axis=0).repeat(factor, axis=1)
     # where the first value read lies in the window; negative: cut off
     down, right = y0 * factor - top, x0 * factor - left
