@@ -35,6 +35,7 @@ from rockglacier.inventory.outlines import (
     simplify,
     trace,
 )
+from rockglacier.inventory.patches import Held, Patch, held, patches_of
 from rockglacier.study import Study
 
 CUBE_LAYERS: Final = ("elevation", "slope", "aspect", "n_snow", "n_shadow")
@@ -64,9 +65,7 @@ class Drawn:
     """Left out: their point lies outside the area."""
 
 
-def draw(
-    study: Study, probability: Raster, *, threshold: float, progress: Progress = silent
-) -> Drawn:
+def draw(study: Study, probability: Any, *, threshold: float, progress: Progress = silent) -> Drawn:
     """Find, trace and simplify the landforms of the area.
 
     Parameters
@@ -74,7 +73,7 @@ def draw(
     study
         Its grid, area and inventory settings are used.
     probability
-        (y, x) uint8 percent, nodata 255.
+        (y, x) uint8 percent, nodata 255; NumPy or Zarr.
     threshold
         Probability (0 to 1) from which a pixel belongs to a landform.
     progress
@@ -93,14 +92,21 @@ def draw(
     )
     landforms = [landform for landform in found if landform.pixels >= rule.min_pixels]
 
-    def outline_of(landform: Landform) -> Polygon:
-        footprint = _footprint(probability, landform, rule)
-        return trace(footprint.is_landform, grid.window_geobox(footprint.window).affine)
+    def outlines_in(patch: Patch) -> list[Polygon]:
+        values = held(probability, patch.window)
+        footprints = [_footprint(values, landforms[place], rule) for place in patch.places]
+        return [
+            trace(footprint.is_landform, grid.window_geobox(footprint.window).affine)
+            for footprint in footprints
+        ]
 
-    exact = []
-    for outline in in_order(outline_of, landforms, threads=threads()):
-        exact.append(outline)
-        progress("outlines: traced", len(exact), len(landforms))
+    traced: dict[int, Polygon] = {}
+    patches = patches_of(landforms, grid.shape)
+    done = in_order(outlines_in, patches, threads=threads())
+    for patch, found_there in zip(patches, done, strict=True):
+        traced |= dict(zip(patch.places, found_there, strict=True))
+        progress("outlines: traced", len(traced), len(landforms))
+    exact = [traced[place] for place in range(len(landforms))]
     outlines = gpd.GeoSeries(simplify(exact, tolerance_m=settings.simplify_m), crs=grid.epsg)
     points = outlines.representative_point()
     inside = points.within(projected(study.area, epsg=grid.epsg)).to_numpy(bool)
@@ -136,7 +142,7 @@ def threads() -> int:
 def measured(
     study: Study,
     drawn: Drawn,
-    probability: Raster,
+    probability: Any,
     cube: zarr.Group,
     *,
     progress: Progress = silent,
@@ -160,10 +166,12 @@ def measured(
     outlines = drawn.outlines.to_crs(4326)
     arrays = {name: cube[name] for name in CUBE_LAYERS}  # opened once: metadata is slow to parse
 
-    def row_of(place: int) -> tuple[dict[str, Any], dict[int, int]]:
+    def row_of(
+        place: int, values: Held, layers: Mapping[str, Held]
+    ) -> tuple[dict[str, Any], dict[int, int]]:
         landform = drawn.landforms[place]
-        footprint = _footprint(probability, landform, drawn.rule)
-        layers = _layers(arrays, footprint)
+        footprint = _footprint(values, landform, drawn.rule)
+        ground = _layers(layers, footprint)
         area, perimeter = area_and_perimeter(outlines.iloc[place])
         truncated = bool(
             _at_edge(landform.window, grid)
@@ -171,31 +179,33 @@ def measured(
             or not within.iloc[place]
         )
         row = {
-            **measure(footprint.is_landform, layers, resolution=grid.resolution),
+            **measure(footprint.is_landform, ground, resolution=grid.resolution),
             "area_km2": area,
             "area_uncertainty_km2": area_uncertainty_km2(perimeter, resolution=grid.resolution),
             "perimeter_km": perimeter,
             "truncated": truncated,
             "Complet": "incomplete" if truncated else "unclear",
         }
-        return row, hypsometry(layers.elevation[footprint.is_landform])
+        return row, hypsometry(ground.elevation[footprint.is_landform])
 
-    rows, bands = [], []
-    for row, shares in in_order(row_of, range(len(outlines)), threads=threads()):
-        rows.append(row)
-        bands.append(shares)
-        progress("outlines: measured", len(rows), len(outlines))
-    return rows, bands
+    def rows_in(patch: Patch) -> list[tuple[dict[str, Any], dict[int, int]]]:
+        values = held(probability, patch.window)
+        layers = {name: held(array, patch.window) for name, array in arrays.items()}
+        return [row_of(place, values, layers) for place in patch.places]
+
+    known: dict[int, tuple[dict[str, Any], dict[int, int]]] = {}
+    patches = patches_of(drawn.landforms, grid.shape)
+    done = in_order(rows_in, patches, threads=threads())
+    for patch, found in zip(patches, done, strict=True):
+        known |= dict(zip(patch.places, found, strict=True))
+        progress("outlines: measured", len(known), len(outlines))
+    ordered = [known[place] for place in range(len(outlines))]
+    return [row for row, _ in ordered], [bands for _, bands in ordered]
 
 
-def _layers(arrays: Mapping[str, Any], footprint: Footprint) -> Layers:
-    slices = footprint.window.slices
-
-    def read(name: str) -> NDArray[Any]:
-        array = arrays[name]
-        return np.asarray(array[0, *slices] if array.ndim == 3 else array[slices])
-
-    return Layers(probability=footprint.probability, **{name: read(name) for name in CUBE_LAYERS})
+def _layers(layers: Mapping[str, Held], footprint: Footprint) -> Layers:
+    read = {name: layers[name][footprint.window.slices] for name in CUBE_LAYERS}
+    return Layers(probability=footprint.probability, **read)
 
 
 def _at_edge(window: Window, grid: Grid) -> bool:
