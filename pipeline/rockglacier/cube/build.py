@@ -13,7 +13,8 @@ from rockglacier.cube.group import GROUP, GroupWork, group_shape
 from rockglacier.cube.load import looks_of, scenes_in
 from rockglacier.cube.periods import periods_of
 from rockglacier.cube.store import LAYERS, create_cube, kept_attrs
-from rockglacier.cube.surface import Sun, Surface, mean_sun, reached
+from rockglacier.cube.sun import Sun
+from rockglacier.cube.surface import Surface, mean_sun, reached
 from rockglacier.cube.tiers import tier_table
 from rockglacier.engine import EVERYTHING, Progress, Receipts, Selection, Task, run_groups, silent
 from rockglacier.errors import NotFoundError
