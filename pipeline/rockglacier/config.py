@@ -290,6 +290,21 @@ class PredictConfig(Section):
         return max(1, round(self.window * (1 - self.overlap)))
 
 
+class HydrologyConfig(Section):
+    """Assumptions of the water equivalent."""
+
+    ice_fraction: tuple[
+        Annotated[float, Field(gt=0, le=1)], Annotated[float, Field(gt=0, le=1)]
+    ] = Field((0.4, 0.6), description="Lowest and highest share of the volume that is ice.")
+    ice_density: float = Field(900, gt=0, le=1000, description="kg per cubic metre.")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> HydrologyConfig:
+        if self.ice_fraction[0] > self.ice_fraction[1]:
+            raise ValueError(f"ice_fraction {list(self.ice_fraction)} is not lowest, highest")
+        return self
+
+
 class InventoryConfig(Section):
     """From probabilities to outlines."""
 
@@ -316,6 +331,11 @@ class InventoryConfig(Section):
         description="Other data to lay the outlines over, name to file: polygons, lines, or a "
         "raster, e.g. {glaciers: rgi.gpkg, rivers: rivers.shp, permafrost: pzi.tif}. Ground under "
         "`glaciers` is not counted as eligible terrain.",
+    )
+    hydrology: HydrologyConfig | None = Field(
+        None,
+        description="Also estimate how much water the ice may hold, e.g. {ice_fraction: [0.4, "
+        "0.6]}: a range, an upper bound while activity is unknown. Default: no estimate.",
     )
 
 

@@ -426,3 +426,16 @@ def test_tables_say_where_landforms_sit_whatever_the_blocks(tmp_path):
     write_json(study.grid_path, whole)
     build_inventory(Study(config=study.config, base=study.base))
     assert {path.name: path.read_text() for path in folder.iterdir()} == texts
+
+
+def test_water_is_estimated_only_where_it_is_asked_for(tmp_path):
+    study = study_with(tmp_path, LARGE, inventory={"hydrology": {}})
+    facts = build_inventory(study)
+    table = pd.read_csv(study.inventory_path / "water.csv")
+    assert table["candidate_id"].tolist() == read(study)["candidate_id"].tolist()
+    assert table["water_low_m3"].iloc[0] < table["water_high_m3"].iloc[0]
+    assert facts["water_at_most_km3"] == pytest.approx(table["water_high_m3"].sum() / 1e9, abs=1e-6)
+    plain = study_with(tmp_path, LARGE)
+    assert "water_at_most_km3" not in build_inventory(plain)
+    assert not (study.inventory_path / "water.csv").exists()
+    assert not (study.inventory_path / "water.json").exists()

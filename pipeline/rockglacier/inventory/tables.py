@@ -31,6 +31,7 @@ from rockglacier.inventory.overlaps import overlap_columns
 from rockglacier.inventory.review import review_queue
 from rockglacier.inventory.schema import table_of
 from rockglacier.inventory.scores import summary
+from rockglacier.inventory.water import water_table
 from rockglacier.inventory.whereabouts import write_tables
 from rockglacier.storage import read_json, write_json, write_text
 from rockglacier.study import Study, read_area
@@ -96,8 +97,9 @@ def build_inventory(
     -----
     Writes ``inventory.parquet``, ``inventory.gpkg``, ``hypsometry.csv``, ``tables/*.csv`` (where
     they sit), ``CHANGES.csv`` (what became of every landform, a version each time that something
-    did) and, with a reference, ``matches.parquet`` and ``matches.json``. A GeoPackage that was
-    edited since is set aside first.
+    did), with a reference ``matches.parquet`` and ``matches.json``, and with
+    ``inventory.hydrology`` ``water.csv`` and ``water.json``. A GeoPackage that was edited since is
+    set aside first.
     """
     probability = _probability(study)
     cube = zarr.open_group(study.require(study.cube_path, stage="cube"), mode="r")
@@ -156,6 +158,7 @@ def build_inventory(
     facts["version"] = _write_changes(study, history, names, source)
     facts |= _write(study, table, points, dict(zip(names.ids, bands, strict=True)))
     write_tables(study, table, drawn, cube, reference=_reference(study), progress=progress)
+    facts |= _write_water(study, table)
     return facts | _write_matches(study, table, splits)
 
 
@@ -286,6 +289,21 @@ def _write(
     ]
     write_text(folder / "hypsometry.csv", "\n".join(lines) + "\n")
     return {"edited_kept": edited.name if edited else None}
+
+
+def _write_water(study: Study, table: gpd.GeoDataFrame) -> dict[str, Any]:
+    settings = study.config.inventory.hydrology
+    paths = study.inventory_path / "water.csv", study.inventory_path / "water.json"
+    for path in paths:
+        path.unlink(missing_ok=True)
+    if settings is None:
+        return {}
+    water, summary = water_table(
+        table, ice_fraction=settings.ice_fraction, ice_density=settings.ice_density
+    )
+    write_text(paths[0], water.round(3).to_csv(index=False))
+    write_json(paths[1], summary)
+    return {"water_at_most_km3": round(summary["water_high_km3"], 6)}
 
 
 def _reference(study: Study) -> gpd.GeoDataFrame | None:
