@@ -155,7 +155,7 @@ def test_transient_failure_is_tried_again_and_counted(study, monkeypatch):
 
 def test_message_holds_no_signature():
     def fails():
-        raise RasterioIOError("403 at https://host/b.tif?sig=SECRET")
+        raise RasterioIOError("response code: 404 at https://host/b.tif?sig=SECRET")
 
     with pytest.raises(RemoteError) as caught:
         asset.retried(
