@@ -74,6 +74,7 @@ def warp(
     nodata: float,
     origin: tuple[int, int] = (0, 0),
     dtype: str | None = None,
+    source_nodata: float | None = None,
 ) -> Placed:
     """Return a raster warped onto a geobox; its pixels do not depend on the window that is read.
 
@@ -95,7 +96,11 @@ def warp(
         Row and column of the geobox's first pixel on the grid.
     dtype
         Of the result; default: that of the file.
+    source_nodata
+        What is nodata in the source, whatever the file says.
     """
+    if source_nodata is None:
+        source_nodata = nodata if raster.nodata is None else raster.nodata
     height, width = geobox.shape
     native, _, _ = calculate_default_transform(
         raster.crs, str(geobox.crs), raster.width, raster.height, *raster.bounds
@@ -109,7 +114,7 @@ def warp(
         height=height,
         resampling=resampling,
         tolerance=EXACT,
-        src_nodata=nodata if raster.nodata is None else raster.nodata,
+        src_nodata=source_nodata,
         nodata=nodata,
         dtype=dtype,
         XSCALE=1 if scale > 0.9 else round(scale, 6),
@@ -119,7 +124,12 @@ def warp(
 
 
 def read_window(
-    placed: Placed, window: Window, *, fill: float = 0, smooth: bool = False
+    placed: Placed,
+    window: Window,
+    *,
+    fill: float = 0,
+    smooth: bool = False,
+    dtype: str | None = None,
 ) -> NDArray[Any]:
     """Return band 1 in a window of the grid, (y, x); ``fill`` where the raster holds no data.
 
@@ -134,6 +144,8 @@ def read_window(
     smooth
         Whether pixels larger than the grid's are interpolated between their centres instead of
         repeated; no data takes no part in that.
+    dtype
+        Of the result; default: that of the file.
     """
     raster, factor = placed.raster, placed.factor
     is_smooth = smooth and factor > 1
@@ -144,8 +156,9 @@ def read_window(
     x1 = min(-(-(left + window.width) // factor) + halo, raster.width)
     shape = (window.height, window.width)
     if y1 <= y0 or x1 <= x0:
-        return np.full(shape, fill, raster.dtypes[0])
-    values = raster.read(1, window=RasterWindow(x0, y0, x1 - x0, y1 - y0))
+        return np.full(shape, fill, dtype or raster.dtypes[0])
+    under = RasterWindow(x0, y0, x1 - x0, y1 - y0)
+    values = raster.read(1, window=under, out_dtype=dtype)
     if placed.nodata != fill and not math.isnan(placed.nodata):
         values[values == placed.nodata] = fill
     if is_smooth:
@@ -159,6 +172,6 @@ def read_window(
     values = values[: window.height - down, : window.width - right]
     if values.shape == shape:
         return values
-    result = np.full(shape, fill, raster.dtypes[0])
+    result = np.full(shape, fill, values.dtype)
     result[down : down + values.shape[0], right : right + values.shape[1]] = values
     return result
