@@ -12,6 +12,7 @@ import pandas as pd
 import shapely
 import torch
 import zarr
+import zarr.core.codec_pipeline
 from affine import Affine
 from numpy.typing import NDArray
 from pyproj import CRS
@@ -23,6 +24,7 @@ from rockglacier.errors import ContractError, NotFoundError
 from rockglacier.grid import Window
 from rockglacier.storage import read_json
 
+PIPELINE = "zarr.core.codec_pipeline.FusedCodecPipeline"
 FEATURE_NODATA = -32768
 FEATURE_SCALE = 1000
 """Stored features are this many times the standardised ones."""
@@ -311,9 +313,16 @@ class CubeDataset(GeoDataset):
             copy = self.cache / f"{path.name}.npy"
             if copy.is_file():
                 return np.load(copy, mmap_mode="r")
-            return local_copy(zarr.open_array(path, mode="r"), copy)
-        array = zarr.open_array(path, mode="r")
+            return local_copy(_array(path), copy)
+        array = _array(path)
         return np.asarray(array[:]) if self.cache else array
+
+
+def _array(path: Path) -> Any:
+    """Open an array; its codecs run in one pass where this Zarr can."""
+    fused = hasattr(zarr.core.codec_pipeline, PIPELINE.rpartition(".")[2])
+    with zarr.config.set({"codec_pipeline.path": PIPELINE} if fused else {}):
+        return zarr.open_array(path, mode="r")
 
 
 def as_features(batch: Sample) -> Sample:

@@ -316,23 +316,27 @@ def batch_of(chips: Sequence[tuple[CubeDataset, Window]]) -> Sample:
     Parameters
     ----------
     chips
-        Dataset and window of each; windows of one size, datasets of the same channels, with labels.
+        Dataset and window of each; windows of one size, datasets of the same channels.
 
     Returns
     -------
     dict
-        ``image`` int16 (B, C, H, W) and ``mask`` uint8 (B, H, W) as they are stored, for
+        ``image`` int16 (B, C, H, W) and, with labels, ``mask`` uint8 (B, H, W) as stored, for
         :func:`~rockglacier.chips.dataset.as_features` on the device: a third of the bytes of
         floats, and none of them copied to be stacked. ``bounds`` float64 (B, 6) in CRS metres.
     """
     dataset, window = chips[0]
     size = (window.height, window.width)
     image = torch.empty((len(chips), len(dataset.channels), *size), dtype=torch.int16)
-    mask = torch.empty((len(chips), *size), dtype=torch.uint8)
-    for (source, window), pixels, labels in zip(chips, image.numpy(), mask.numpy(), strict=True):
-        source.read_into(window, pixels, labels)
     bounds = [source.bounds_of(window) for source, window in chips]
-    return {"image": image, "mask": mask, "bounds": torch.tensor(bounds, dtype=torch.float64)}
+    batch: Sample = {"image": image, "bounds": torch.tensor(bounds, dtype=torch.float64)}
+    labels: Sequence[Any] = [None] * len(chips)
+    if dataset.labels_path is not None:
+        batch["mask"] = torch.empty((len(chips), *size), dtype=torch.uint8)
+        labels = batch["mask"].numpy()
+    for (source, window), pixels, mask in zip(chips, image.numpy(), labels, strict=True):
+        source.read_into(window, pixels, mask)
+    return batch
 
 
 class InBatches(Dataset[Sample]):
