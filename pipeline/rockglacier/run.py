@@ -159,8 +159,10 @@ def _inputs(study: Study, stage: Stage, context: Context) -> dict[str, Any]:
     inputs = {f"{name} settings": fingerprint(resolved[name]) for name in stage.sections}
     if stage.name == "search":
         inputs["area"] = fingerprint(resolved["area"])
-    for file in stage.files:
-        uri = file(study)
+    files = [file(study) for file in stage.files]
+    if stage.name == "inventory":
+        files += [study.resolve(uri) for uri in study.config.inventory.overlaps.values()]
+    for uri in files:
         if uri and Path(uri).is_file():
             stat = Path(uri).stat()
             inputs[Path(uri).name] = fingerprint([stat.st_size, stat.st_mtime_ns])

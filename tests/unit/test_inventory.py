@@ -19,6 +19,8 @@ from rockglacier.errors import ContractError, InputError, NotFoundError
 from rockglacier.grid import Grid, Window
 from rockglacier.inventory.schema import COLUMNS
 from rockglacier.inventory.tables import build_inventory
+from rockglacier.run import run_stages, standings
+from rockglacier.stages import Context, stage_named
 from rockglacier.storage import write_json
 from rockglacier.study import Study
 
@@ -439,3 +441,17 @@ def test_water_is_estimated_only_where_it_is_asked_for(tmp_path):
     assert "water_at_most_km3" not in build_inventory(plain)
     assert not (study.inventory_path / "water.csv").exists()
     assert not (study.inventory_path / "water.json").exists()
+
+
+def test_inventory_is_stale_when_a_file_that_it_lay_over_changes(tmp_path):
+    study = study_with(tmp_path, LARGE, inventory={"overlaps": {"glaciers": "ice.gpkg"}})
+    ice = gpd.GeoDataFrame(geometry=[shapely.box(74.5, 36.1, 74.51, 36.11)], crs=4326)
+    ice.to_file(tmp_path / "ice.gpkg")
+    (study.folder / "study.yaml").write_text("name: toy")
+    stages = [stage_named("inventory")]
+    run_stages(study, stages, Context())
+    assert standings(study, stages, Context())[0].state == "done"
+    pd.concat([ice, ice]).to_file(tmp_path / "ice.gpkg")
+    standing = standings(study, stages, Context())[0]
+    assert standing.state == "stale"
+    assert "ice.gpkg" in standing.why
