@@ -19,7 +19,7 @@ from rockglacier.features.fitted import first_component
 from rockglacier.features.fusion import Fusion, fit, fuse
 from rockglacier.features.sets import FEATURE_SETS, LAYERS, ROUGHNESS_RADIUS
 from rockglacier.grid import Grid
-from rockglacier.storage import read_json, write_json
+from rockglacier.storage import open_place, read_json, write_json, zarr_store
 from rockglacier.study import Study
 
 HEIGHT, WIDTH = 270, 301
@@ -417,6 +417,128 @@ def test_a_block_of_the_cube_built_again_rebuilds_what_it_reaches(make_study):
     assert fuse(study)["built"] == 0
     write_json(cube.path("r0000c0000"), {"inputs": "b", "seconds": 9.0, "retries": 4})
     assert fuse(study)["built"] == 4
+
+
+def receive(study, changed=(), layer="reflectance/c/0/0"):
+    """Write receipts of the cube as its stage does; some blocks have an object of other content."""
+    cube = Receipts(study.receipts_path / "cube")
+    for block in study.grid.blocks():
+        keys = ("reflectance/c/0/0", "n_clear/c/0", "slope/c", "aspect/c", "elevation/c")
+        objects = {f"{key}/{block.row}/{block.col}": [100, 7] for key in keys}
+        if block.name in changed:
+            objects[f"{layer}/{block.row}/{block.col}"] = [100, 8]
+        facts = {"inputs": block.name + str(changed), "seconds": 1.0, "objects": objects}
+        write_json(cube.path(block.name), facts)
+
+
+def shards(study):
+    folder = study.features_path / "features" / "c"
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_a_scene_that_joins_rebuilds_the_blocks_it_touches_and_leaves_the_fusion(make_study):
+    study = make_study(block=128)
+    receive(study)
+    fuse(study)
+    fusion, before = study.fusion_path.read_bytes(), shards(study)
+    layers = ground(BANDS)
+    for row, col in ((0, 1), (1, 1)):
+        window = next(b.window for b in study.grid.blocks() if (b.row, b.col) == (row, col))
+        brighter = layers["reflectance"][(slice(None), *window.slices)] + np.uint16(900)
+        write_window(study.cube_path, window, {"reflectance": brighter})
+    receive(study, changed=("r0000c0001", "r0001c0001"))
+    facts = fuse(study)
+    assert (facts["built"], facts["kept"], facts["frozen"]) == (2, 7, True)
+    assert facts["training_pixels"] > 1000
+    assert study.fusion_path.read_bytes() == fusion
+    after = shards(study)
+    assert {key for key in before if before[key] != after[key]} == {"0/0/1", "0/1/1"}
+
+
+def test_what_does_not_go_into_features_rebuilds_none(make_study):
+    study = make_study(block=128)
+    receive(study)
+    fuse(study)
+    receive(study, changed=("r0001c0001",), layer="n_clear/c/0")
+    assert fuse(study)["built"] == 0
+
+
+def test_other_elevation_rebuilds_the_blocks_around_too(make_study):
+    study = make_study(block=128)
+    receive(study)
+    fuse(study)
+    receive(study, changed=("r0000c0000",), layer="elevation/c")
+    assert fuse(study)["built"] == 4
+    flat = make_study("flat", block=128, features="triplets")
+    receive(flat)
+    fuse(flat)
+    receive(flat, changed=("r0000c0000",), layer="elevation/c")
+    assert fuse(flat)["built"] == 1
+
+
+def test_numbers_are_fitted_anew_on_request_and_for_other_ground(make_study):
+    study = make_study()
+    write_splits(study, {"train": (0, 150), "test": (150, WIDTH)})
+    assert not fuse(study)["frozen"]
+    first = held(study).hash
+    layers = ground(BANDS)
+    layers["reflectance"][:, :, :] += 200
+    for block in study.grid.blocks():
+        part = layers["reflectance"][(slice(None), *block.window.slices)]
+        write_window(study.cube_path, block.window, {"reflectance": part})
+    assert fuse(study)["frozen"]
+    assert held(study).hash == first
+    assert not fuse(study, refit=True)["frozen"]
+    second = held(study)
+    assert second.hash != first
+    write_splits(study, {"train": (0, 140), "test": (140, WIDTH)})
+    facts = fuse(study)
+    assert not facts["frozen"]
+    assert held(study).hash not in (first, second.hash)
+
+
+def test_an_interrupted_stage_keeps_its_numbers(make_study):
+    study = make_study(block=128)
+
+    def interrupt(what, done, total):
+        if what == "fuse":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fuse(study, progress=interrupt)
+    assert not study.fusion_path.exists()
+    facts = fuse(study)
+    assert facts["frozen"]
+    assert facts["training_pixels"] > 0
+
+
+def test_numbers_of_a_model_do_not_become_those_of_the_study(make_study):
+    study, other = make_study(), make_study("other", change=lambda layers: layers["slope"].fill(9))
+    fuse(study)
+    fuse(other)
+    own = held(study).hash
+    fuse(study, fusion=held(other))
+    assert held(study).hash == held(other).hash
+    fuse(study)
+    assert held(study).hash == own
+
+
+def test_the_store_may_lie_in_an_object_store(make_study, tmp_path):
+    study = make_study()
+    fuse(study)
+    place = open_place(f"memory://{tmp_path.name}/features.zarr")
+    assert build.create_store(place, study.grid, held(study))
+    assert not build.create_store(place, study.grid, held(study))
+    work = build.FuseWork(
+        source=build.LayerSource(cube=study.cube_path, grid=study.grid, layers=held(study).layers),
+        fusion=held(study),
+        store=place,
+    )
+    receipts = Receipts(study.receipts_path / "cube")
+    for block in study.grid.blocks():
+        work(build.task_of(block, work, receipts))
+    got = zarr.open_group(zarr_store(place, read_only=True), mode="r")["features"][:]
+    np.testing.assert_array_equal(got, stored(study))
 
 
 def test_every_layer_of_every_set_exists():

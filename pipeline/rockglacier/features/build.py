@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shutil
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from rockglacier.features.fitted import NODATA, SCALE, Fusion
 from rockglacier.features.sets import LAYERS, CubeBlock, Layers, halo_of
 from rockglacier.grid import Block, Grid, Window
 from rockglacier.scenes import radiometry
-from rockglacier.storage import disk_errors
+from rockglacier.storage import disk_errors, remove, zarr_store
 
 RECIPE = 1
 """Counts the changes of what a block's features are: a new number rebuilds every block."""
@@ -197,9 +196,17 @@ class FuseWork:
         for strip, layers, _ in self.source.strips(window):
             features[(slice(None), *strip.within(window))] = self.fusion.apply(layers)
         with disk_errors(self.store.parent):
-            stored = zarr.open_array(self.store / "features", mode="r+")
+            store = zarr_store(self.store, read_only=False)
+            stored: Any = zarr.open_group(store, mode="r+")["features"]
             stored[(slice(None), *window.slices)] = features
         return {"pixels": height * width, "valid": int(np.count_nonzero(features[0] != NODATA))}
+
+
+OWN = ("reflectance/c/0/", "slope/", "aspect/", "elevation/")
+"""Objects of the cube that the features of a block are made of, by how their keys begin."""
+
+AROUND = ("elevation/",)
+"""The same of the blocks around it, where a layer needs a halo."""
 
 
 def task_of(block: Block, work: FuseWork, cube: Receipts) -> Task:
@@ -218,17 +225,26 @@ def task_of(block: Block, work: FuseWork, cube: Receipts) -> Task:
             "fusion": fusion.hash,
             "window": [window.y, window.x, window.height, window.width],
             "grid": work.source.grid.to_dict(),
-            "cube": {name: _identity(cube, name) for name in around},
+            "cube": {
+                name: _identity(cube, name, OWN if name == block.name else AROUND)
+                for name in around
+            },
         },
     )
 
 
-def _identity(cube: Receipts, name: str) -> dict[str, Any] | None:
-    """Return what a receipt of the cube says about pixels, not about the making of them."""
+def _identity(cube: Receipts, name: str, parts: tuple[str, ...]) -> Any:
+    """Return what a receipt of the cube says about pixels, not about the making of them.
+
+    That is size and checksum of the objects that hold them: a block that comes out as it was does
+    not count as changed.
+    """
     receipt = cube.read(name)
     if receipt is None:
         return None
-    return {key: receipt[key] for key in receipt if key not in ("seconds", "retries")}
+    if "objects" not in receipt:
+        return receipt["inputs"]
+    return {key: noted for key, noted in receipt["objects"].items() if key.startswith(parts)}
 
 
 def create_store(path: Path, grid: Grid, fusion: Fusion) -> bool:
@@ -251,12 +267,14 @@ def create_store(path: Path, grid: Grid, fusion: Fusion) -> bool:
     shards = (len(fusion.channels), grid.block, grid.block)
     with disk_errors(path.parent):
         if (path / "features" / "zarr.json").is_file():
-            held = zarr.open_array(path / "features", mode="r")
-            fits = held.shape == shape and held.shards == shards and dict(held.attrs) == about
-            if fits and dict(zarr.open_group(path, mode="r").attrs) == about:
+            kept = zarr.open_group(zarr_store(path, read_only=True), mode="r")
+            array: Any = kept["features"]
+            fits = array.shape == shape and array.shards == shards and dict(array.attrs) == about
+            if fits and dict(kept.attrs) == about:
                 return False
-        shutil.rmtree(path, ignore_errors=True)
-        group = zarr.open_group(path, mode="w", zarr_format=3, attributes=about)
+        remove(path)
+        store = zarr_store(path, read_only=False)
+        group = zarr.open_group(store, mode="w", zarr_format=3, attributes=about)
         group.create_array(
             "features",
             shape=shape,

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
+from dataclasses import asdict
 from typing import Any
 
 import geopandas as gpd
 
+from rockglacier.config import fingerprint
 from rockglacier.engine import Progress, Receipts, run_tasks, silent
 from rockglacier.errors import ContractError, InputError
 from rockglacier.features.build import (
@@ -22,7 +24,7 @@ from rockglacier.features.fitted import Fusion, fit
 from rockglacier.features.sets import FEATURE_SETS, LAYERS
 from rockglacier.grid import Window
 from rockglacier.labels.split import windows_of
-from rockglacier.storage import require_space, write_json
+from rockglacier.storage import read_json, require_space, write_json
 from rockglacier.study import Study
 
 __all__ = ["Fusion", "fit", "fuse"]
@@ -37,6 +39,7 @@ def fuse(
     study: Study,
     *,
     fusion: Fusion | None = None,
+    refit: bool = False,
     progress: Progress = silent,
     client: Any | None = None,
 ) -> dict[str, Any]:
@@ -48,7 +51,9 @@ def fuse(
         Its cube is built; its ground is split, unless there are no labels.
     fusion
         Used as it is, as a model needs it; default: fitted to the training ground, to all ground
-        where nothing is split.
+        where nothing is split, and then kept.
+    refit
+        Fit anew, though there are numbers of the same set, bands, kind of composite and ground.
     progress
         Told after every block.
     client
@@ -57,8 +62,9 @@ def fuse(
     Returns
     -------
     dict
-        Set, channels, pixels fitted to, variance kept by principal components, blocks built and
-        kept, percent of the pixels that have features.
+        Set, channels, whether its numbers were there before, pixels they were fitted to, variance
+        kept by principal components, blocks built and kept, percent of the pixels that have
+        features.
 
     Raises
     ------
@@ -70,13 +76,16 @@ def fuse(
 
     Notes
     -----
-    ``fusion.json`` is written last: where it is, the features are whole.
+    ``fusion.json`` is written last: where it is, the features are whole. What was fitted is kept
+    beside the features, so that a scene that joins the cube changes features only where it changes
+    the cube.
     """
     cube = study.require(study.cube_path, stage="cube")
     bands = cube_bands(cube)
     pixels: int | None = None
+    frozen = True
     if fusion is None:
-        fusion, pixels = _fit(study, bands, progress)
+        fusion, pixels, frozen = _fitted(study, bands, progress, refit=refit)
     else:
         _require_same_form(fusion, study.config.features.set, bands)
     source = LayerSource(cube=cube, grid=study.grid, layers=fusion.layers)
@@ -105,7 +114,7 @@ def fuse(
         "set": fusion.set,
         "fusion": fusion.hash,
         "channels": len(fusion.channels),
-        "frozen": pixels is None,
+        "frozen": frozen,
         "training_pixels": pixels,
         "explained_variance": dict(fusion.explained_variance),
         "blocks": outcome.built + outcome.kept,
@@ -119,13 +128,43 @@ def _workers() -> int:
     return min(MAX_WORKERS, os.cpu_count() or 1)
 
 
-def _fit(study: Study, bands: tuple[str, ...], progress: Progress) -> tuple[Fusion, int]:
+def _fitted(
+    study: Study, bands: tuple[str, ...], progress: Progress, *, refit: bool
+) -> tuple[Fusion, int, bool]:
+    """Return the study's own fusion, the pixels it was fitted to, and whether it was there before.
+
+    It is fitted once for a set, its bands, a kind of composite and the ground that trains.
+    """
+    training = _training_windows(study)
+    fitted_to = fingerprint(
+        {
+            "bands": bands,
+            "composite": study.config.cube.composite,
+            "grid": study.grid.to_dict() | {"block": None},
+            "training": None if training is None else [asdict(window) for window in training],
+        }
+    )
+    path = study.features_path.parent / f"{study.config.features.set}.json"
+    held = read_json(path) if path.is_file() and not refit else {}
+    if held.get("fitted_to") == fitted_to:
+        return Fusion.from_dict(held), int(held["pixels"]), True
+    fusion, pixels = _fit(study, bands, training, progress)
+    write_json(path, {**fusion.to_dict(), "pixels": pixels, "fitted_to": fitted_to})
+    return fusion, pixels, False
+
+
+def _fit(
+    study: Study,
+    bands: tuple[str, ...],
+    training: list[Window] | None,
+    progress: Progress,
+) -> tuple[Fusion, int]:
     """Fit the configured set; return it and the number of pixels that it saw."""
     name = study.config.features.set
     form = FEATURE_SETS[name]
     form.needed_bands(bands)
     source = LayerSource(cube=study.cube_path, grid=study.grid, layers=form.inputs(bands))
-    samples = sample(source, _training_windows(study), workers=_workers(), progress=progress)
+    samples = sample(source, training, workers=_workers(), progress=progress)
     pixels = samples[source.layers[0]].size
     fitted = fit(samples, name=name, bands=bands)
     logger.info("%s fitted to %s pixels, hash %s", name, pixels, fitted.hash)
