@@ -21,7 +21,7 @@ MARGIN_COST: Final = 2.0
 CLIMB_COST: Final = 2.0
 """How much longer a step counts for each metre that it climbs on a metre of way."""
 
-MAX_NODES: Final = 20_000
+MAX_NODES: Final = 5_000
 """Pixels of a graph; a larger landform is taken at a coarser resolution."""
 
 SMOOTH_STEPS: Final = 2.0
