@@ -11,7 +11,6 @@ from typing import Any, Protocol
 
 import geopandas as gpd
 import numpy as np
-import torch
 import zarr
 from numpy.typing import NDArray
 
@@ -20,15 +19,14 @@ from rockglacier.engine import Progress, silent
 from rockglacier.errors import InputError, NotFoundError
 from rockglacier.grid import Window
 from rockglacier.labels.split import windows_of
+from rockglacier.model.costs import measure_costs
 from rockglacier.model.metrics import IGNORE, as_json, confusion_matrix, scores
 from rockglacier.model.networks import folder_name
+from rockglacier.model.summary import as_csv, as_text, summarize
 from rockglacier.model.trained import TrainedModel, load_model
-from rockglacier.model.trial import device_name
 from rockglacier.storage import read_json, write_json, write_text
 from rockglacier.study import Study
 
-SPEED_BATCH = 8
-SPEED_ROUNDS = 5
 TABLE_COLUMNS = ("ground", "network", "trial", "pixels", "tn", "fp", "fn", "tp")
 
 Counts = NDArray[np.int64]
@@ -173,24 +171,13 @@ def measure_speed(model: TrainedModel, score: Score, study: Study) -> dict[str, 
     Returns
     -------
     dict
-        ``images_per_s`` at a fixed batch and the trained chip size, after a warm-up, the median of
-        five rounds; ``km2_per_s`` of the blended map; ``device`` and ``precision``.
+        What :func:`~rockglacier.model.costs.measure_costs` gives, and ``km2_per_s`` of the blended
+        map.
     """
-    image = torch.zeros(SPEED_BATCH, len(model.channels), model.chip, model.chip)
-    model.probability(image).cpu()
-    spent = []
-    for _ in range(SPEED_ROUNDS):
-        start = time.perf_counter()
-        model.probability(image).cpu()
-        spent.append(time.perf_counter() - start)
     km2 = score.pixels * study.grid.resolution**2 / 1e6
     return {
-        "images_per_s": round(SPEED_BATCH / float(np.median(spent)), 2),
+        **measure_costs(model),
         "km2_per_s": round(km2 / score.seconds, 4) if score.seconds else None,
-        "batch": SPEED_BATCH,
-        "chip": model.chip,
-        "device": device_name(model.device),
-        "precision": model.settings["precision"],
     }
 
 
@@ -253,12 +240,14 @@ def _write(
     leak = {
         name: leak_of(networks[name], row) for name, row in random_rows.items() if name in networks
     }
+    summary = summarize(rows)
     write_json(
         study.evaluation_path,
         {
             "split": f"test ({study.config.labels.split})",
             "networks": networks,
             "trials": rows,
+            "table": summary,
             "random": {
                 name: {**row, "split": "held-out chips of the random 9:1 split, leaking"}
                 for name, row in random_rows.items()
@@ -266,6 +255,8 @@ def _write(
             "leak": leak,
         },
     )
+    write_text(study.models_path / "table.csv", as_csv(summary))
+    write_text(study.models_path / "table.md", as_text(summary))
     write_text(study.models_path / "evaluation.csv", _table(rows, list(random_rows.values())))
     return {
         "networks": {name: row["iou_rock_glacier"] for name, row in networks.items()},
