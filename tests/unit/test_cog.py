@@ -10,6 +10,7 @@ from odc.geo.geobox import GeoBox
 from rio_cogeo import cog_validate
 
 from rockglacier.config import parse_config
+from rockglacier.errors import InputError
 from rockglacier.grid import Grid
 from rockglacier.prediction.cog import classify, write_cogs
 from rockglacier.storage import write_json
@@ -160,7 +161,7 @@ def test_nothing_temporary_is_left_after_a_failure(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("rasterio.shutil.copy", no_luck)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(InputError, match="is full"):
         write_cogs(study, 0.5, {})
     assert {path.name for path in study.prediction_path.iterdir()} == {"prediction.zarr"}
 

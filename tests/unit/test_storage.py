@@ -152,6 +152,39 @@ def test_file_in_the_way_of_the_folder_says_what_to_do(tmp_path, folder):
         pass
 
 
+def failed_write(path):
+    with rasterio.open(path / "lost" / "a.tif", "w", driver="GTiff", width=1, height=1, count=1,
+                       dtype="uint8"):  # fmt: skip
+        pass
+
+
+@pytest.mark.parametrize("free", [1000, 10**9])
+def test_library_that_cannot_write_is_told_as_a_full_disk_if_it_is_full(
+    tmp_path, monkeypatch, free
+):
+    monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": free})())
+    kind, words = (InputError, "is full") if free == 1000 else (rasterio.RasterioIOError, "a.tif")
+    with pytest.raises(kind, match=words), disk_errors(tmp_path / "new"):
+        failed_write(tmp_path)
+
+
+def test_full_disk_is_seen_before_the_unfinished_file_is_deleted(tmp_path, monkeypatch):
+    def usage(path):
+        unfinished = any(tmp_path.glob(".a.tif.partial/*"))
+        return type("Usage", (), {"free": 0 if unfinished else 10**9})()
+
+    monkeypatch.setattr("shutil.disk_usage", usage)
+
+    def write():
+        with uploaded(tmp_path / "a.tif") as path:
+            path.write_bytes(b"half")
+            failed_write(tmp_path)
+
+    with pytest.raises(InputError, match="is full"):
+        write()
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_too_little_space_is_said_before_the_work(tmp_path):
     with pytest.raises(InputError, match="the cube needs"):
         require_space(tmp_path, 10**18, what="the cube")

@@ -19,6 +19,7 @@ from rockglacier.cube.export import BLOCK, CACHE_BYTES, to_cog
 from rockglacier.grid import Grid
 from rockglacier.prediction.blend import PERCENT_NODATA, threshold_percent
 from rockglacier.scenes.notices import notices
+from rockglacier.storage import disk_errors
 from rockglacier.study import Study
 
 CLASS_NODATA = 255
@@ -100,7 +101,7 @@ def write_cogs(study: Study, threshold: float, tags: Mapping[str, str]) -> list[
         "TIFFTAG_COPYRIGHT": "; ".join(notices(study)),
     }
     try:
-        with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES):
+        with disk_errors(folder), rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES):
             _stream(source, study.grid, folder, threshold, common)
             for layer in layers:
                 _copy(layer, folder)

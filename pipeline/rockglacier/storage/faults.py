@@ -37,6 +37,9 @@ PATIENCE: dict[str, Any] = {
 }
 """With requests that obstore does not try again by itself: conditional ones, half answers."""
 
+FULL_BYTES = 1_000_000
+"""With less room than this, a library that fails to write failed for that."""
+
 CONDITIONS = ("AlreadyExistsError", "PreconditionError")
 """Answers to a conditional write, rather than faults."""
 
@@ -90,19 +93,37 @@ def disk_errors(folder: Path) -> Iterator[None]:
         if told is None:
             raise
         raise told from error
+    except RockGlacierError:
+        raise
     except Exception as error:
-        if not _is_of_obstore(error) or type(error).__name__ in CONDITIONS:
+        if not _is_of_obstore(error):
+            if _is_full(folder):
+                raise _full(folder) from error
+            raise
+        if type(error).__name__ in CONDITIONS:
             raise
         raise _of_store(error, folder) or _unreached(error, folder) from error
 
 
+def _is_full(folder: Path) -> bool:
+    """Say whether a disk has no room; GDAL and SQLite tell only that they could not write."""
+    if "://" in str(folder):
+        return False
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    return shutil.disk_usage(there).free < FULL_BYTES
+
+
+def _full(folder: Path) -> InputError:
+    return InputError(
+        f"the disk of {str(folder)!r} is full",
+        expected="room for the products",
+        todo="free some space and run the same command again: finished blocks are kept",
+    )
+
+
 def _of_disk(error: OSError, folder: Path) -> RockGlacierError | None:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return InputError(
-            f"the disk of {str(folder)!r} is full",
-            expected="room for the products",
-            todo="free some space and run the same command again: finished blocks are kept",
-        )
+    if error.errno in (errno.ENOSPC, errno.EDQUOT) or (error.errno is None and _is_full(folder)):
+        return _full(folder)
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return InputError(
             f"cannot write to {str(error.filename or folder)!r}: {error.strerror}",

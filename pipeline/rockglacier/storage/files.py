@@ -145,7 +145,8 @@ def uploaded(path: Path) -> Iterator[Path]:
     remove(partial)
     partial.mkdir(parents=True)
     try:
-        yield partial / path.name
+        with disk_errors(path.parent):
+            yield partial / path.name
         os.replace(partial / path.name, path)
     finally:
         remove(partial)
