@@ -290,7 +290,7 @@ def lines_of(scores: dict[str, Any]) -> list[str]:
         f"  area          {areas}; bias {'-' if bias is None else f'{bias:+.1%}'}",
     ]
     for title, rule in (
-        (f"1:1, IoU ≥ {IOU_MATCH}", "iou_0.5"),
+        (f"IoU ≥ {IOU_MATCH}", "iou_0.5"),
         ("half covered", "cover_0.5"),
     ):
         found = scores[rule]
