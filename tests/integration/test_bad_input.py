@@ -19,7 +19,11 @@ import yaml
 from rasterio.transform import from_origin
 
 from rockglacier.cli import main
+from rockglacier.mapping import pack_model
+from rockglacier.run import run_stages
+from rockglacier.stages import Context, stage_named
 from rockglacier.storage import lease
+from rockglacier.study import open_study
 
 MADE = Path(__file__).parents[1] / "made_catalog.py"
 LINES, COLUMNS = 24, 80
@@ -91,8 +95,7 @@ class Here:
 
 def write_polygons(path, shapes, crs=4326):
     path.unlink(missing_ok=True)
-    table = gpd.GeoDataFrame(geometry=shapes, crs=crs)
-    table.to_file(path, geometry_type="Polygon") if path.suffix != ".geojson" else None
+    gpd.GeoDataFrame(geometry=shapes, crs=crs).to_file(path, geometry_type="Polygon")
 
 
 def write_dem(path, around):
@@ -327,14 +330,11 @@ def test_empty_reference(here, done, refused):
 @pytest.fixture(scope="module")
 def trained(made, tmp_path_factory):
     """A study trained for one epoch and its packed model."""
-    folder = tmp_path_factory.mktemp("trained")
-    basin = Here(made, folder)
-    script = str(Path(sys.executable).with_name("rockglacier"))
-    for stage in ("search", "cube", "label", "fuse", "train"):
-        answer = run([script, stage, "here.yaml"], cwd=folder)
-        assert answer.returncode == 0, answer.stderr
-    answer = run([script, "pack", "here.yaml", "--to", "model.rgbundle.zip"], cwd=folder)
-    assert answer.returncode == 0, answer.stderr
+    basin = Here(made, tmp_path_factory.mktemp("trained"))
+    study = open_study(basin.folder / "here.yaml")
+    stages = [stage_named(name) for name in ("search", "cube", "label", "fuse", "train")]
+    run_stages(study, stages, Context())
+    pack_model(study, basin.folder / "model.rgbundle.zip")
     return basin
 
 
@@ -475,18 +475,39 @@ def test_full_disk(here, done, refused, full, stage, file):
     assert "finished blocks are kept" in said
 
 
-def test_disk_too_small_for_the_cube(here, done):
-    done("search", "here.yaml")
+@pytest.fixture
+def on_small_disk():
+    """A function that runs a command with a folder on a small disk of its own."""
     unshare = shutil.which("unshare")
-    script = shlex.quote(str(Path(sys.executable).with_name("rockglacier")))
-    inner = (
-        f"mount -t tmpfs -o size=300k none small && cp -r here small/ && {script} cube here.yaml"
-    )
-    (here.folder / "small").mkdir()
-    here.write(output="small/here")
-    if unshare is None or run([unshare, "-rm", "true"], here.folder).returncode:
+    if unshare is None or run([unshare, "-rm", "true"], "/").returncode:
         pytest.skip("this system lets nobody mount a small disk")
-    answer = run([unshare, "-rm", "sh", "-c", inner], cwd=here.folder)
-    said = checked(answer.returncode, answer.stderr)
-    assert "free at" in said
-    assert "the cube needs" in said
+
+    def small(folder, *, size, first="true", arguments):
+        script, place = Path(sys.executable).with_name("rockglacier"), shlex.quote(str(folder))
+        folder.mkdir(parents=True, exist_ok=True)
+        mount = f"mount -t tmpfs -o size={size} none {place}"
+        steps = f"{mount} && {first} && {shlex.quote(str(script))} {arguments}"
+        answer = run([unshare, "-rm", "sh", "-c", steps], Path.cwd())
+        # libtiff speaks of a full disk by itself
+        lines = [line for line in answer.stderr.splitlines() if not line.startswith("_tiff")]
+        return checked(answer.returncode, "\n".join(lines))
+
+    return small
+
+
+def test_disk_too_small_for_the_cube(here, done, on_small_disk):
+    done("search", "here.yaml")
+    here.write(output="small/here")
+    said = on_small_disk(
+        here.folder / "small", size="300k", first="cp -r here small/", arguments="cube here.yaml"
+    )
+    assert f"MB free at {str(here.folder / 'small' / 'here')!r}; the cube needs 0.3 MB" in said
+    assert "a folder on a larger disk" in said
+
+
+def test_disk_that_fills_while_rasters_are_written(learned, on_small_disk):
+    said = on_small_disk(
+        learned / "here" / "predictions", size="120k", arguments="predict here.yaml"
+    )
+    assert f"the disk of {str(learned / 'here' / 'predictions' / '2024')!r} is full" in said
+    assert "finished blocks are kept" in said
