@@ -90,19 +90,27 @@ def test_a_seam_between_tiles_is_invisible_at_any_latitude(tmp_path, latitude):
     np.testing.assert_array_equal(again, got[part.slices])
 
 
-def test_rows_of_tiles_with_other_columns_meet_without_a_step(tmp_path):
+@pytest.mark.parametrize(
+    ("latitude", "south", "north"),
+    [(50, 1, 1.5), (60, 1.5, 2), (70, 2, 3), (80, 3, 5), (50, 1, 10)],
+)
+def test_rows_of_tiles_with_other_columns_meet_without_a_seam(tmp_path, latitude, south, north):
     span = 180 / 3600
-    grid = grid_around(75.02, 50.0, 32643)
-    tiles = (
-        write_tile(tmp_path, "south", 75.0, 50.0 - 1 / 3600, rows=180),
-        write_tile(tmp_path, "north", 75.0, 50.0 + span - 1 / 3600, rows=180, widening=1.5),
-    )
-    got = DemMosaic(tiles=tiles).read(grid, grid.whole, halo=20)
+    grid = grid_around(75.05, latitude, 32643, half=700)
+    tiles = [
+        write_tile(tmp_path, "south-west", 75.0, latitude, widening=south),
+        write_tile(tmp_path, "south-east", 75.0 + span, latitude, widening=south),
+        write_tile(tmp_path, "north-west", 75.0, latitude + span, widening=north),
+        write_tile(tmp_path, "north-east", 75.0 + span, latitude + span, widening=north),
+    ]
+    got = DemMosaic(tiles=tuple(tiles)).read(grid, grid.whole, halo=20)
     assert np.isfinite(got).all()
-    assert np.abs(got - truth_on(grid)).max() < 12.0
-    # each surface ends at its own edge, where the kernel sees one side only
-    steps, truth = np.abs(np.diff(got, axis=0)), np.abs(np.diff(truth_on(grid), axis=0))
-    assert steps.max() < 2.5 * truth.max()
+    assert np.abs(got - truth_on(grid)).max() < 0.01
+    turned = DemMosaic(tiles=tuple(tiles[::-1])).read(grid, grid.whole, halo=20)
+    np.testing.assert_array_equal(turned, got)
+    part = Window(y=31, x=27, height=60, width=70)
+    again = DemMosaic(tiles=tuple(tiles)).read(grid, part, halo=20)
+    np.testing.assert_array_equal(again, got[part.slices])
 
 
 def test_a_missing_tile_leaves_no_elevation_there(tmp_path):
@@ -111,6 +119,58 @@ def test_a_missing_tile_leaves_no_elevation_there(tmp_path):
     got = DemMosaic(tiles=(east,)).read(grid, grid.whole, halo=20)
     assert np.isnan(got[:, :80]).all()
     assert np.isfinite(got[:, -80:]).all()
+
+
+def test_a_missing_tile_may_be_the_sea_but_a_hole_is_none(tmp_path):
+    grid = grid_around(75.0, 36.0, 32643)
+    east = write_tile(tmp_path, "east", 75.0, 36.03)
+    with rasterio.open(east.href, "r+") as file:
+        values = file.read(1)
+        values[90:110, 20:30] = -32767
+        file.write(values, 1)
+    tile = dataclasses.replace(east, nodata=-32767)
+    mosaic = DemMosaic(tiles=(tile,))
+    got, covered = mosaic.read(grid, grid.whole, halo=20), mosaic.covers(grid, grid.whole)
+    assert np.isnan(got[~covered]).all()
+    holes = np.isnan(got) & covered
+    assert 200 < holes.sum() < 5000
+    sea = dataclasses.replace(mosaic, gaps="sea").read(grid, grid.whole, halo=20)
+    assert (sea[~covered] == 0).all()
+    np.testing.assert_array_equal(np.isnan(sea), holes)
+    np.testing.assert_array_equal(sea[covered], got[covered])
+    part = Window(y=31, x=57, height=60, width=70)
+    again = dataclasses.replace(mosaic, gaps="sea").read(grid, part, halo=20)
+    np.testing.assert_array_equal(again, sea[part.slices])
+
+
+def test_ground_far_from_all_tiles_is_the_sea(tmp_path):
+    grid = grid_around(76.0, 36.0, 32643)
+    tile = write_tile(tmp_path, "far", 75.0, 36.03)
+    assert np.isnan(DemMosaic(tiles=(tile,)).read(grid, grid.whole, halo=20)).all()
+    got = DemMosaic(tiles=(tile,), gaps="sea").read(grid, grid.whole, halo=20)
+    assert (got == 0).all()
+
+
+def test_a_tile_of_points_lies_where_its_points_are(tmp_path):
+    """Half a pixel of 30 m would show: the ground rises by a metre every three."""
+    grid = grid_around(75.02, 36.0, 32643, half=400)
+    tile = write_tile(tmp_path, "points", 75.0, 36.02)
+    x = 75.0 + np.arange(180) / 3600
+    y = 36.02 - np.arange(180) / 3600
+    plane = (30_000 * (np.add.outer(-(y - 36.0), x - 75.0)) + 2000).astype(np.float32)
+    with rasterio.open(tile.href, "r+") as file:
+        file.update_tags(AREA_OR_POINT="Point")
+        file.write(plane, 1)
+    with rasterio.open(tile.href) as file:
+        assert tuple(file.transform)[:6] == pytest.approx(tile.transform, abs=1e-12)
+    with rasterio.Env(GTIFF_POINT_GEO_IGNORE=True), rasterio.open(tile.href) as file:
+        assert file.transform.c == pytest.approx(75.0)  # what the file really says
+    got = DemMosaic(tiles=(tile,)).read(grid, grid.whole, halo=20)
+    height, width = grid.shape
+    east, north = np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5)
+    east, north = grid.transform.c + east * 10, grid.transform.f - north * 10
+    lon, lat = Transformer.from_crs(grid.epsg, 4326, always_xy=True).transform(east, north)
+    np.testing.assert_allclose(got, 30_000 * (lon - 75.0 - (lat - 36.0)) + 2000, atol=0.02)
 
 
 def test_tiles_in_another_crs_fill_what_the_first_leave(tmp_path):

@@ -11,7 +11,7 @@ import math
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 from xml.sax.saxutils import escape
 
 import numpy as np
@@ -25,7 +25,7 @@ from rasterio.warp import calculate_default_transform
 from rasterio.windows import Window as RasterWindow
 
 from rockglacier.cube.raster import read_window, warp
-from rockglacier.cube.resample import cubic, nodes, source_window
+from rockglacier.cube.resample import TAPS, cubic, cubic_along, nodes, source_window
 from rockglacier.errors import NotFoundError
 from rockglacier.grid import Grid, Window
 from rockglacier.scenes.asset import gdal_path, open_raster, retried
@@ -64,12 +64,15 @@ class DemMosaic:
     """All tiles of a study; small and picklable, opened anew by every block."""
 
     tiles: tuple[Tile, ...]
+    gaps: Literal["none", "sea"] = "none"
+    """What is where no tile is: no elevation, or the sea, 0 m. Holes in a tile stay holes."""
 
     def read(self, grid: Grid, window: Window, *, halo: int) -> NDArray[np.float32]:
         """Return elevation in a window of the grid, by cubic convolution, metres, NaN = none.
 
-        Tiles of one CRS and one size of pixels are one surface, without seams. Where such surfaces
-        meet (GLO-30 has wider columns from 50 degrees on, and so on), each ends at its own edge.
+        Tiles of one CRS whose rows are on one lattice are one surface without seams, though some
+        have wider columns (GLO-30 from 50 degrees on, and again farther north). What they leave is
+        filled by tiles of another CRS or size, the finest first, which end at their own edges.
 
         Parameters
         ----------
@@ -95,17 +98,29 @@ class DemMosaic:
             if np.isnan(result).any():
                 found = surface.read(grid, window, halo=halo)
                 np.copyto(result, found, where=np.isnan(result))
+        if self.gaps == "sea" and np.isnan(result).any():
+            result[~self.covers(grid, window)] = 0
         return result
 
+    def covers(self, grid: Grid, window: Window) -> NDArray[np.bool_]:
+        """Return where a window of the grid lies in a tile; opens no file."""
+        covered = np.zeros((window.height, window.width), np.bool_)
+        for surface in self.surfaces():
+            if not covered.all():
+                covered |= surface.covers(grid, window)
+        return covered
+
     def surfaces(self) -> list[_Surface]:
-        """Return the tiles by CRS, size and lattice of their pixels, the finest first."""
+        """Return the tiles by CRS, and by size and lattice of their rows, the finest first."""
         groups: dict[tuple[Any, ...], list[Tile]] = {}
         for tile in self.tiles:
-            step_x, step_y = tile.transform[0], -tile.transform[4]
-            phase = [_phase(tile.transform[2] / step_x), _phase(tile.transform[5] / step_y)]
-            key = (round(step_x * step_y, 15), tile.crs, round(step_x, 12), round(step_y, 12))
-            groups.setdefault((*key, *phase), []).append(tile)
-        return [_Surface(tiles=tuple(groups[key])) for key in sorted(groups)]
+            step_y = -tile.transform[4]
+            key = (round(step_y, 12), tile.crs, _phase(tile.transform[5] / step_y))
+            groups.setdefault(key, []).append(tile)
+        return sorted(
+            (_Surface(tiles=tuple(group)) for group in groups.values()),
+            key=lambda surface: surface.fineness,
+        )
 
 
 def _phase(position: float) -> float:
@@ -116,35 +131,146 @@ def _phase(position: float) -> float:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Surface:
-    """Tiles of one CRS whose pixels are of one size and on one lattice."""
+    """Tiles of one CRS whose rows are of one size and on one lattice."""
 
     tiles: tuple[Tile, ...]
 
+    @property
+    def fineness(self) -> tuple[float, str, float]:
+        """What surfaces are sorted by: the size of their smallest pixels, then anything fixed."""
+        first = self.tiles[0]
+        area = min(tile.transform[0] for tile in self.tiles) * -first.transform[4]
+        return round(area, 15), first.crs, first.transform[5] % -first.transform[4]
+
     def read(self, grid: Grid, window: Window, *, halo: int) -> NDArray[np.float32]:
         """Return elevation in a window, NaN where these tiles have none."""
+        tiles, crs = self._unrolled()
+        lattices = _lattices(tiles)
+        if _is_finer(lattices[0].tiles[0], grid):
+            result = np.full((window.height, window.width), np.nan, np.float32)
+            for lattice in lattices:
+                found = _warped(lattice.tiles, crs, grid, window, halo)
+                np.copyto(result, found, where=np.isnan(result))
+            return result
+        whole = _joined(lattices)
+        at = nodes(grid, window, crs, whole.transform)
+        held = source_window(at, whole.shape)
+        source = lattices[0].read(held, whole)
+        for wider in lattices[1:]:
+            missing = np.isnan(source)
+            if missing.any():  # not so where nothing is held
+                np.copyto(source, wider.read_narrowed(held, whole), where=missing)
+        return cubic(source, held, at, window)
+
+    def covers(self, grid: Grid, window: Window) -> NDArray[np.bool_]:
+        """Return where a window lies in one of the tiles."""
+        tiles, crs = self._unrolled()
+        lattices = _lattices(tiles)
+        whole = _joined(lattices)
+        at = nodes(grid, window, crs, whole.transform)
+        held = source_window(at, whole.shape)
+        source = np.full((held.height, held.width), np.nan, np.float32)
+        for lattice in lattices:
+            ratio = lattice.step_x / whole.step_x
+            for tile in lattice.tiles:
+                left = round((tile.transform[2] - whole.west) / whole.step_x)
+                place = Window(
+                    y=whole.row_of(tile) - held.y,
+                    x=left - held.x,
+                    height=tile.height,
+                    width=round(tile.width * ratio),
+                )
+                source[place.clipped(source.shape).slices] = 1
+        return ~np.isnan(cubic(source, held, at, window))
+
+    def _unrolled(self) -> tuple[tuple[Tile, ...], str]:
+        """Return the tiles and their CRS, on longitudes 0 to 360 if they lie on both sides."""
         tiles = _unrolled(self.tiles)
-        crs = self.tiles[0].crs if tiles == self.tiles else LON_WRAPPED
-        if _is_finer(tiles[0], grid):
-            return _warped(tiles, crs, grid, window, halo)
-        step_x, step_y = tiles[0].transform[0], -tiles[0].transform[4]
-        west = min(tile.transform[2] for tile in tiles)
-        north = max(tile.transform[5] for tile in tiles)
-        places = [
-            Window(
-                y=round((north - tile.transform[5]) / step_y),
-                x=round((tile.transform[2] - west) / step_x),
+        return tiles, self.tiles[0].crs if tiles == self.tiles else LON_WRAPPED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Lattice:
+    """Where pixels of one size lie in a CRS, and the tiles that are on them."""
+
+    west: float
+    north: float
+    step_x: float
+    step_y: float
+    shape: tuple[int, int]
+    tiles: tuple[Tile, ...]
+
+    @property
+    def transform(self) -> Affine:
+        """Pixel (column, row) to the CRS."""
+        return Affine(self.step_x, 0, self.west, 0, -self.step_y, self.north)
+
+    def row_of(self, tile: Tile) -> int:
+        """Return the row of a tile's first pixel."""
+        return round((self.north - tile.transform[5]) / self.step_y)
+
+    def read(self, held: Window, whole: _Lattice) -> NDArray[np.float32]:
+        """Return the tiles in a window of a lattice of the same pixels."""
+        source = np.full((held.height, held.width), np.nan, np.float32)
+        for tile in self.tiles:
+            place = Window(
+                y=whole.row_of(tile),
+                x=round((tile.transform[2] - whole.west) / whole.step_x),
                 height=tile.height,
                 width=tile.width,
             )
-            for tile in tiles
-        ]
-        shape = max(p.y + p.height for p in places), max(p.x + p.width for p in places)
-        at = nodes(grid, window, crs, Affine(step_x, 0, west, 0, -step_y, north))
-        held = source_window(at, shape)
-        source = np.full((held.height, held.width), np.nan, np.float32)
-        for tile, place in zip(tiles, places, strict=True):
             _paste(tile, place, held, source)
-        return cubic(source, held, at, window)
+        return source
+
+    def read_narrowed(self, held: Window, whole: _Lattice) -> NDArray[np.float32]:
+        """Return the tiles in a window of a lattice of narrower pixels on the same rows."""
+        centres = whole.west + (held.x + np.arange(held.width) + 0.5) * whole.step_x
+        cols = (centres - self.west) / self.step_x
+        left = math.floor(cols[0]) - TAPS
+        wide = replace(held, x=left, width=math.ceil(cols[-1]) + TAPS - left)
+        # rows as in the other lattice, columns as in this one
+        own = replace(self, north=whole.north)
+        return cubic_along(self.read(wide, own), cols - left)
+
+
+def _lattices(tiles: tuple[Tile, ...]) -> list[_Lattice]:
+    """Return tiles by the width and place of their columns, the narrowest first."""
+    groups: dict[tuple[float, float], list[Tile]] = {}
+    for tile in tiles:
+        step_x = tile.transform[0]
+        groups.setdefault((round(step_x, 12), _phase(tile.transform[2] / step_x)), []).append(tile)
+    return [_lattice(tuple(groups[key])) for key in sorted(groups)]
+
+
+def _lattice(tiles: tuple[Tile, ...]) -> _Lattice:
+    step_x, step_y = tiles[0].transform[0], -tiles[0].transform[4]
+    west = min(tile.transform[2] for tile in tiles)
+    north = max(tile.transform[5] for tile in tiles)
+    east = max(tile.transform[2] + tile.width * step_x for tile in tiles)
+    south = min(tile.transform[5] - tile.height * step_y for tile in tiles)
+    shape = round((north - south) / step_y), round((east - west) / step_x)
+    return _Lattice(west=west, north=north, step_x=step_x, step_y=step_y, shape=shape, tiles=tiles)
+
+
+def _joined(lattices: list[_Lattice]) -> _Lattice:
+    """Return the first lattice, as large as all together."""
+    first = lattices[0]
+    west = min(lattice.west for lattice in lattices)
+    east = max(lattice.west + lattice.shape[1] * lattice.step_x for lattice in lattices)
+    north = max(lattice.north for lattice in lattices)
+    south = min(lattice.north - lattice.shape[0] * lattice.step_y for lattice in lattices)
+    more = math.ceil((first.west - west) / first.step_x - ON_PIXEL)
+    up = round((north - first.north) / first.step_y)
+    west = first.west - more * first.step_x
+    return replace(
+        first,
+        west=west,
+        north=first.north + up * first.step_y,
+        shape=(
+            round((first.north - south) / first.step_y) + up,
+            math.ceil((east - west) / first.step_x - ON_PIXEL),
+        ),
+    )
 
 
 def _paste(tile: Tile, place: Window, held: Window, source: NDArray[np.float32]) -> None:
