@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 root=$(pwd -P)
 venv="$root/.venv"
 lock=requirements.lock
-needed_gb=9 # 6 GB installed (torch brings its CUDA libraries on Linux) and the downloads beside it
+needed_gb=10 # 7 GB installed (torch brings its CUDA libraries on Linux) and the downloads beside it
 unset PYTHONHOME PYTHONPATH VIRTUAL_ENV CONDA_PREFIX PIP_USER PIP_TARGET PIP_PREFIX UV_PYTHON 2>/dev/null || true
 # Trust the machine's own certificates, as pip does: uv's bundled ones fail behind a TLS-inspecting proxy.
 export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_REQUIRE_VIRTUALENV=0 UV_SYSTEM_CERTS=1 UV_NATIVE_TLS=1
@@ -78,7 +78,7 @@ fi
 free_gb=$(($(df -Pk "$root" | awk 'NR == 2 {print $4}') / 1048576))
 if [ "$free_gb" -lt "$needed_gb" ]; then
   say "found $free_gb GB free on the disk of $root, but the environment needs $needed_gb GB"
-  say "(PyTorch with its GPU libraries is about 6 GB). Free some space, or clone onto a larger disk."
+  say "(7 GB, most of it PyTorch with its GPU libraries, and the downloads). Free some space, or clone onto a larger disk."
   exit 1
 fi
 
@@ -102,7 +102,7 @@ else
   exit 1
 fi
 
-say "installing the packages of $lock: about 3 GB to download and 6 GB on disk, because of PyTorch ..."
+say "installing the packages of $lock: about 3 GB to download and 7 GB on disk, because of PyTorch ..."
 if [ -z "$uv" ] && "$venv/bin/python" -m pip install --quiet uv 2>/dev/null; then uv="$venv/bin/uv"; fi
 with_uv() {
   [ -n "$uv" ] &&

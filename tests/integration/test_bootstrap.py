@@ -116,7 +116,7 @@ def test_too_small_disk_is_told_before_anything_is_made(machine):
     answer = machine.run()
     assert answer.returncode == 1
     assert "found 3 GB free on the disk of" in answer.stderr
-    assert "needs 9 GB" in answer.stderr
+    assert "needs 10 GB" in answer.stderr
     assert "larger disk" in answer.stderr
     assert not (machine.root / ".venv").exists()
 
