@@ -75,7 +75,7 @@ def test_shadows_of_a_window_equal_the_same_part_of_the_whole(data, bearing, hei
 @settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 99), bearing=st.integers(0, 359), height=st.floats(10, 70))
 def test_shadows_equal_a_ray_followed_pixel_by_pixel(seed, bearing, height):
-    z, _ = ground(seed, (50, 90))
+    z, _ = ground(seed, (80, 110))
     reach = 20
     got = cast_shadow(z, 10, bearing=bearing, sun_elevation=height, reach=reach)
     east, north = np.sin(np.radians(bearing)), np.cos(np.radians(bearing))
@@ -90,7 +90,8 @@ def test_shadows_equal_a_ray_followed_pixel_by_pixel(seed, bearing, height):
             shares, other = right - col, (row, col + 1)
         under = (1 - shares) * moved(z, row, col) + shares * moved(z, *other)
         hidden |= under > z + k * 10 / longer * np.tan(np.radians(height))
-    assert (got != hidden).mean() < 2e-3  # rays that graze the ground
+    inner = (slice(reach + 2, -reach - 2), slice(reach + 2, -reach - 2))
+    assert (got != hidden)[inner].mean() < 2e-3  # rays that graze the ground
 
 
 def moved(z, row, col):

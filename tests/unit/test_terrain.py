@@ -7,6 +7,7 @@ from pyproj import CRS, Geod, Transformer
 
 from rockglacier.cube.light import cast_shadow, hillshade, illumination
 from rockglacier.cube.terrain import (
+    convergence_of,
     curvature,
     curvatures,
     meridian_convergence,
@@ -74,6 +75,26 @@ def test_convergence_of_a_pixel_does_not_depend_on_the_window():
     whole = meridian_convergence(UTM43, crs, Window(y=-300, x=-200, height=700, width=900))
     part = meridian_convergence(UTM43, crs, Window(y=77, x=131, height=50, width=140))
     np.testing.assert_array_equal(whole[377:427, 331:471], part)
+
+
+def test_convergence_by_its_nodes_is_that_of_every_pixel():
+    crs = CRS.from_epsg(32643)
+    window = Window(y=-37, x=100, height=300, width=700)
+    nodes = convergence_of(UTM43, crs, window)
+    every = meridian_convergence(UTM43, crs, window)
+    ground = np.random.default_rng(1).normal(4000, 9, every.shape).astype(np.float32)
+    np.testing.assert_array_equal(slope_aspect(ground, 10, nodes), slope_aspect(ground, 10, every))
+    sun = {"sun_azimuth": 150, "sun_elevation": 40}
+    lit = illumination(ground, 10, nodes, **sun)
+    np.testing.assert_array_equal(lit, illumination(ground, 10, every, **sun))
+    with pytest.raises(ContractError, match="convergence of 300 x 700"):
+        slope_aspect(ground[:-1], 10, nodes)
+
+
+def test_a_grid_in_degrees_is_refused():
+    window = Window(y=0, x=0, height=3, width=3)
+    with pytest.raises(ContractError, match="WGS 84"):
+        convergence_of(Affine(1e-4, 0, 74, 0, -1e-4, 36), CRS.from_epsg(4326), window)
 
 
 @pytest.mark.parametrize(("east", "south"), [(0, -1), (1, -1), (1, 0), (1, 1), (0, 1)])

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
 from rockglacier.cube.flat import STRIP, flat
-from rockglacier.cube.terrain import gradient, ground_of, inside, rimmed, turn_of
+from rockglacier.cube.terrain import (
+    Convergence,
+    gradient,
+    ground_of,
+    inside,
+    rimmed,
+    turn_along,
+    turn_of,
+)
 from rockglacier.errors import InputError
 from rockglacier.grid import Window
 
@@ -17,7 +26,7 @@ from rockglacier.grid import Window
 def illumination(
     elevation: NDArray[np.float32],
     resolution: float,
-    convergence: NDArray[np.floating] | float,
+    convergence: Convergence | NDArray[np.floating] | float,
     *,
     sun_azimuth: float,
     sun_elevation: float,
@@ -33,7 +42,7 @@ def illumination(
     resolution
         Edge of a pixel, metres.
     convergence
-        Meridian convergence, degrees: a number, or (y, x); see `meridian_convergence`.
+        Meridian convergence, degrees: that of the window, (y, x), or a number.
     sun_azimuth
         Degrees clockwise from true north.
     sun_elevation
@@ -41,7 +50,7 @@ def illumination(
     """
     lit = rimmed(elevation)
     z, (step, _) = ground_of(elevation)
-    turn, (turn_step, _) = flat(turn_of(convergence, elevation.shape))
+    turn = turn_of(convergence, elevation.shape)
     inner = inside(lit)
     target, (target_step, _) = flat(inner, is_output=True)
     azimuth, height = math.radians(sun_azimuth), math.radians(sun_elevation)
@@ -49,8 +58,7 @@ def illumination(
         z,
         step,
         np.float32(1 / (8 * resolution)),
-        turn,
-        turn_step,
+        *turn,
         np.float32(math.cos(height) * math.sin(azimuth)),
         np.float32(math.cos(height) * math.cos(azimuth)),
         np.float32(math.sin(height)),
@@ -66,8 +74,10 @@ def _illumination(
     z: NDArray[np.float32],
     step: int,
     over: np.float32,
-    turn: NDArray[np.float32],
+    turn: NDArray[Any],
     turn_step: int,
+    top: int,
+    node: int,
     sun_east: np.float32,
     sun_north: np.float32,
     sun_up: np.float32,
@@ -77,15 +87,17 @@ def _illumination(
 ) -> None:
     height, width = shape
     east, north = np.empty(STRIP, np.float32), np.empty(STRIP, np.float32)
+    turned = np.empty(STRIP, np.float32)
     for y in range(height):
         for x in range(0, width, STRIP):
             n = min(STRIP, width - x)
             gradient(z, y * step + x, step, over, east[:n], north[:n])
-            from_, at = y * turn_step + x, y * lit_step + x
+            turn_along(turn, turn_step, top, node, y, x, turned[:n])
+            at = y * lit_step + x
             _incidence(
                 east[:n],
                 north[:n],
-                turn[from_ : from_ + n],
+                turned[:n],
                 sun_east,
                 sun_north,
                 sun_up,

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from rockglacier.cube.dem import DemMosaic
 from rockglacier.cube.light import cast_shadow, illumination, shadow_window
 from rockglacier.cube.sun import Sun
-from rockglacier.cube.terrain import SLOPE_HALO, meridian_convergence, slope_aspect
+from rockglacier.cube.terrain import SLOPE_HALO, convergence_of, meridian_convergence, slope_aspect
 from rockglacier.grid import Grid, Window
 from rockglacier.scenes.record import Scene
 
@@ -60,7 +60,7 @@ class Surface:
         crs, transform, resolution = self.grid.crs, self.grid.transform, self.grid.resolution
         near, wide = window.grown(SLOPE_HALO), self.reached(window)
         ground = self.dem.read(self.grid, wide, halo=self.halo)
-        turn = meridian_convergence(transform, crs, near)
+        turn = convergence_of(transform, crs, near)
         close = ground[near.within(wide)]
         slope, aspect = slope_aspect(close, resolution, turn)
         slope, aspect = slope[window.within(near)], aspect[window.within(near)]

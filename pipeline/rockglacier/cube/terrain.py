@@ -8,6 +8,9 @@ same order wherever it lies, so that it is the same bit for bit in whatever wind
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 from affine import Affine
 from numba import njit
@@ -28,7 +31,7 @@ NODE = 128
 def slope_aspect(
     elevation: NDArray[np.float32],
     resolution: float,
-    convergence: NDArray[np.floating] | float,
+    convergence: Convergence | NDArray[np.floating] | float,
     *,
     out: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -41,7 +44,7 @@ def slope_aspect(
     resolution
         Edge of a pixel, metres.
     convergence
-        Meridian convergence, degrees: a number, or (y, x); see `meridian_convergence`.
+        Meridian convergence, degrees: that of the window, (y, x), or a number.
     out
         Where to write the pixels inside the halo, (y - 2, x - 2); default: new arrays.
 
@@ -67,7 +70,7 @@ def slope_aspect(
     slope, aspect = (rimmed(elevation), rimmed(elevation)) if out is None else out
     inner = (inside(slope), inside(aspect)) if out is None else out
     z, (step, _) = ground_of(elevation)
-    turn, (turn_step, _) = flat(turn_of(convergence, elevation.shape))
+    turn = turn_of(convergence, elevation.shape)
     if any(layer.shape != inside(elevation).shape for layer in inner):
         raise ContractError(
             f"outputs of shape {inner[0].shape} and {inner[1].shape}",
@@ -78,8 +81,7 @@ def slope_aspect(
         z,
         step,
         np.float32(1 / (8 * resolution)),
-        turn,
-        turn_step,
+        *turn,
         targets[0][0],
         targets[0][1][0],
         targets[1][0],
@@ -113,16 +115,56 @@ def ground_of(elevation: NDArray[np.float32]) -> tuple[NDArray[np.float32], tupl
 
 
 def turn_of(
-    convergence: NDArray[np.floating] | float, shape: tuple[int, ...]
-) -> NDArray[np.float32]:
-    """Return the convergence inside the halo; of a number one row that stands for all."""
+    convergence: Convergence | NDArray[np.floating] | float, shape: tuple[int, ...]
+) -> tuple[NDArray[Any], int, int, int]:
+    """Return rows of the convergence inside the halo as `turn_along` takes them."""
+    if isinstance(convergence, Convergence):
+        if (convergence.height, convergence.along.shape[1]) != shape:
+            raise ContractError(
+                f"convergence of {convergence.height} x {convergence.along.shape[1]}",
+                expected=f"of the elevation's window, {shape}",
+            )
+        rows = convergence.along[:, 1 : max(shape[1] - 1, 1)]
+        return *_flat_rows(rows), convergence.top + 1, convergence.step
     values = np.asarray(convergence, np.float32)
     if values.ndim == 0:
-        width = max(shape[1] - 2, 0)
-        return np.broadcast_to(np.full(width, values), (max(shape[0] - 2, 0), width))
+        return np.full(max(shape[1], 1), values), 0, 0, max(shape[0], 1)
     if values.shape != shape:
         raise ContractError(f"convergence of {values.shape}", expected=f"a number, or {shape}")
-    return inside(values)
+    return *_flat_rows(inside(values)), 0, 1
+
+
+def _flat_rows(rows: NDArray[Any]) -> tuple[NDArray[Any], int]:
+    memory, steps = flat(rows)
+    return memory, steps[0]
+
+
+@njit(nogil=True, cache=True)
+def turn_along(
+    turn: NDArray[Any],
+    turn_step: int,
+    top: int,
+    node: int,
+    y: int,
+    x: int,
+    out: NDArray[np.float32],
+) -> None:
+    """Fill a strip with the convergence, between two of its rows if there is none for the pixels'.
+
+    Rows of ``turn`` are ``node`` pixels apart; the first pixel lies ``top`` below the first row.
+    """
+    row, below = (top + y) // node, (top + y) % node
+    at = row * turn_step + x
+    upper = turn[at : at + out.size]
+    if below == 0:
+        for k in range(out.size):
+            out[k] = upper[k]
+        return
+    share = below / node
+    # a constant has one row, which is its own neighbour
+    lower = turn[at + turn_step : at + turn_step + out.size]
+    for k in range(out.size):
+        out[k] = upper[k] * (1.0 - share) + lower[k] * share
 
 
 @njit(nogil=True, cache=True)
@@ -185,8 +227,10 @@ def _slope_aspect(
     z: NDArray[np.float32],
     step: int,
     over: np.float32,
-    turn: NDArray[np.float32],
+    turn: NDArray[Any],
     turn_step: int,
+    top: int,
+    node: int,
     slope: NDArray[np.float32],
     slope_step: int,
     aspect: NDArray[np.float32],
@@ -195,14 +239,16 @@ def _slope_aspect(
 ) -> None:
     height, width = shape
     east, north = np.empty(STRIP, np.float32), np.empty(STRIP, np.float32)
+    turned = np.empty(STRIP, np.float32)
     for y in range(height):
         for x in range(0, width, STRIP):
             n = min(STRIP, width - x)
             gradient(z, y * step + x, step, over, east[:n], north[:n])
             at = y * slope_step + x
             _slope(east[:n], north[:n], slope[at : at + n])
-            at, from_ = y * aspect_step + x, y * turn_step + x
-            _aspect(east[:n], north[:n], turn[from_ : from_ + n], aspect[at : at + n])
+            turn_along(turn, turn_step, top, node, y, x, turned[:n])
+            at = y * aspect_step + x
+            _aspect(east[:n], north[:n], turned[:n], aspect[at : at + n])
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -239,12 +285,36 @@ def _aspect(
         aspect[x] = angle - whole if angle >= whole else angle
 
 
-def meridian_convergence(transform: Affine, crs: CRS, window: Window) -> NDArray[np.float32]:
-    """Return the angle from true to grid north at the pixels of a window, degrees, clockwise.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Convergence:
+    """The angle from true to grid north over a window, degrees, clockwise.
 
-    A bearing on the grid plus this angle is the bearing from true north. It is computed at nodes of
-    the whole grid and interpolated between them (error below 1e-5 degrees at 10 m), so that a
-    pixel's angle does not depend on the window.
+    A bearing on the grid plus this angle is the bearing from true north.
+    """
+
+    along: NDArray[np.float64]
+    """(node row, x) angles, interpolated along the rows of the nodes."""
+    top: int
+    """Rows from the first row of nodes down to the window's first row."""
+    step: int
+    """Pixels between the rows of the nodes."""
+    height: int
+    """Rows of the window."""
+
+    def array(self) -> NDArray[np.float32]:
+        """Return the angle of every pixel, (y, x)."""
+        angle = np.empty((self.height, self.along.shape[1]), np.float32)
+        rows, step = _flat_rows(self.along)
+        for y in range(self.height):
+            turn_along(rows, step, self.top, self.step, y, 0, angle[y])
+        return angle
+
+
+def convergence_of(transform: Affine, crs: CRS, window: Window) -> Convergence:
+    """Return the meridian convergence over a window.
+
+    It is computed at nodes of the whole grid and interpolated between them (error below 1e-5
+    degrees at 10 m), so that a pixel's angle does not depend on the window.
 
     Parameters
     ----------
@@ -254,7 +324,16 @@ def meridian_convergence(transform: Affine, crs: CRS, window: Window) -> NDArray
         Projected CRS.
     window
         May reach beyond the grid.
+
+    Raises
+    ------
+    ContractError
+        The CRS is not projected: slopes in metres per degree would mean nothing.
     """
+    if not crs.is_projected:
+        raise ContractError(
+            f"terrain on the grid of {crs.name!r}", expected="a projected CRS in metres"
+        )
     rows = np.arange(window.y // NODE, (window.y + window.height - 1) // NODE + 2)
     cols = np.arange(window.x // NODE, (window.x + window.width - 1) // NODE + 2)
     x, y = np.meshgrid(
@@ -266,21 +345,17 @@ def meridian_convergence(transform: Affine, crs: CRS, window: Window) -> NDArray
     col = np.arange(window.x, window.x + window.width)
     right = col % NODE / NODE
     col = col // NODE - cols[0]
-    along = nodes[:, col] * (1.0 - right) + nodes[:, col + 1] * right
-    angle = np.empty((window.height, window.width), np.float32)
-    _between_rows(along, window.y - rows[0] * NODE, NODE, angle)
-    return angle
+    return Convergence(
+        along=nodes[:, col] * (1.0 - right) + nodes[:, col + 1] * right,
+        top=window.y - int(rows[0]) * NODE,
+        step=NODE,
+        height=window.height,
+    )
 
 
-@njit(nogil=True, cache=True)
-def _between_rows(
-    along: NDArray[np.float64], top: int, step: int, out: NDArray[np.float32]
-) -> None:
-    for y in range(out.shape[0]):
-        row, down = (top + y) // step, ((top + y) % step) / step
-        upper, lower, line = along[row], along[row + 1], out[y]
-        for x in range(line.size):
-            line[x] = upper[x] * (1.0 - down) + lower[x] * down
+def meridian_convergence(transform: Affine, crs: CRS, window: Window) -> NDArray[np.float32]:
+    """Return the meridian convergence at the pixels of a window, (y, x); see `convergence_of`."""
+    return convergence_of(transform, crs, window).array()
 
 
 def curvature(elevation: NDArray[np.float32], resolution: float) -> NDArray[np.float32]:
