@@ -7,13 +7,14 @@ grid of its own, form one stream.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import zip_longest
 from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset, Sampler, get_worker_info
 from torchgeo.samplers import GeoSampler
 
 from rockglacier.chips.dataset import IGNORE, CubeDataset, Query, Sample
@@ -327,16 +328,24 @@ def batch_of(chips: Sequence[tuple[CubeDataset, Window]]) -> Sample:
     """
     dataset, window = chips[0]
     size = (window.height, window.width)
-    image = torch.empty((len(chips), len(dataset.channels), *size), dtype=torch.int16)
+    image = empty_batch((len(chips), len(dataset.channels), *size), torch.int16)
     bounds = [source.bounds_of(window) for source, window in chips]
     batch: Sample = {"image": image, "bounds": torch.tensor(bounds, dtype=torch.float64)}
     labels: Sequence[Any] = [None] * len(chips)
     if dataset.labels_path is not None:
-        batch["mask"] = torch.empty((len(chips), *size), dtype=torch.uint8)
+        batch["mask"] = empty_batch((len(chips), *size), torch.uint8)
         labels = batch["mask"].numpy()
     for (source, window), pixels, mask in zip(chips, image.numpy(), labels, strict=True):
         source.read_into(window, pixels, mask)
     return batch
+
+
+def empty_batch(shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
+    """Return a tensor to fill: in a worker where the training process reads it, not in a copy."""
+    if get_worker_info() is None:
+        return torch.empty(shape, dtype=dtype)
+    storage = torch.UntypedStorage._new_shared(math.prod(shape) * dtype.itemsize)
+    return torch.empty(0, dtype=dtype).set_(storage).view(shape)
 
 
 class InBatches(Dataset[Sample]):

@@ -13,7 +13,7 @@ from torchgeo.datasets import RasterDataset, XarrayDataset, stack_samples
 from world import BANDS, NORTH, RES, WEST, World
 
 from rockglacier.chips.dataset import CubeDataset, as_features
-from rockglacier.chips.sampler import InBatches, MultiBasinDataset, whole
+from rockglacier.chips.sampler import InBatches, MultiBasinDataset, empty_batch, whole
 from rockglacier.grid import Window
 
 BATCH = 16
@@ -52,7 +52,7 @@ class MappedInPlace(Mapped):
     """The same with batches of integers filled in place: the limit of our own loader."""
 
     def __getitems__(self, batch: Sequence[Window]) -> dict[str, Tensor]:
-        image = torch.empty((len(batch), BANDS, CHIP, CHIP), dtype=torch.int16)
+        image = empty_batch((len(batch), BANDS, CHIP, CHIP), torch.int16)
         for target, window in zip(image.numpy(), batch, strict=True):
             target[...] = self.array[(..., *window.slices)]
         return {"image": image}
