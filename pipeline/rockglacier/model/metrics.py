@@ -15,7 +15,9 @@ import math
 from collections.abc import Mapping
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torchmetrics.functional.classification import multiclass_confusion_matrix
 
 from rockglacier.errors import ContractError
 
@@ -55,13 +57,19 @@ def confusion_matrix(
             f"truth has shape {truth.shape}, prediction {predicted.shape}", expected="one shape"
         )
     counted = (truth != IGNORE) & (predicted != IGNORE)
-    pairs = truth[counted].astype(np.int64) * classes + predicted[counted].astype(np.int64)
-    largest = max(int(truth[counted].max(initial=0)), int(predicted[counted].max(initial=0)))
+    rows, columns = truth[counted].astype(np.int64), predicted[counted].astype(np.int64)
+    largest = max(int(rows.max(initial=0)), int(columns.max(initial=0)))
     if largest >= classes:
         raise ContractError(
             f"label {largest} among {classes} classes", expected=f"0 to {classes - 1}, or {IGNORE}"
         )
-    return np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
+    matrix = multiclass_confusion_matrix(
+        torch.from_numpy(columns),
+        torch.from_numpy(rows),
+        num_classes=classes,
+        validate_args=False,  # checked above, where 255 is known
+    )
+    return np.asarray(matrix.numpy(), dtype=np.int64)
 
 
 def scores(matrix: NDArray[np.integer]) -> dict[str, float]:
@@ -76,8 +84,9 @@ def scores(matrix: NDArray[np.integer]) -> dict[str, float]:
     -------
     dict
         ``iou_*``, ``recall_*``, ``precision_*``, ``f1_*`` of each class, ``miou``, ``accuracy``,
-        ``mean_recall`` (alias ``mpa_code``), ``mean_precision`` (alias ``mpa_paper_text``) and
-        ``f1_macro``, all 0..1. A score without a pixel to judge is NaN, not 0: an empty class is
+        ``mean_recall`` (alias ``mpa_code``), ``mean_precision`` (alias ``mpa_paper_text``),
+        ``f1_macro``, and the errors ``omission_*`` (1 - recall) and ``commission_*``
+        (1 - precision), all 0..1. A score without a pixel to judge is NaN, not 0: an empty class is
         not a class that was missed. Means are over both classes and skip NaN.
     """
     counts: NDArray[np.float64] = np.asarray(matrix, dtype=np.float64)
@@ -86,7 +95,15 @@ def scores(matrix: NDArray[np.integer]) -> dict[str, float]:
     recall, precision = _ratio(hit, truth), _ratio(hit, predicted)
     f1 = _ratio(2 * hit, truth + predicted)
     result: dict[str, float] = {}
-    for name, values in (("iou", iou), ("recall", recall), ("precision", precision), ("f1", f1)):
+    of_class = {
+        "iou": iou,
+        "recall": recall,
+        "precision": precision,
+        "f1": f1,
+        "omission": 1 - recall,
+        "commission": 1 - precision,
+    }
+    for name, values in of_class.items():
         for index, class_name in enumerate(CLASSES):
             result[f"{name}_{class_name}"] = float(values[index])
     result["miou"] = _mean(iou)

@@ -1,0 +1,1 @@
+"""Judge networks, and maps from elsewhere, on ground that nothing has seen."""
