@@ -226,31 +226,108 @@ def pack(
 @app.command()
 def export(
     study: StudyFile,
-    to: Annotated[str, typer.Option(help="cog: layers of the cube, for GDAL and QGIS.")],
+    to: Annotated[
+        str,
+        typer.Option(
+            help="cog: layers of the cube, for GDAL and QGIS; labelme: chips to draw on in LabelMe."
+        ),
+    ],
     layers: Annotated[
-        str | None, typer.Option(help="Names with commas, e.g. elevation,slope; default: all.")
+        str | None, typer.Option(help="cog: names with commas, e.g. elevation,slope; default: all.")
     ] = None,
     folder: Annotated[
-        str | None, typer.Option(help="Default: export/cog in the study's folder.")
+        str | None,
+        typer.Option(help="Default: export/cog or export/labelme in the study's folder."),
     ] = None,
+    n: Annotated[int, typer.Option(min=1, help="labelme: how many chips.")] = 156,
+    choose: Annotated[
+        str,
+        typer.Option(
+            help="labelme: stratified by elevation and slope, or uncertain by the prediction."
+        ),
+    ] = "stratified",
+    bands: Annotated[
+        str | None, typer.Option(help="labelme: three bands with commas; default: B11,B08,B04.")
+    ] = None,
+    picture: Annotated[str, typer.Option(help="labelme: png or jpeg.")] = "png",
+    outlines: Annotated[
+        str | None, typer.Option(help="labelme: polygon file of outlines to begin from.")
+    ] = None,
+    not_within: Annotated[
+        str | None, typer.Option(help="labelme: polygon file of ground drawn on before.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="labelme: another seed chooses other chips.")] = 0,
 ) -> None:
     """Write products in forms that other programs read.
 
-    Example: rockglacier export hunza.yaml --to cog --layers elevation,slope
+    Example: rockglacier export hunza.yaml --to labelme --n 156 --choose stratified
     """
     from rockglacier.console import out
     from rockglacier.cube.export import export_cube
     from rockglacier.errors import InputError
+    from rockglacier.labels.draw import Wish, write_chips
     from rockglacier.storage import open_place
 
-    if to != "cog":
-        raise InputError(f"nothing is exported to {to!r}", expected="cog")
+    if to not in ("cog", "labelme"):
+        raise InputError(f"nothing is exported to {to!r}", expected="cog or labelme")
     opened = _open(study)
-    place = open_place(folder) if folder else opened.folder / "export" / "cog"
-    chosen = None if layers is None else [name.strip() for name in layers.split(",")]
+    place = open_place(folder) if folder else opened.folder / "export" / to
     with _progress() as progress:
-        files = export_cube(opened, place, layers=chosen, progress=progress)
+        if to == "cog":
+            files = export_cube(opened, place, layers=_names(layers), progress=progress)
+        else:
+            wish = Wish(
+                n=n,
+                choice=_one_of(choose, "stratified", "uncertain", what="choice"),
+                picture=_one_of(picture, "png", "jpeg", what="picture"),
+                bands=tuple(_names(bands) or ()),
+                outlines=outlines,
+                before=not_within,
+                seed=seed,
+            )
+            files = write_chips(opened, place, wish, progress=progress)
     out.print(f"wrote {len(files)} file(s) to {place}")
+    if to == "labelme":
+        out.print(f"next: draw in LabelMe, save every chip, then rockglacier import {place}")
+
+
+def _names(given: str | None) -> list[str] | None:
+    return None if given is None else [name.strip() for name in given.split(",")]
+
+
+def _one_of(given: str, *known: str, what: str) -> Any:
+    from rockglacier.errors import InputError
+
+    if given not in known:
+        raise InputError(f"no {what} {given!r}", expected=" or ".join(known))
+    return given
+
+
+@app.command(name="import")
+def import_(
+    folder: Annotated[Path, typer.Argument(help="Chips that were drawn on in LabelMe.")],
+    labels: Annotated[
+        str, typer.Option(help="Labels of landforms, with commas; hole and ignore are known.")
+    ] = "rock_glacier",
+) -> None:
+    """Bring drawings on chips back to the map: outlines, and the ground that was looked at.
+
+    Example: rockglacier import hunza/export/labelme
+    """
+    from rockglacier.console import out
+    from rockglacier.labels.drawn import read_drawn, told, write_drawn
+
+    landforms = _names(labels) or []
+    drawn = read_drawn(folder, landforms=landforms)
+    outlines, complete = write_drawn(drawn, folder)
+    out.print("\n".join(told(drawn)))
+    out.print(
+        f"next, in the study's file:\nlabels:\n  reference: {outlines}\n"
+        f"  complete_within: {complete}",
+        markup=False,
+    )
+    if "ignore" in set(drawn.outlines["label"]):
+        out.print(f"  where: {{label: [{', '.join(landforms)}]}}", markup=False)
 
 
 @app.command()

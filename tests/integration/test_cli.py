@@ -12,8 +12,8 @@ import yaml
 
 COMMANDS = [
     "new", "plan", "run", "status", "search", "cube", "label", "fuse", "train", "evaluate",
-    "predict", "inventory", "report", "publish", "map", "pack", "export", "compare", "validate",
-    "schema", "demo",
+    "predict", "inventory", "report", "publish", "map", "pack", "export", "import", "compare",
+    "validate", "schema", "demo",
 ]  # fmt: skip
 
 

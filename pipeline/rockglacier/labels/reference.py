@@ -61,7 +61,7 @@ def read_reference(
         _require_columns(table, where or {}, uri)
     before = [geodesic_area_km2(shape) for shape in table.geometry]
     was_valid = table.geometry.is_valid.to_numpy()
-    shapes = gpd.GeoSeries([_repaired(shape) for shape in table.geometry], crs=table.crs)
+    shapes = gpd.GeoSeries([repaired_shape(shape) for shape in table.geometry], crs=table.crs)
     repaired = table.set_geometry(shapes)
     repaired["area_km2"] = [geodesic_area_km2(shape) for shape in repaired.geometry]
     repaired["area_change_km2"] = np.where(was_valid, 0.0, repaired["area_km2"] - before)
@@ -130,7 +130,7 @@ def _polygon_layer(uri: str) -> str | None:
     return str(layers[0][0]) if len(layers) else None
 
 
-def _repaired(shape: BaseGeometry) -> BaseGeometry:
+def repaired_shape(shape: BaseGeometry) -> BaseGeometry:
     """Return the polygon parts of a valid version; unlike a buffer of zero it keeps every lobe.
 
     By structure, not by linework: ground inside two overlapping parts would become a hole, and what

@@ -1,0 +1,224 @@
+"""What was drawn on chips, brought back to the map."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import geopandas as gpd
+import pandas as pd
+import shapely
+from affine import Affine
+
+from rockglacier.errors import InputError, NotFoundError
+from rockglacier.labels.draw import CHIPS, file_hash, moved
+from rockglacier.labels.labelme import LANDFORM, Drawing, read_drawing
+
+logger = logging.getLogger(__name__)
+
+SHOWN: Final = 20
+"""Problems that a message lists."""
+
+COLUMNS: Final = ("label", "chip")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drawn:
+    """A folder of drawings on the map."""
+
+    outlines: gpd.GeoDataFrame
+    """``label``, ``chip``, polygons; the CRS of the chips, EPSG:4326 if there are several."""
+    complete: gpd.GeoDataFrame
+    """``chip``, ``outlines`` (how many), the box of every chip that was looked at; same CRS."""
+    repaired: int
+    """Shapes that crossed themselves."""
+    untouched: tuple[str, ...]
+    """Chips whose outlines to begin from were never saved: nobody looked at them."""
+    unsaved: int
+    """Chips without a drawing."""
+
+
+def read_drawn(folder: Path, *, landforms: Sequence[str] = (LANDFORM,)) -> Drawn:
+    """Bring the drawings of a folder back to map coordinates.
+
+    Parameters
+    ----------
+    folder
+        Of :func:`rockglacier.labels.draw.write_chips`, with LabelMe's files in it or below.
+    landforms
+        Labels of landforms, beside ``hole`` and ``ignore``.
+
+    Returns
+    -------
+    Drawn
+        A saved chip without shapes is complete and empty: a true negative.
+
+    Raises
+    ------
+    InputError
+        A drawing belongs to no chip, was made on an image of another size, has labels or shapes
+        that mean nothing; all of them are listed, and nothing is taken.
+    NotFoundError
+        The folder holds no chips, or no drawing.
+    """
+    chips = _chips(folder)
+    drawings, problems, unknown = _drawings(folder, chips, landforms)
+    _refuse(problems, unknown, landforms)
+    saved = {
+        name: drawing
+        for name, (path, drawing) in drawings.items()
+        if chips[name]["begun"] != file_hash(path)
+    }
+    untouched = tuple(sorted(set(drawings) - set(saved)))
+    if not saved:
+        raise NotFoundError(
+            f"no chip in {str(folder)!r} was drawn on",
+            expected="LabelMe's .json files beside the pictures",
+            todo="save every chip that was looked at in LabelMe, also those without a rock glacier",
+        )
+    return Drawn(
+        outlines=_joined([_outlines(chips[name], saved[name]) for name in sorted(saved)]),
+        complete=_joined([_box(chips[name], saved[name]) for name in sorted(saved)]),
+        repaired=sum(drawing.repaired for drawing in saved.values()),
+        untouched=untouched,
+        unsaved=len(chips) - len(drawings),
+    )
+
+
+def _chips(folder: Path) -> dict[str, dict[str, Any]]:
+    path = folder / CHIPS
+    if not path.is_file():
+        raise NotFoundError(
+            f"no {CHIPS!r} in {str(folder)!r}",
+            expected="a folder that `rockglacier export STUDY.yaml --to labelme` wrote",
+            todo="keep the drawings in the folder of their chips",
+        )
+    features = json.loads(path.read_text(encoding="utf-8"))["features"]
+    return {feature["properties"]["chip"]: feature["properties"] for feature in features}
+
+
+def _drawings(
+    folder: Path, chips: dict[str, dict[str, Any]], landforms: Sequence[str]
+) -> tuple[dict[str, tuple[Path, Drawing]], list[str], Counter[tuple[str, str]]]:
+    found: dict[str, tuple[Path, Drawing]] = {}
+    problems: list[str] = []
+    unknown: Counter[tuple[str, str]] = Counter()
+    for path in sorted(folder.rglob("*.json")):
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            problems.append(f"{path.name}: not JSON: {error}")
+            continue
+        name = _chip_of(path, values, chips)
+        if name is None:
+            problems.append(f"{path.name}: there is no such chip")
+            continue
+        if name in found:
+            problems.append(f"{path.name}: chip {name} was drawn in {found[name][0].name} too")
+            continue
+        size = chips[name]["height"], chips[name]["width"]
+        drawing = read_drawing(values, size=size, landforms=landforms)
+        problems += [f"{path.name}: {problem}" for problem in drawing.problems]
+        unknown.update((label, path.name) for label in drawing.unknown)
+        found[name] = path, drawing
+    return found, problems, unknown
+
+
+def _chip_of(path: Path, values: Any, chips: dict[str, dict[str, Any]]) -> str | None:
+    """Return the chip of a drawing: by its name, or by the image that it names."""
+    if path.stem in chips:
+        return path.stem
+    image = str(values.get("imagePath") or "") if isinstance(values, dict) else ""
+    name = Path(image.replace("\\", "/")).stem  # a drawing may come from Windows
+    return name if name in chips else None
+
+
+def _refuse(
+    problems: Sequence[str], unknown: Counter[tuple[str, str]], landforms: Sequence[str]
+) -> None:
+    lines = list(problems)
+    by_label: dict[str, list[str]] = {}
+    for (label, name), count in sorted(unknown.items()):
+        by_label.setdefault(label, []).append(f"{name} ({count})")
+    for label, names in by_label.items():
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        lines.append(f"label {label!r} is unknown: {', '.join(names[:3])}{more}")
+    if not lines:
+        return
+    rest = [f"and {len(lines) - SHOWN} more"] if len(lines) > SHOWN else []
+    raise InputError(
+        f"{len(lines)} thing(s) in the drawings cannot be used:\n"
+        + "\n".join(f"    {line}" for line in [*lines[:SHOWN], *rest]),
+        expected=f"areas on the chips as they were written, with the labels "
+        f"{', '.join(landforms)}, hole or ignore",
+        todo="mend them in LabelMe, or name labels of landforms with --labels",
+    )
+
+
+def _outlines(chip: dict[str, Any], drawing: Drawing) -> gpd.GeoDataFrame:
+    transform = Affine(*chip["transform"])
+    rows = [{"label": outline.label, "chip": chip["chip"]} for outline in drawing.outlines]
+    shapes = [moved(outline.polygon, transform) for outline in drawing.outlines]
+    return gpd.GeoDataFrame(
+        pd.DataFrame(rows, columns=list(COLUMNS)), geometry=shapes, crs=chip["epsg"]
+    )
+
+
+def _box(chip: dict[str, Any], drawing: Drawing) -> gpd.GeoDataFrame:
+    box = shapely.box(0, 0, chip["width"], chip["height"])
+    return gpd.GeoDataFrame(
+        {"chip": [chip["chip"]], "outlines": [len(drawing.outlines)]},
+        geometry=[moved(box, Affine(*chip["transform"]))],
+        crs=chip["epsg"],
+    )
+
+
+def _joined(tables: Sequence[gpd.GeoDataFrame]) -> gpd.GeoDataFrame:
+    codes = {table.crs.to_epsg() for table in tables}
+    same = list(tables) if len(codes) == 1 else [table.to_crs(4326) for table in tables]
+    full = [table for table in same if len(table)]
+    return gpd.GeoDataFrame(pd.concat(full, ignore_index=True)) if full else same[0]
+
+
+def told(drawn: Drawn) -> list[str]:
+    """Return what was found, in lines for people."""
+    empty = int((drawn.complete["outlines"] == 0).sum())
+    found = f"{len(drawn.outlines)} outline(s) on {len(drawn.complete)} chip(s)"
+    lines = [f"{found}, {empty} of them without any; {drawn.unsaved} chip(s) were not drawn on"]
+    if drawn.repaired:
+        lines.append(f"{drawn.repaired} shape(s) crossed themselves and were repaired")
+    if drawn.untouched:
+        lines.append(
+            f"{len(drawn.untouched)} chip(s) were left as they were written, and are left out: "
+            "save them in LabelMe if their outlines are right"
+        )
+    return lines
+
+
+def write_drawn(drawn: Drawn, folder: Path) -> tuple[Path, Path]:
+    """Write ``outlines.gpkg`` and ``complete.gpkg``, the reference and where it is complete.
+
+    An edit of an earlier one in QGIS is not overwritten unseen: the older files are kept beside,
+    with a number in their name.
+    """
+    paths = folder / "outlines.gpkg", folder / "complete.gpkg"
+    for path, table in zip(paths, (drawn.outlines, drawn.complete), strict=True):
+        _set_aside(path)
+        table.to_file(path, layer=path.stem, driver="GPKG", geometry_type="MultiPolygon",
+                      promote_to_multi=True)  # fmt: skip
+    return paths
+
+
+def _set_aside(path: Path) -> None:
+    if not path.exists():
+        return
+    number = 1
+    while (kept := path.with_name(f"{path.stem}-{number}{path.suffix}")).exists():
+        number += 1
+    path.rename(kept)
+    logger.info("kept the former %s as %s", path.name, kept.name)
