@@ -4,6 +4,7 @@ import dataclasses
 import importlib.util
 import os
 import random
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -59,6 +60,15 @@ def assert_same(found, expected):
         np.testing.assert_array_equal(found[name], values, err_msg=name)
 
 
+@contextmanager
+def small_work(cores):
+    """Use so many cores, and shadows of 500 m, which keep the halo small."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "cpu_count", lambda: cores)
+        patch.setattr("rockglacier.cube.surface.SHADOW_REACH_M", 500.0)
+        yield
+
+
 @pytest.fixture(scope="module")
 def expected(make):
     """A function that returns the bits of a cube of one block, composited by one thread."""
@@ -66,20 +76,11 @@ def expected(make):
     @cache
     def expected(composite):
         study = make(block=512, composite=composite)
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(os, "cpu_count", lambda: 1)
+        with small_work(cores=1):
             assert build_cube(study)["built"] == 1
         return bits(study)
 
     return expected
-
-
-@pytest.fixture(scope="module")
-def short_shadows():
-    """Shadows of 500 m keep the halo, and the tests, small."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("rockglacier.cube.surface.SHADOW_REACH_M", 500.0)
-        yield
 
 
 def shuffled(values, order):
@@ -124,24 +125,21 @@ def assert_layout_is_of_no_account(make, expected, layout, cores):
     layout = dict(layout)
     study = make(block=layout.pop("block"), composite=layout["composite"])
     composite = layout.pop("composite")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "cpu_count", lambda: cores)
+    with small_work(cores):
         build_by(study, **layout)
     assert_same(bits(study), expected(composite))
 
 
 @settings(max_examples=8, **REPEATED)
 @given(LAYOUTS, st.integers(1, 5))
-def test_blocks_groups_workers_and_order_leave_the_bits_of_a_cube(
-    short_shadows, make, expected, layout, cores
-):
+def test_blocks_groups_workers_and_order_leave_the_bits_of_a_cube(make, expected, layout, cores):
     assert_layout_is_of_no_account(make, expected, layout, cores)
 
 
 @pytest.mark.soak
 @settings(max_examples=100, **REPEATED)
 @given(LAYOUTS, st.integers(1, 5))
-def test_many_layouts_leave_the_bits_of_a_cube(short_shadows, make, expected, layout, cores):
+def test_many_layouts_leave_the_bits_of_a_cube(make, expected, layout, cores):
     assert_layout_is_of_no_account(make, expected, layout, cores)
 
 
