@@ -13,11 +13,14 @@ from shapely.geometry.base import BaseGeometry
 
 from rockglacier.errors import InputError
 from rockglacier.grid import geodesic_area_km2
+from rockglacier.labels.columns import named_columns, require_columns
 
 logger = logging.getLogger(__name__)
 
 SAME_SHARE = 0.95  # IoU from which two outlines are one landform drawn twice
 POLYGONS = ("Polygon", "MultiPolygon")
+COLLECTION = shapely.GeometryType.GEOMETRYCOLLECTION
+TEACHING = ("kept", "repaired")
 SHOWN = 5  # values of a column that a message names
 
 
@@ -26,6 +29,7 @@ def read_reference(
     *,
     area: BaseGeometry,
     where: Mapping[str, tuple[str, ...]] | None = None,
+    columns: Mapping[str, str] | None = None,
     may_be_empty: bool = False,
 ) -> gpd.GeoDataFrame:
     """Read polygons and say of each what was done with it.
@@ -39,6 +43,9 @@ def read_reference(
     where
         Column to accepted values; other polygons are kept as ``filtered``, so that their ground is
         ignored instead of being called background.
+    columns
+        Our name of a column to that of the file; both spellings of the RGIK columns are known
+        without it.
     may_be_empty
         A file without a single feature says that there is no rock glacier; else it is refused, as
         an inventory that got lost looks the same.
@@ -47,8 +54,11 @@ def read_reference(
     -------
     GeoDataFrame
         EPSG:4326, valid polygons, the columns of the file and: ``label_id``; ``action``, one of
-        ``kept``, ``repaired``, ``duplicate``, ``filtered``, ``outside``; ``used``, whether the
-        polygon teaches; ``area_km2``, geodesic; ``area_change_km2``, what a repair did to it.
+        ``kept``, ``repaired``, ``collapsed`` (nothing is left of it after the repair),
+        ``duplicate``, ``contained`` (its ground belongs to a larger one), ``filtered``,
+        ``outside``; ``used``, whether the polygon teaches; ``area_km2``, geodesic;
+        ``area_change_km2``, what a repair did to it; ``overlap_km2``, ground that it gave to a
+        larger one, so that none is counted twice.
 
     Raises
     ------
@@ -58,7 +68,8 @@ def read_reference(
     """
     table = _polygons(uri, may_be_empty=may_be_empty)
     if not table.empty:
-        _require_columns(table, where or {}, uri)
+        table = named_columns(table, columns or {}, uri=uri)
+        require_columns(table, where or {}, uri=uri)
     before = [geodesic_area_km2(shape) for shape in table.geometry]
     was_valid = table.geometry.is_valid.to_numpy()
     shapes = gpd.GeoSeries([repaired_shape(shape) for shape in table.geometry], crs=table.crs)
@@ -66,16 +77,19 @@ def read_reference(
     repaired["area_km2"] = [geodesic_area_km2(shape) for shape in repaired.geometry]
     repaired["area_change_km2"] = np.where(was_valid, 0.0, repaired["area_km2"] - before)
     repaired["label_id"] = np.arange(1, len(repaired) + 1)
+    repaired["overlap_km2"] = 0.0
     repaired["action"] = np.where(was_valid, "kept", "repaired")
     if repaired.empty:
         logger.warning("reference %s is empty: no ground is a rock glacier", uri)
         return repaired.assign(used=np.zeros(0, bool))
+    repaired.loc[repaired.geometry.is_empty, "action"] = "collapsed"
     is_filtered = _is_filtered(repaired, where or {})
     if is_filtered.all():
         raise _all_filtered(repaired, where or {}, uri)
-    repaired.loc[is_filtered, "action"] = "filtered"
-    repaired.loc[~repaired.geometry.intersects(area), "action"] = "outside"
-    if (repaired["action"] == "outside").all():
+    is_ground = repaired["action"] != "collapsed"
+    repaired.loc[is_filtered & is_ground, "action"] = "filtered"
+    repaired.loc[~repaired.geometry.intersects(area) & is_ground, "action"] = "outside"
+    if repaired["action"].isin(["outside", "collapsed"]).all():
         raise InputError(
             f"none of the {len(repaired)} polygons of {uri!r} touches the area: they lie within "
             f"{_box(repaired.total_bounds)}, the area within {_box(area.bounds)}",
@@ -83,9 +97,34 @@ def read_reference(
             todo="check the file, and its CRS: are longitude and latitude swapped?",
         )
     repaired.loc[_is_duplicate(repaired), "action"] = "duplicate"
-    repaired["used"] = repaired["action"].isin(["kept", "repaired"])
+    repaired = _without_overlaps(repaired)
+    repaired["used"] = repaired["action"].isin(TEACHING)
     logger.info("reference %s: %s", uri, repaired["action"].value_counts().to_dict())
     return repaired
+
+
+def read_ground(uri: str, *, area: BaseGeometry, what: str) -> list[BaseGeometry]:
+    """Read polygons of other things that touch an area, e.g. glaciers; EPSG:4326, valid.
+
+    Parameters
+    ----------
+    uri
+        As for :func:`read_reference`.
+    area
+        EPSG:4326.
+    what
+        What messages call it.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read, has no CRS or no polygon.
+    """
+    table = _polygons(uri, may_be_empty=True)
+    shapes = [repaired_shape(shape) for shape in table.geometry[table.geometry.intersects(area)]]
+    if not shapes:
+        logger.warning("none of the %d polygons of %s %s touches the area", len(table), what, uri)
+    return shapes
 
 
 def _polygons(uri: str, *, may_be_empty: bool) -> gpd.GeoDataFrame:
@@ -100,9 +139,19 @@ def _polygons(uri: str, *, may_be_empty: bool) -> gpd.GeoDataFrame:
             expected="polygons in a GeoPackage, GeoParquet, Shapefile or GeoJSON",
             todo="check the path in labels.reference",
         ) from error
-    shapes = table.geometry.to_numpy()
+    shapes = table.geometry.to_numpy().copy()
+    is_mixed = shapely.get_type_id(shapes) == COLLECTION
+    shapes[is_mixed] = [_areal(shape) for shape in shapes[is_mixed]]
+    table = table.set_geometry(gpd.GeoSeries(shapes, index=table.index, crs=table.crs))
     polygons = table[~(shapely.is_missing(shapes) | shapely.is_empty(shapes))]
     polygons = polygons[polygons.geom_type.isin(POLYGONS)].reset_index(drop=True)
+    if len(polygons) < len(table):
+        logger.warning(
+            "reference %s: %d of %d features are no polygon, and are left out",
+            uri,
+            len(table) - len(polygons),
+            len(table),
+        )
     if polygons.empty and not (table.empty and may_be_empty):
         raise InputError(
             f"the reference {uri!r} has {len(table)} feature(s) and no polygon",
@@ -116,7 +165,7 @@ def _polygons(uri: str, *, may_be_empty: bool) -> gpd.GeoDataFrame:
             expected="a file that says its coordinate reference system",
             todo="set it in QGIS (Layer > Set CRS) and save the layer again",
         )
-    own = ["label_id", "action", "used", "area_km2", "area_change_km2"]
+    own = ["label_id", "action", "used", "area_km2", "area_change_km2", "overlap_km2"]
     plain = polygons.drop(columns=[name for name in own if name in polygons.columns])
     flat = plain.set_geometry(shapely.force_2d(plain.geometry.to_numpy()), crs=plain.crs)
     return flat.to_crs(4326)
@@ -138,21 +187,7 @@ def repaired_shape(shape: BaseGeometry) -> BaseGeometry:
     """
     if shape.is_valid:
         return shape
-    valid = shapely.make_valid(shape, method="structure", keep_collapsed=False)
-    parts = [part for part in shapely.get_parts(valid) if part.geom_type in POLYGONS]
-    return shapely.union_all(parts) if parts else shapely.Polygon()
-
-
-def _require_columns(
-    table: gpd.GeoDataFrame, where: Mapping[str, tuple[str, ...]], uri: str
-) -> None:
-    missing = [name for name in where if name not in table.columns]
-    if missing:
-        raise InputError(
-            f"the reference {uri!r} has no column {missing[0]!r}",
-            expected=f"one of {', '.join(str(name) for name in table.columns)}",
-            todo="mend labels.where",
-        )
+    return _areal(shapely.make_valid(shape, method="structure", keep_collapsed=False))
 
 
 def _is_filtered(
@@ -181,7 +216,7 @@ def _all_filtered(
 
 def _is_duplicate(table: gpd.GeoDataFrame) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
     """Say which used polygons repeat an earlier one."""
-    is_used = table["action"].isin(["kept", "repaired"]).to_numpy()
+    is_used = table["action"].isin(TEACHING).to_numpy()
     shapes = table.geometry.to_numpy()
     is_duplicate = np.zeros(len(table), bool)
     for first, second in shapely.STRtree(shapes).query(shapes, predicate="intersects").T:
@@ -190,6 +225,37 @@ def _is_duplicate(table: gpd.GeoDataFrame) -> np.ndarray[tuple[int], np.dtype[np
             either = shapes[first].area + shapes[second].area - shared
             is_duplicate[second] |= either > 0 and shared / either >= SAME_SHARE
     return is_duplicate
+
+
+def _without_overlaps(table: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
+    """Give ground that several used polygons claim to the largest of them."""
+    used = np.flatnonzero(table["action"].isin(TEACHING).to_numpy())
+    shapes = table.geometry.to_numpy().copy()
+    area = table["area_km2"].to_numpy()
+    rank = {int(row): place for place, row in enumerate(used[np.argsort(-area[used])])}
+    larger: dict[int, list[int]] = {}
+    for one, other in shapely.STRtree(shapes[used]).query(shapes[used], predicate="overlaps").T:
+        if rank[int(used[other])] < rank[int(used[one])]:
+            larger.setdefault(int(used[one]), []).append(int(used[other]))
+    for one, other in shapely.STRtree(shapes[used]).query(shapes[used], predicate="within").T:
+        if one != other:
+            larger.setdefault(int(used[one]), []).append(int(used[other]))
+    table = table.copy()
+    for row, others in larger.items():
+        left = _areal(shapes[row].difference(shapely.union_all(table.geometry.to_numpy()[others])))
+        remaining = geodesic_area_km2(left) if not left.is_empty else 0.0
+        table.loc[row, "overlap_km2"] = area[row] - remaining
+        if remaining <= (1 - SAME_SHARE) * area[row]:
+            table.loc[row, "action"] = "contained"
+        else:
+            shapes[row] = left
+            table.loc[row, "area_km2"] = remaining
+    return table.set_geometry(gpd.GeoSeries(shapes, index=table.index, crs=table.crs))
+
+
+def _areal(shape: BaseGeometry) -> BaseGeometry:
+    parts = [part for part in shapely.get_parts(shape) if part.geom_type in POLYGONS]
+    return shapely.union_all(parts) if parts else shapely.Polygon()
 
 
 def _box(bounds: object) -> str:
