@@ -90,7 +90,7 @@ def _train(study: Study, context: Context) -> dict[str, Any]:
 
 
 def _evaluate(study: Study, context: Context) -> dict[str, Any]:
-    from rockglacier.model.table import evaluate
+    from rockglacier.evaluation.judge import evaluate
     from rockglacier.prediction.infer import infer_window
 
     return evaluate(study, infer=infer_window, progress=context.progress)
@@ -185,7 +185,7 @@ STAGES: tuple[Stage, ...] = (
         name="evaluate",
         makes="scores on held-out ground",
         work=_evaluate,
-        sections=("predict",),
+        sections=("predict", "inventory"),
         after=("train",),
         product=lambda study: study.evaluation_path,
         learns=True,

@@ -324,9 +324,9 @@ def _write_matches(
         return {}
     labels = gpd.read_parquet(study.label_table_path)
     reference = labels[labels["used"]]
-    is_ignored = _is_on_ignored(table, labels[labels["action"] == "filtered"], study.grid)
+    is_ignored = is_on_ignored(table, labels[labels["action"] == "filtered"], study.grid)
     comparison = compare(
-        table[~is_ignored], reference, _complete_area(study), id_a="candidate_id", id_b="label_id"
+        table[~is_ignored], reference, complete_area(study), id_a="candidate_id", id_b="label_id"
     )
     split_a = table.loc[comparison.objects_a.index, "split"].to_numpy()
     split_b = np.full(len(comparison.objects_b), UNSEEN, dtype=object)
@@ -347,7 +347,7 @@ def _write_matches(
     return facts
 
 
-def _is_on_ignored(
+def is_on_ignored(
     table: gpd.GeoDataFrame, ignored: gpd.GeoDataFrame, grid: Grid
 ) -> NDArray[np.bool_]:
     """Say which candidates lie mostly on reference polygons that the settings filtered out.
@@ -359,7 +359,7 @@ def _is_on_ignored(
     return (share >= MOSTLY).to_numpy(bool)
 
 
-def _complete_area(study: Study) -> shapely.Geometry:
+def complete_area(study: Study) -> shapely.Geometry:
     """Return where the reference is complete, EPSG:4326."""
     given = study.config.labels.complete_within
     if given is None:

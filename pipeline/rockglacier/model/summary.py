@@ -8,7 +8,16 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-SCORES = ("iou_rock_glacier", "f1_rock_glacier", "miou", "mean_recall", "mean_precision")
+SCORES = (
+    "iou_rock_glacier",
+    "f1_rock_glacier",
+    "miou",
+    "mean_recall",
+    "mean_precision",
+    "accuracy",
+    "boundary_f",
+    "object_f1",
+)
 COSTS = {
     "images_per_s": "img/s",
     "km2_per_s": "km2/s",
@@ -25,7 +34,7 @@ def summarize(rows: Sequence[Row]) -> list[dict[str, Any]]:
     Parameters
     ----------
     rows
-        A row a trial: ``network``, scores on the test ground (None where there is none),
+        A row a trial: ``network``, scores on the test ground (None or absent where there is none),
         ``validation_iou`` and ``speed``.
 
     Returns
@@ -50,7 +59,7 @@ def _summary(trials: Sequence[Row]) -> dict[str, Any]:
         "network": best["network"],
         "trials": len(trials),
         "best_trial": best["trial"],
-        **{name: _spread([row[name] for row in trials], best[name]) for name in SCORES},
+        **{name: _spread([row.get(name) for row in trials], best.get(name)) for name in SCORES},
         **{name: speed.get(name) for name in (*COSTS, "batch", "chip", "device", "precision")},
     }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -47,6 +48,32 @@ class Infer(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Map:
+    """What a network says of a rectangle of test ground, and a little around it."""
+
+    window: Window
+    """The test ground."""
+    reach: Window
+    """What is mapped: the window and more on every side, where the raster has it."""
+    probability: NDArray[np.float32]
+    """(y, x) of ``reach``, 0..1, NaN without features."""
+
+
+class Judge(Protocol):
+    """Judges maps of test ground beyond counting right and wrong pixels."""
+
+    @property
+    def reach(self) -> int:
+        """Pixels around the test ground that it wants to see too."""
+
+    def judge(self, name: str, model: TrainedModel, maps: Sequence[Map]) -> dict[str, Any]:
+        """Return more scores of one trial, JSON-able; ``name`` is that of the network."""
+
+    def conclude(self, best: Mapping[str, int]) -> dict[str, Any]:
+        """Return what the trials have to say together; ``best``: the trial of each network."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Ground:
     """What is scored: features, labels, windows."""
 
@@ -63,7 +90,10 @@ class Score:
     counts: Counts = field(default_factory=lambda: np.zeros((2, 2), np.int64))
     pixels_without_data: int = 0
     pixels: int = 0
+    mapped: int = 0
+    """Pixels that were mapped in ``seconds``, those around the test ground included."""
     seconds: float = 0.0
+    maps: list[Map] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the scores, JSON-able."""
@@ -74,7 +104,9 @@ class Score:
         }
 
 
-def evaluate(study: Study, *, infer: Infer, progress: Progress = silent) -> dict[str, Any]:
+def evaluate(
+    study: Study, *, infer: Infer, judge: Judge | None = None, progress: Progress = silent
+) -> dict[str, Any]:
     """Score every trained network of a study once on its test ground.
 
     Parameters
@@ -83,6 +115,8 @@ def evaluate(study: Study, *, infer: Infer, progress: Progress = silent) -> dict
         Trained.
     infer
         Blends the windows of a model over a rectangle.
+    judge
+        Adds scores of its own to those of every trial on the test ground.
     progress
         Told after every model.
 
@@ -122,8 +156,10 @@ def evaluate(study: Study, *, infer: Infer, progress: Progress = silent) -> dict
     for done, (name, folder) in enumerate(leak_free):
         progress("evaluate", done, total)
         model = _load(study, folder)
-        score = score_ground(model, ground, infer=infer)
-        rows.append({**_row(name, folder, score), "speed": measure_speed(model, score, study)})
+        score = score_ground(model, ground, infer=infer, reach=judge.reach if judge else None)
+        more = judge.judge(name, model, score.maps) if judge else {}
+        speed = measure_speed(model, score, study)
+        rows.append({**_row(name, folder, score), **more, "speed": speed})
     random_rows: dict[str, dict[str, Any]] = {}
     for done, (name, folder) in enumerate(leaking, start=len(leak_free)):
         progress("evaluate", done, total)
@@ -132,16 +168,31 @@ def evaluate(study: Study, *, infer: Infer, progress: Progress = silent) -> dict
         score = score_ground(model, chips, infer=infer)
         random_rows[name] = _row(name, folder, score)
     progress("evaluate", total, total)
-    return _write(study, rows, random_rows)
+    return _write(study, rows, random_rows, judge)
 
 
-def score_ground(model: TrainedModel, ground: Ground, *, infer: Infer) -> Score:
-    """Count right and wrong pixels of a blended map, window by window."""
-    score = Score()
+def score_ground(
+    model: TrainedModel, ground: Ground, *, infer: Infer, reach: int | None = None
+) -> Score:
+    """Count right and wrong pixels of a blended map, window by window.
+
+    Parameters
+    ----------
+    model, ground, infer
+        The network, where it is scored, and how it maps.
+    reach
+        Keep the maps, with so many pixels around each window; None: keep none.
+    """
+    score, shape = Score(), (ground.features.shape[-2], ground.features.shape[-1])
     for window in ground.windows:
+        mapped = window.grown(reach or 0).clipped(shape)
         start = time.perf_counter()
-        probability = infer(model, ground.features, window, settings=ground.settings)
+        around = infer(model, ground.features, mapped, settings=ground.settings)
         score.seconds += time.perf_counter() - start
+        score.mapped += around.size
+        if reach is not None:
+            score.maps.append(Map(window=window, reach=mapped, probability=around))
+        probability = around[window.within(mapped)]
         truth = np.asarray(ground.labels[window.slices])
         predicted = to_classes(probability, model.threshold)
         score.counts += confusion_matrix(truth, predicted)
@@ -174,7 +225,7 @@ def measure_speed(model: TrainedModel, score: Score, study: Study) -> dict[str, 
         What :func:`~rockglacier.model.costs.measure_costs` gives, and ``km2_per_s`` of the blended
         map.
     """
-    km2 = score.pixels * study.grid.resolution**2 / 1e6
+    km2 = score.mapped * study.grid.resolution**2 / 1e6
     return {
         **measure_costs(model),
         "km2_per_s": round(km2 / score.seconds, 4) if score.seconds else None,
@@ -233,7 +284,10 @@ def _row(name: str, folder: Path, score: Score) -> dict[str, Any]:
 
 
 def _write(
-    study: Study, rows: list[dict[str, Any]], random_rows: dict[str, dict[str, Any]]
+    study: Study,
+    rows: list[dict[str, Any]],
+    random_rows: dict[str, dict[str, Any]],
+    judge: Judge | None,
 ) -> dict[str, Any]:
     best = {row["network"]: row for row in sorted(rows, key=_by_validation)}
     networks = {name: best[name] for name in study.config.train.networks if name in best}
@@ -241,6 +295,9 @@ def _write(
         name: leak_of(networks[name], row) for name, row in random_rows.items() if name in networks
     }
     summary = summarize(rows)
+    together = (
+        judge.conclude({name: row["trial"] for name, row in networks.items()}) if judge else {}
+    )
     write_json(
         study.evaluation_path,
         {
@@ -253,8 +310,10 @@ def _write(
                 for name, row in random_rows.items()
             },
             "leak": leak,
+            **together,
         },
     )
+    write_json(study.models_path / "table.json", summary)
     write_text(study.models_path / "table.csv", as_csv(summary))
     write_text(study.models_path / "table.md", as_text(summary))
     write_text(study.models_path / "evaluation.csv", _table(rows, list(random_rows.values())))

@@ -1,0 +1,212 @@
+"""The evaluation of a study: what is judged beside pixels, on which ground, and what is written."""
+
+import csv
+import json
+import shutil
+
+import geopandas as gpd
+import numpy as np
+import pytest
+import shapely
+import zarr
+
+from rockglacier.evaluation.judge import evaluate
+from rockglacier.evaluation.pieces import Mosaic, pieces_of
+from rockglacier.grid import Window
+from rockglacier.model.metrics import confusion_matrix
+from rockglacier.model.table import Map
+from rockglacier.storage import read_json
+from rockglacier.study import Study
+
+TEST = slice(0, 96)
+NODATA_ROWS = 8
+
+
+def with_reference(study, folder):
+    """A copy of a trained study with the outlines of its landforms, and a cube's slope."""
+    shutil.copytree(study.folder, folder / study.config.name)
+    copy = Study(config=study.config, base=folder)
+    labels = zarr.open_array(copy.labels_path / "labels", mode="r")[:]
+    from scipy import ndimage
+
+    numbered, count = ndimage.label(labels)
+    boxes = []
+    for rows, cols in ndimage.find_objects(numbered):
+        west, north = copy.grid.transform * (cols.start, rows.start)
+        east, south = copy.grid.transform * (cols.stop, rows.stop)
+        boxes.append(shapely.box(west, south, east, north))
+    table = gpd.GeoDataFrame(
+        {
+            "label_id": [f"rg-{k}" for k in range(count)],
+            "used": True,
+            "action": "used",
+            "area_km2": 0.1,
+        },
+        geometry=boxes,
+        crs=copy.grid.epsg,
+    )
+    table.to_crs(4326).to_parquet(copy.label_table_path)
+    slope = np.zeros(labels.shape, np.float32)
+    slope[128:] = 35
+    group = zarr.create_group(copy.cube_path, zarr_format=3, overwrite=True)
+    group.create_array("slope", shape=slope.shape, dtype="float32", chunks=(128, 128))[:] = slope
+    return copy, labels
+
+
+def seer(labels, *, misses=0):
+    """An inference that sees the labels, but nothing in the first ``misses`` columns."""
+
+    def infer(model, features, window, *, settings=None):
+        probability = np.where(labels == 1, 0.9, 0.1).astype(np.float32)
+        probability[:, :misses] = 0.1
+        probability[:NODATA_ROWS] = np.nan
+        return probability[window.slices]
+
+    return infer
+
+
+@pytest.fixture(scope="module")
+def judged(trained_ground, tmp_path_factory):
+    study, labels = with_reference(trained_ground, tmp_path_factory.mktemp("judged"))
+    evaluate(study, infer=seer(labels, misses=12))
+    return study, labels, read_json(study.evaluation_path)
+
+
+def test_every_landform_of_the_test_ground_is_found_or_missed(judged):
+    study, _, found = judged
+    objects = found["networks"]["hrnet"]["objects"]
+    reference = gpd.read_parquet(study.label_table_path).to_crs(study.grid.epsg)
+    inside = reference.representative_point().x < study.grid.transform.c + 96 * 10
+    lies_in = reference.geometry.to_crs(4326).representative_point().within(study.area)
+    assert objects["n_b"] == (inside & lies_in).sum() > 0
+    assert objects["iou_0.5"]["precision"] == 1
+    assert objects["iou_0.5"]["f1"] == found["networks"]["hrnet"]["object_f1"]
+    assert sum(row["n_b"] for row in objects["size_classes"]) == objects["n_b"]
+
+
+def test_a_landform_across_the_border_is_not_cut(judged):
+    study, labels, found = judged
+    assert ((labels[:, 95] == 1) & (labels[:, 96] == 1)).any()  # the ground was made so
+    reference = gpd.read_parquet(study.label_table_path).to_crs(study.grid.epsg)
+    points = reference.representative_point()
+    here = reference[
+        (points.x < study.grid.transform.c + 960) & points.to_crs(4326).within(study.area)
+    ]
+    left = (here.bounds["minx"] - study.grid.transform.c) / 10
+    too_narrow = (12 - left) / 32 > 0.1  # of 32 columns the map misses those before the twelfth
+    top = found["networks"]["hrnet"]["objects"]["curve"][-1]
+    # an outline cut at the border would not match with an IoU of 0.9
+    assert top["iou"] == 0.9
+    assert top["matched_b"] == (~too_narrow).sum()
+
+
+def test_boundaries_calibration_and_ground_agree_with_counting(judged):
+    _, labels, found = judged
+    row = found["networks"]["hrnet"]
+    truth = labels[NODATA_ROWS:, TEST]
+    seen = truth.copy()
+    seen[:, :12] = 0
+    pixels = truth.size
+    wrong = (truth != seen).sum()
+    assert row["calibration"]["brier"] == pytest.approx(
+        (0.01 * (pixels - wrong) + 0.81 * wrong) / pixels, abs=1e-6
+    )
+    ece = (0.1 * (seen == 1).sum() + abs(0.1 * (seen == 0).sum() - wrong)) / pixels
+    assert row["calibration"]["ece"] == pytest.approx(ece, abs=1e-5)
+    by_ground = {part["ground"]: part for part in row["errors_by_ground"]}
+    steep = np.zeros_like(labels, bool)
+    steep[128:] = True
+    steep = steep[NODATA_ROWS:, TEST]
+    expected = ((truth == 1) & (seen == 0) & steep).sum() / ((truth == 1) & steep).sum()
+    assert by_ground["slope 30-40"]["miss_rate"] == pytest.approx(expected, abs=1e-6)
+    assert by_ground["all"]["pixels"] == pixels
+    assert row["boundary_precision"] == pytest.approx(1.0, abs=0.05)
+    assert row["boundary_recall"] < 1
+
+
+def test_tables_and_the_picture_lie_beside_the_numbers(judged):
+    study, _, found = judged
+    folder = study.models_path / "evaluation"
+    blocks = list(csv.DictReader((folder / "blocks.csv").read_text().splitlines()))
+    matrix = [
+        [sum(int(b[n]) for b in blocks) for n in names] for names in (("tn", "fp"), ("fn", "tp"))
+    ]
+    assert matrix == found["networks"]["hrnet"]["confusion"]
+    assert found["paired"]["blocks"] == len(blocks)
+    assert found["paired"]["differences"] == []
+    assert {"reliability.csv", "errors-by-ground.csv", "objects.csv", "reliability.png"} <= {
+        path.name for path in folder.iterdir()
+    }
+    sizes = list(csv.DictReader((folder / "objects.csv").read_text().splitlines()))
+    assert [row["class_km2"] for row in sizes] == ["all", "<0.1", "0.1-0.5", "0.5-1", "1-3", ">=3"]
+    table = json.loads((study.models_path / "table.json").read_text())
+    assert table == found["table"]
+    assert table[0]["object_f1"]["best"] == found["networks"]["hrnet"]["object_f1"]
+    assert table[0]["boundary_f"]["best"] is not None
+
+
+def test_two_networks_are_compared_on_the_same_blocks(trained_ground, tmp_path):
+    study, labels = with_reference(trained_ground, tmp_path)
+    shutil.copytree(study.models_path / "hrnet", study.models_path / "unet")
+    settings = json.loads((study.models_path / "unet/trial-0/model.json").read_text())
+    both = study.config.model_copy(
+        update={"train": study.config.train.model_copy(update={"networks": ("hrnet", "unet")})}
+    )
+    study = Study(config=both, base=tmp_path)
+    assert settings["trial"] == 0
+    calls = []
+
+    def infer(model, features, window, *, settings=None):
+        calls.append(model)
+        misses = 12 if len(calls) == 1 else 40  # the second network misses more
+        return seer(labels, misses=misses)(model, features, window)
+
+    evaluate(study, infer=infer)
+    found = read_json(study.evaluation_path)
+    (row,) = found["paired"]["differences"]
+    assert (row["first"], row["second"]) == ("hrnet", "unet")
+    iou = {name: found["networks"][name]["iou_rock_glacier"] for name in ("hrnet", "unet")}
+    assert row["iou_rock_glacier"]["value"] == pytest.approx(iou["hrnet"] - iou["unet"], abs=2e-6)
+    assert row["iou_rock_glacier"]["low"] > 0
+    assert row["share_not_better"] == 0
+    text = (study.models_path / "evaluation" / "differences.csv").read_text()
+    assert text.startswith("first,second,iou_rock_glacier_value")
+
+
+# pieces
+
+
+def map_of(y, x, height, width, *, reach=4, value=0.5):
+    window = Window(y=y, x=x, height=height, width=width)
+    around = window.grown(reach).clipped((100, 100))
+    values = np.full((around.height, around.width), value, np.float32)
+    return Map(window=window, reach=around, probability=values)
+
+
+def test_rectangles_that_touch_make_one_piece():
+    labels = np.arange(10_000).reshape(100, 100) % 2
+    maps = [map_of(0, 0, 20, 30), map_of(20, 0, 20, 10), map_of(60, 60, 10, 10)]
+    pieces = pieces_of(maps, lambda window: labels[window.slices].astype(np.uint8))
+    assert [(p.window.height, p.window.width) for p in pieces] == [(40, 30), (10, 10)]
+    first = pieces[0]
+    assert (first.truth[20:, 10:] == 255).all()
+    assert np.isnan(first.probability[20:, 10:]).all()
+    counted = sum(int((p.truth != 255).sum()) for p in pieces)
+    assert counted == sum(m.window.height * m.window.width for m in maps)
+
+
+def test_a_mosaic_reads_any_rectangle():
+    mosaic = Mosaic([map_of(10, 10, 10, 10), map_of(30, 30, 5, 5, value=0.25)], (100, 100))
+    whole = mosaic[0:100, 0:100]
+    assert (whole == 50).sum() == 18 * 18
+    assert (whole == 25).sum() == 13 * 13
+    assert (mosaic[7:40, 8:33] == whole[7:40, 8:33]).all()
+    assert mosaic.shape == (100, 100)
+
+
+def test_confusion_of_pieces_is_that_of_the_ground():
+    truth = np.zeros((100, 100), np.uint8)
+    truth[5:15, 5:25] = 1
+    (piece,) = pieces_of([map_of(0, 0, 40, 40, value=0.7)], lambda w: truth[w.slices])
+    matrix = confusion_matrix(piece.truth, piece.classes(0.5))
+    assert matrix.tolist() == [[0, 1600 - 200], [0, 200]]
