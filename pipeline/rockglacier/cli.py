@@ -172,13 +172,29 @@ for _name, _summary in {
     "label": "Burn the reference inventory and split the ground.",
     "fuse": "Turn bands and terrain into what a network sees.",
     "train": "Train the networks.",
-    "evaluate": "Score the networks on held-out ground.",
     "predict": "Write the probability and class rasters.",
     "inventory": "Draw outlines and measure them.",
     "report": "Write the report, one HTML file.",
     "publish": "Write the STAC catalog of the products.",
 }.items():
     _add_stage_command(_name, _summary)
+
+
+@app.command(rich_help_panel="One stage")
+def evaluate(study: StudyFile, cluster: Cluster = "threads") -> None:
+    """Score the networks on held-out ground, and print the table.
+
+    Example: rockglacier evaluate hunza.yaml
+    """
+    from rockglacier.console import out
+    from rockglacier.evaluation.show import difference_lines, network_table
+    from rockglacier.storage import read_json
+
+    _run_one(study, "evaluate", cluster=cluster)
+    found = read_json(_open(study).evaluation_path)
+    out.print(network_table(found["table"]))
+    for line in difference_lines(found["paired"]):
+        out.print(line)
 
 
 @app.command(name="map")

@@ -109,9 +109,12 @@ def _inventory(study: Study, context: Context) -> dict[str, Any]:
 
 
 def _report(study: Study, context: Context) -> dict[str, Any]:
+    from rockglacier.evaluation.mapped import write_adjusted_area
     from rockglacier.report.page import write_report
 
-    return write_report(study, progress=context.progress)
+    adjusted = None if context.bundle else write_adjusted_area(study)
+    facts = write_report(study, progress=context.progress)
+    return facts if adjusted is None else {**facts, "adjusted_area_km2": adjusted["adjusted_km2"]}
 
 
 def _publish(study: Study, context: Context) -> dict[str, Any]:

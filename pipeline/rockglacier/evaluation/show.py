@@ -1,0 +1,86 @@
+"""The table of an evaluation as a person sees it in a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from rich.table import Table
+
+SCORES: Final = {
+    "iou_rock_glacier": "IoU of rock glaciers",
+    "f1_rock_glacier": "F1 of rock glaciers",
+    "miou": "mIoU",
+    "mean_recall": "mPA (mean recall)",
+    "mean_precision": "mean precision",
+    "accuracy": "accuracy",
+    "boundary_f": "boundary F (20 m)",
+    "object_f1": "F1 of landforms",
+}
+COSTS: Final = {
+    "images_per_s": "chips/s",
+    "km2_per_s": "km2/s, blended",
+    "parameters": "parameters",
+    "gflops": "GFLOP a chip",
+    "peak_memory_mb": "memory at most, MB",
+}
+
+
+def network_table(summary: Sequence[Mapping[str, Any]]) -> Table:
+    """Return the summary of :func:`rockglacier.model.summary.summarize`, a column a network."""
+    table = Table(box=None, pad_edge=False, title_justify="left", caption=caption(summary))
+    table.caption_justify = "left"
+    table.add_column("")
+    for row in summary:
+        trials = "trial" if row["trials"] == 1 else "trials"
+        table.add_column(f"{row['network']} ({row['trials']} {trials})", justify="right")
+    for key, label in SCORES.items():
+        table.add_row(label, *(_score(row.get(key)) for row in summary))
+    for key, label in COSTS.items():
+        table.add_row(label, *(_number(row.get(key)) for row in summary), style="dim")
+    return table
+
+
+def caption(summary: Sequence[Mapping[str, Any]]) -> str:
+    """Return what the numbers of the table are, and where its speeds were measured."""
+    places = sorted(
+        {
+            f"batches of {row['batch']} chips of {row['chip']} px on {row['device']}, "
+            f"{row['precision']}"
+            for row in summary
+            if row.get("device")
+        }
+    )
+    what = "test ground; mean ± spread of the trials (the best on validation ground)"
+    return "; ".join([what, *places])
+
+
+def difference_lines(paired: Mapping[str, Any]) -> list[str]:
+    """Return a line for every two networks: by how much the IoU differs, with its interval."""
+    lines = []
+    for row in paired["differences"]:
+        iou = row["iou_rock_glacier"]
+        if iou["value"] is None or iou["low"] is None:
+            continue
+        lines.append(
+            f"{row['first']} - {row['second']}: IoU {iou['value']:+.3f} "
+            f"({iou['low']:+.3f} to {iou['high']:+.3f}, 95 %, paired over {paired['blocks']} "
+            f"blocks of {paired['block_px']} px)"
+        )
+    if paired["few_blocks"] and lines:
+        lines.append("so few blocks say little: the true intervals are wider")
+    return lines
+
+
+def _score(score: Mapping[str, float | None] | None) -> str:
+    if score is None or score["mean"] is None:
+        return "-"
+    spread = "" if score["spread"] is None else f" ± {score['spread']:.3f}"
+    best = "" if score["best"] is None or not spread else f" ({score['best']:.3f})"
+    return f"{score['mean']:.3f}{spread}{best}"
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.4g}"
