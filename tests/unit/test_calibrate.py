@@ -28,3 +28,20 @@ def test_ignored_pixels_do_not_calibrate():
 def test_one_class_alone_cannot_calibrate():
     found = calibrate(np.ones(10, np.float32), np.zeros(10, np.uint8))
     assert (found.temperature, found.threshold) == (1.0, 0.5)
+
+
+def test_the_temperature_makes_the_calibration_error_small():
+    found = calibrate(*pixels(3.0))
+    assert found.ece_before == pytest.approx(error_by_hand(*pixels(3.0), 1.0), abs=1e-6)
+    assert found.ece == pytest.approx(error_by_hand(*pixels(3.0), found.temperature), abs=1e-6)
+    assert found.ece < 0.01 < 0.05 < found.ece_before
+
+
+def error_by_hand(margin, truth, temperature):
+    probability = 1 / (1 + np.exp(-margin.astype(float) / temperature))
+    error = 0.0
+    for k in range(15):
+        inside = (probability >= k / 15) & (probability < (k + 1) / 15)
+        if inside.any():
+            error += inside.mean() * abs(probability[inside].mean() - truth[inside].mean())
+    return error

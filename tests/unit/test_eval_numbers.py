@@ -11,9 +11,9 @@ from rockglacier.evaluation.area import adjusted_area, adjusted_shares
 from rockglacier.evaluation.boundary import Boundary, compare_boundaries
 from rockglacier.evaluation.confusers import GroundErrors, terrain_kinds
 from rockglacier.evaluation.paired import block_counts, block_edge, compare_networks
-from rockglacier.evaluation.reliability import BINS, Reliability
 from rockglacier.grid import Window
 from rockglacier.model.metrics import confusion_matrix, scores
+from rockglacier.model.reliability import BINS, Reliability
 
 
 def made_maps(seed=0, shape=(90, 110), noise=0.2):

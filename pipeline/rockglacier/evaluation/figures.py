@@ -17,7 +17,7 @@ def draw_reliability(networks: Mapping[str, Sequence[Mapping[str, Any]]]) -> Fig
     Parameters
     ----------
     networks
-        Table of :class:`rockglacier.evaluation.reliability.Reliability` by name.
+        Table of :class:`rockglacier.model.reliability.Reliability` by name.
     """
     figure = Figure(figsize=(5, 5.6), dpi=150, layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))

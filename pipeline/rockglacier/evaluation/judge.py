@@ -21,9 +21,9 @@ from rockglacier.evaluation.kinds import KindsAt, kinds_of
 from rockglacier.evaluation.objects import object_scores
 from rockglacier.evaluation.paired import BlockCounts, block_counts, block_edge, compare_networks
 from rockglacier.evaluation.pieces import Mosaic, Piece, pieces_of
-from rockglacier.evaluation.reliability import Reliability
 from rockglacier.grid import Window
 from rockglacier.model.metrics import as_json
+from rockglacier.model.reliability import Reliability
 from rockglacier.model.table import Infer, Map
 from rockglacier.model.table import evaluate as score_networks
 from rockglacier.model.trained import TrainedModel

@@ -11,6 +11,7 @@ import torch.nn.functional as functional
 from numpy.typing import NDArray
 
 from rockglacier.model.metrics import IGNORE, best_threshold
+from rockglacier.model.reliability import Reliability
 
 FIT_PIXELS = 2_000_000
 """Pixels that the temperature is fitted on, evenly spaced: more change nothing."""
@@ -25,6 +26,10 @@ class Calibration:
     temperature: float
     threshold: float
     """Probability, after the temperature, from which a pixel is a rock glacier."""
+    ece_before: float | None = None
+    """Calibration error on the validation ground at temperature 1; None without both classes."""
+    ece: float | None = None
+    """The same at this temperature."""
 
 
 def calibrate(margin: NDArray[np.float32], truth: NDArray[np.uint8]) -> Calibration:
@@ -49,7 +54,20 @@ def calibrate(margin: NDArray[np.float32], truth: NDArray[np.uint8]) -> Calibrat
     temperature = fit_temperature(margin, truth)
     probability = 1 / (1 + np.exp(-margin.astype(np.float64) / temperature))
     threshold, _ = best_threshold(probability, truth)
-    return Calibration(temperature=temperature, threshold=threshold)
+    raw = 1 / (1 + np.exp(-margin.astype(np.float64)))
+    return Calibration(
+        temperature=temperature,
+        threshold=threshold,
+        ece_before=calibration_error(raw, truth),
+        ece=calibration_error(probability, truth),
+    )
+
+
+def calibration_error(probability: NDArray[np.floating], truth: NDArray[np.uint8]) -> float:
+    """Return the expected calibration error of pixels, to six decimals."""
+    counted = Reliability()
+    counted.add(probability, truth)
+    return round(counted.scores()["ece"], 6)
 
 
 def fit_temperature(margin: NDArray[np.float32], truth: NDArray[np.uint8]) -> float:

@@ -154,6 +154,7 @@ def run_trial(
         "seed": trial.seed,
         "temperature": round(calibration.temperature, 6),
         "threshold": calibration.threshold,
+        "calibration": {"ece_before": calibration.ece_before, "ece": calibration.ece},
         "validation": {**as_json(scores(matrix)), "confusion": matrix.tolist()},
         "best_epoch": keeper.best_epoch,
         "epochs": len(keeper.history),
