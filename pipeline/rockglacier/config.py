@@ -161,10 +161,36 @@ class LabelConfig(Section):
         description="Keep only polygons whose column has one of the values, e.g. "
         "{OutType: [Extended]}; the others are ignored ground.",
     )
-    split: Literal["strip", "blocks", "train-only"] = Field(
+    columns: dict[str, str] = Field(
+        default_factory=dict,
+        description="Our name of a column to that of the file, e.g. {OutType: kind}; RGIK columns "
+        "are found in both spellings without it.",
+    )
+    ignore_band_m: float = Field(
+        0,
+        ge=0,
+        description="Ground so near to an outline, metres, inside and outside, counts in no loss. "
+        "Scores always count it.",
+    )
+    glaciers: str | None = Field(
+        None, description="Polygon file of glaciers, which look like rock glaciers."
+    )
+    in_glaciers: Literal["ignore", "hard"] = Field(
+        "ignore",
+        description="Background in `glaciers` counts in no loss, or counts more (hard negatives).",
+    )
+    split: Literal["strip", "blocks", "folds", "sub-basins", "train-only"] = Field(
         "blocks",
         description="strip: one contiguous strip each for test and validation; blocks: scattered "
-        "blocks; train-only: everything trains, for basins that only teach.",
+        "blocks; folds: the strip number `fold` of `folds` is test ground; sub-basins: that of "
+        "`sub_basins` is; train-only: everything trains, for basins that only teach.",
+    )
+    folds: int = Field(5, ge=2, description="Strips of equal width (split: folds).")
+    sub_basins: str | None = Field(
+        None, description="Polygon file of at least three sub-basins (split: sub-basins)."
+    )
+    fold: int = Field(
+        0, ge=0, description="Number of the fold, or of the sub-basin in the file, that is tested."
     )
     split_block: int = Field(
         512, ge=64, description="Edge of a block of the split, pixels (split: blocks)."
@@ -177,6 +203,14 @@ class LabelConfig(Section):
         256, ge=0, description="Unused band around test and validation ground, pixels."
     )
     seed: int = Field(0, description="Seed of the split.")
+
+    @model_validator(mode="after")
+    def _fold_is_there(self) -> LabelConfig:
+        if self.split == "folds" and self.fold >= self.folds:
+            raise ValueError(f"fold {self.fold} is none of 0 to {self.folds - 1}")
+        if self.split == "sub-basins" and self.sub_basins is None:
+            raise ValueError("split sub-basins needs the polygon file sub_basins")
+        return self
 
 
 class FeatureConfig(Section):

@@ -138,6 +138,17 @@ def _complete_file(study: Study) -> str | None:
     return study.resolve(given) if given else None
 
 
+def _glacier_file(study: Study) -> str | None:
+    given = study.config.labels.glaciers
+    return study.resolve(given) if given else None
+
+
+def _sub_basin_file(study: Study) -> str | None:
+    labels = study.config.labels
+    is_used = labels.split == "sub-basins" and labels.sub_basins
+    return study.resolve(str(labels.sub_basins)) if is_used else None
+
+
 STAGES: tuple[Stage, ...] = (
     Stage(
         name="search",
@@ -164,7 +175,7 @@ STAGES: tuple[Stage, ...] = (
         sections=("labels",),
         after=("search",),
         product=lambda study: study.splits_path,
-        files=(_area_file, _reference_file, _complete_file),
+        files=(_area_file, _reference_file, _complete_file, _glacier_file, _sub_basin_file),
         learns=True,
     ),
     Stage(

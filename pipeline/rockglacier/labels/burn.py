@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import geopandas as gpd
 import numpy as np
@@ -18,19 +19,21 @@ from rasterio.features import rasterize
 from shapely.geometry.base import BaseGeometry
 from zarr.codecs import BloscCodec
 
-from rockglacier.config import fingerprint
 from rockglacier.engine import Progress, Receipts, Task, run_tasks, silent
 from rockglacier.errors import InputError
 from rockglacier.grid import Grid, Window, projected
-from rockglacier.labels.reference import read_reference
-from rockglacier.labels.split import SplitName, make_splits, windows_of
+from rockglacier.labels.reference import read_ground, read_reference, repaired_shape
+from rockglacier.labels.registration import shift_scores
+from rockglacier.labels.split import SplitName, make_folds, make_splits, windows_of
 from rockglacier.scenes.record import write_table
 from rockglacier.study import Study, read_area
 
 logger = logging.getLogger(__name__)
 
-BACKGROUND, ROCK_GLACIER, IGNORE = 0, 1, 255
-RECIPE = 1
+BACKGROUND, ROCK_GLACIER, HARD, IGNORE = 0, 1, 2, 255
+TAUGHT = "taught"
+"""Array of the labels' store that only the loss reads, where there is one."""
+RECIPE = 2
 CHUNK = 128
 THREADS = 4
 GROUNDS: tuple[SplitName, ...] = ("train", "validation", "test", "guard")
@@ -45,6 +48,41 @@ class Outlines:
     """Polygons that a filter removed: their ground is neither landform nor background."""
     complete_within: BaseGeometry
     """Where ground without a landform is background."""
+    glaciers: tuple[BaseGeometry, ...] = ()
+    """What looks like landforms and is none; only :func:`taught` knows of them."""
+
+    def near(self, frame: BaseGeometry) -> Outlines:
+        """Return what touches a frame; ground that is complete is cut to it."""
+        return Outlines(
+            landforms=_touching(self.landforms, frame),
+            ignored=_touching(self.ignored, frame),
+            complete_within=self.complete_within.intersection(frame),
+            glaciers=_touching(self.glaciers, frame),
+        )
+
+    @property
+    def hash(self) -> str:
+        """A hash of all but the complete ground, whatever the order of the shapes."""
+        digest = hashlib.blake2b(digest_size=16)
+        for layer in (self.landforms, self.ignored, self.glaciers):
+            for shape in sorted(map(shapely.to_wkb, layer)):
+                digest.update(shape)
+            digest.update(b"|")
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Teaching:
+    """What a loss is told beside the labels."""
+
+    band_m: float = 0.0
+    """Ground so near to an outline counts in no loss."""
+    in_glaciers: Literal["ignore", "hard"] = "ignore"
+
+
+def _touching(shapes: tuple[BaseGeometry, ...], frame: BaseGeometry) -> tuple[BaseGeometry, ...]:
+    touches = shapely.intersects(np.array(shapes, dtype=object), frame)
+    return tuple(shape for shape, near in zip(shapes, touches, strict=True) if near)
 
 
 def burn(outlines: Outlines, grid: Grid, window: Window) -> NDArray[np.uint8]:
@@ -71,6 +109,39 @@ def burn(outlines: Outlines, grid: Grid, window: Window) -> NDArray[np.uint8]:
     return labels
 
 
+def taught(
+    labels: NDArray[np.uint8], outlines: Outlines, teaching: Teaching, grid: Grid, window: Window
+) -> NDArray[np.uint8]:
+    """Return what a loss is told of a window; labels stay as they are, for every score.
+
+    Parameters
+    ----------
+    labels
+        (y, x) of the window, from :func:`burn`.
+    outlines
+        Landforms as far as the band from the window, and glaciers.
+    teaching
+        The band, and what glaciers mean.
+    grid, window
+        The pixels.
+
+    Returns
+    -------
+    ndarray
+        (y, x) uint8: as the labels, but 255 in the band and on ignored glaciers, and 2 for hard
+        background. A landform on a glacier stays one.
+    """
+    told = labels.copy()
+    transform = grid.window_geobox(window).affine
+    if outlines.glaciers:
+        is_ice = rasterize(outlines.glaciers, out_shape=told.shape, transform=transform) == 1
+        told[is_ice & (labels == BACKGROUND)] = HARD if teaching.in_glaciers == "hard" else IGNORE
+    if outlines.landforms and teaching.band_m:
+        edges = shapely.union_all(outlines.landforms).boundary.buffer(teaching.band_m)
+        rasterize([edges], out=told, transform=transform, default_value=IGNORE)
+    return told
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BurnWork:
     """Burns one block into the store."""
@@ -78,18 +149,34 @@ class BurnWork:
     grid: Grid
     outlines: Outlines
     store: Path
+    teaching: Teaching | None = None
+    """Without it the loss is told the labels, and there is no second array."""
 
     def __call__(self, task: Task) -> dict[str, Any]:
         """Write a block and return how many pixels of each label it holds."""
         window = next(b.window for b in self.grid.blocks() if b.name == task.name)
-        labels = burn(self.outlines, self.grid, window)
+        near = self.outlines.near(frame_of(self.grid, window, self.teaching))
+        labels = burn(near, self.grid, window)
         zarr.open_array(self.store / "labels", mode="r+")[window.slices] = labels
         counts = np.bincount(labels.ravel(), minlength=256)
+        untaught = 0
+        if self.teaching is not None:
+            told = taught(labels, near, self.teaching, self.grid, window)
+            zarr.open_array(self.store / TAUGHT, mode="r+")[window.slices] = told
+            untaught = int(((told == IGNORE) & (labels != IGNORE)).sum())
         return {
+            "untaught": untaught,
             "background": int(counts[BACKGROUND]),
             "rock_glacier": int(counts[ROCK_GLACIER]),
             "ignored": int(counts[IGNORE]),
         }
+
+
+def frame_of(grid: Grid, window: Window, teaching: Teaching | None) -> BaseGeometry:
+    """Return the ground that the labels of a window depend on, CRS of the grid."""
+    box = shapely.box(*grid.window_geobox(window).boundingbox.bbox)
+    reach = teaching.band_m if teaching else 0.0
+    return shapely.box(*box.buffer(reach + grid.resolution).bounds)
 
 
 def label_basin(study: Study, *, progress: Progress = silent) -> dict[str, Any]:
@@ -117,58 +204,107 @@ def label_basin(study: Study, *, progress: Progress = silent) -> dict[str, Any]:
         study.resolve(config.reference),
         area=study.area,
         where=config.where,
+        columns=config.columns,
         may_be_empty=config.complete_within is not None,
     )
     complete = (
         read_area(study.resolve(config.complete_within)) if config.complete_within else study.area
     )
-    splits = make_splits(grid, config)
-    outlines = _outlines(table, complete, grid)
+    parts = sub_basins_of(study) if config.split == "sub-basins" else ()
+    splits = make_splits(grid, config, sub_basins=parts)
+    glaciers = (
+        read_ground(study.resolve(config.glaciers), area=study.area, what="glaciers")
+        if config.glaciers
+        else []
+    )
+    outlines = _outlines(table, complete, glaciers, grid)
+    teaching = (
+        Teaching(band_m=config.ignore_band_m, in_glaciers=config.in_glaciers)
+        if config.ignore_band_m or config.glaciers
+        else None
+    )
     receipts = Receipts(study.receipts_path / "label")
-    _create(study, receipts)
-    inputs = {
-        "recipe": RECIPE,
-        "grid": grid.to_dict(),
-        "outlines": fingerprint([*map(shapely.to_wkb, _all(outlines))]),
-    }
+    _create(study, receipts, is_taught=teaching is not None)
     run_tasks(
-        [Task(name=block.name, inputs=inputs) for block in grid.blocks()],
-        BurnWork(grid=grid, outlines=outlines, store=study.labels_path),
+        burn_tasks(grid, outlines, teaching),
+        BurnWork(grid=grid, outlines=outlines, store=study.labels_path, teaching=teaching),
         receipts=receipts,
         what="burn labels",
         workers=THREADS,
         progress=progress,
     )
     write_table(table, study.label_table_path)
+    _write_folds(study, parts)
+    version = str(splits["version"].iloc[0])
+    write_table(splits, study.folder / "splits" / f"{version}.parquet")
     write_table(splits, study.splits_path)  # last: it says that the stage is finished
     return _facts(table, splits, study, receipts)
 
 
-def _outlines(table: gpd.GeoDataFrame, complete: BaseGeometry, grid: Grid) -> Outlines:
+def sub_basins_of(study: Study) -> tuple[BaseGeometry, ...]:
+    """Return the sub-basins that the settings name, in the order of their file, CRS of the grid."""
+    uri = study.resolve(str(study.config.labels.sub_basins))
+    shapes = read_ground(uri, area=study.area, what="sub-basins")
+    return tuple(repaired_shape(projected(shape, epsg=study.grid.epsg)) for shape in shapes)
+
+
+def _write_folds(study: Study, sub_basins: Sequence[BaseGeometry]) -> None:
+    """Write every fold, where there are folds, so that all can be seen and scored alike."""
+    path = study.folder / "folds.parquet"
+    folds = make_folds(study.grid, study.config.labels, sub_basins=sub_basins)
+    if folds is None:
+        path.unlink(missing_ok=True)
+    else:
+        write_table(folds, path)
+
+
+def burn_tasks(grid: Grid, outlines: Outlines, teaching: Teaching | None) -> list[Task]:
+    """Return a task a block; its inputs are the shapes that reach the block, and no others."""
+    told = None if teaching is None else asdict(teaching)
+    shared = {"recipe": RECIPE, "grid": grid.to_dict(), "teaching": told}
+    tasks = []
+    for block in grid.blocks():
+        near = outlines.near(frame_of(grid, block.window, teaching))
+        inputs = {"outlines": near.hash, "complete": _pixels_hash(near, grid, block.window)}
+        tasks.append(Task(name=block.name, inputs=shared | inputs))
+    return tasks
+
+
+def _pixels_hash(near: Outlines, grid: Grid, window: Window) -> str:
+    """Return a hash of the pixels that are complete.
+
+    Not of the shape: reprojected, it has other vertices wherever a far part of it has moved.
+    """
+    empty = Outlines(landforms=(), ignored=(), complete_within=near.complete_within)
+    pixels = np.packbits(burn(empty, grid, window) == BACKGROUND)
+    return hashlib.blake2b(pixels.tobytes(), digest_size=16).hexdigest()
+
+
+def _outlines(
+    table: gpd.GeoDataFrame, complete: BaseGeometry, glaciers: Sequence[BaseGeometry], grid: Grid
+) -> Outlines:
     def shapes(rows: gpd.GeoDataFrame) -> tuple[BaseGeometry, ...]:
-        return tuple(projected(shape, epsg=grid.epsg) for shape in rows.geometry)
+        return tuple(moved(shape) for shape in rows.geometry)
+
+    def moved(shape: BaseGeometry) -> BaseGeometry:
+        return repaired_shape(projected(shape, epsg=grid.epsg))
 
     return Outlines(
         landforms=shapes(table[table["used"]]),
         ignored=shapes(table[table["action"] == "filtered"]),
-        complete_within=projected(complete, epsg=grid.epsg),
+        complete_within=moved(complete),
+        glaciers=tuple(map(moved, glaciers)),
     )
 
 
-def _all(outlines: Outlines) -> tuple[BaseGeometry, ...]:
-    divider = shapely.Point()
-    return (
-        *outlines.landforms, divider, *outlines.ignored, divider, outlines.complete_within
-    )  # fmt: skip
-
-
-def _create(study: Study, receipts: Receipts) -> None:
+def _create(study: Study, receipts: Receipts, *, is_taught: bool) -> None:
     """Make an empty store, unless the one that is there fits the grid."""
     grid, path = study.grid, study.labels_path
     shards = (grid.block, grid.block)
     if (path / "labels" / "zarr.json").is_file():
         held = zarr.open_array(path / "labels", mode="r")
-        if held.shape == grid.shape and held.shards == shards:
+        is_fit = held.shape == grid.shape and held.shards == shards
+        if is_fit and (path / TAUGHT / "zarr.json").is_file() == is_taught:
             return
     for name, _ in list(receipts.all()):
         receipts.drop(name)
@@ -178,17 +314,24 @@ def _create(study: Study, receipts: Receipts) -> None:
         "spatial:transform": list(grid.transform)[:6],
     }
     group = zarr.open_group(path, mode="w", zarr_format=3, attributes=attributes)
-    group.create_array(
-        "labels",
-        shape=grid.shape,
-        dtype="uint8",
-        shards=shards,
-        chunks=(CHUNK, CHUNK),
-        compressors=BloscCodec(cname="lz4", clevel=5, shuffle="bitshuffle"),
-        fill_value=IGNORE,
-        dimension_names=("y", "x"),
-        attributes={"flag_values": [0, 1, 255], "flag_meanings": "background rock_glacier ignore"},
-    )
+    meanings = {"labels": {0: "background", 1: "rock_glacier", 255: "ignore"}}
+    if is_taught:
+        meanings[TAUGHT] = meanings["labels"] | {HARD: "hard_background"}
+    for name, flags in meanings.items():
+        group.create_array(
+            name,
+            shape=grid.shape,
+            dtype="uint8",
+            shards=shards,
+            chunks=(CHUNK, CHUNK),
+            compressors=BloscCodec(cname="lz4", clevel=5, shuffle="bitshuffle"),
+            fill_value=IGNORE,
+            dimension_names=("y", "x"),
+            attributes={
+                "flag_values": sorted(flags),
+                "flag_meanings": " ".join(flags[value] for value in sorted(flags)),
+            },
+        )
 
 
 def _facts(
@@ -203,12 +346,35 @@ def _facts(
         "used": int(table["used"].sum()),
         "actions": {str(key): int(n) for key, n in table["action"].value_counts().items()},
         "area_km2": float(table.loc[table["used"], "area_km2"].sum()),
+        "repaired_area_change_km2": float(
+            table.loc[table["action"] == "repaired", "area_change_km2"].sum()
+        ),
+        "overlap_km2": float(table["overlap_km2"].sum()),
         "landform_share": landform / max(landform + background, 1),
         "ground": {
             name: round(sum(window.height * window.width for window in ground) / pixels, 4)
             for name, ground in windows.items()
         },
         "landform_pixels": _landform_pixels(study, windows),
+        "split_version": str(splits["version"].iloc[0]),
+        "untaught_share": sum(receipt["untaught"] for receipt in counts) / pixels,
+        **_shifts(study),
+    }
+
+
+def _shifts(study: Study) -> dict[str, Any]:
+    """Return what the reference scores against itself, moved: what no map of it can exceed."""
+    labels = zarr.open_array(study.labels_path / "labels", mode="r")
+    scores = shift_scores(labels, [block.window for block in study.grid.blocks()])
+    if not scores:
+        return {}
+    farthest = max(scores)
+    return {
+        f"iou_of_reference_moved_{farthest}_px": round(scores[farthest]["mean"], 4),
+        "iou_by_shift_px": {
+            str(shift): {key: round(value, 4) for key, value in score.items()}
+            for shift, score in scores.items()
+        },
     }
 
 

@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Final, Literal
+from collections.abc import Sequence
+from typing import Any, Final
 
 import geopandas as gpd
 import numpy as np
+import pandas as pd
 import shapely
 from numpy.typing import NDArray
+from shapely.geometry.base import BaseGeometry
 
-from rockglacier.config import LabelConfig
+from rockglacier.config import LabelConfig, fingerprint
 from rockglacier.errors import InputError
 from rockglacier.grid import Grid, Window
+from rockglacier.labels.cells import CODES, LEAST_TRAIN_SHARE, Cell, SplitName, cells_of, painted
+from rockglacier.labels.folds import fold_cells, sub_basin_cells
 
-SplitName = Literal["guard", "train", "validation", "test"]
-
-CODES: Final[dict[SplitName, int]] = {"guard": 0, "train": 1, "validation": 2, "test": 3}
-"""Numbers of the splits in :func:`split_mask`."""
-
-LEAST_TRAIN_SHARE: Final = 0.4
-"""A split that leaves less ground than this to train on is refused."""
+__all__ = [
+    "CODES",
+    "SplitName",
+    "chip_lattice",
+    "labelled_chips",
+    "make_folds",
+    "make_splits",
+    "random_split",
+    "split_mask",
+    "windows_of",
+]
 
 LAYOUTS: Final = 32
 """Drawn layouts of scattered blocks, of which the one with most training ground is kept."""
@@ -29,7 +37,18 @@ HELD_OUT_SHARE: Final = 0.1
 """Of the 2025 study's random 9:1 split."""
 
 
-def make_splits(grid: Grid, config: LabelConfig) -> gpd.GeoDataFrame:
+RECIPE: Final = 1
+"""Counts the changes of how the ground is divided under the same settings."""
+
+DEPENDS_ON: Final = (
+    "split", "split_block", "test_share", "validation_share", "guard", "seed", "folds", "fold",
+)  # fmt: skip
+"""Settings that the division of the ground depends on."""
+
+
+def make_splits(
+    grid: Grid, config: LabelConfig, *, sub_basins: Sequence[BaseGeometry] = ()
+) -> gpd.GeoDataFrame:
     """Divide a grid into train, validation, test and guard cells.
 
     Parameters
@@ -43,28 +62,80 @@ def make_splits(grid: Grid, config: LabelConfig) -> gpd.GeoDataFrame:
           an even seed, the last with an odd one), a validation strip at the other;
         - ``blocks``: equal blocks drawn with the seed, about ``split_block`` pixels wide, or the
           smallest multiple of it at which the guard bands leave enough to train on;
+        - ``folds``: strips of equal width along the longer side; that of number ``fold`` is test
+          ground, and a strip at the end farther from it is validation ground;
+        - ``sub-basins``: the sub-basin of number ``fold`` is test ground; of the others, the one
+          that lies farthest from it is validation ground;
         - ``train-only``: everything trains.
+    sub_basins
+        Polygons in the CRS of the grid (``split: sub-basins``). Ground in none of them trains.
 
     Returns
     -------
     GeoDataFrame
-        CRS of the grid; columns ``split``, ``row0``, ``col0``, ``height``, ``width`` (pixels) and
-        ``geometry`` (the cell's box). Cells never overlap and cover the grid exactly.
+        CRS of the grid; columns ``split``, ``row0``, ``col0``, ``height``, ``width`` (pixels),
+        ``version`` (the same for the same division by the same settings) and ``geometry`` (the
+        cell's box). Cells never overlap and cover the grid exactly.
 
     Raises
     ------
     InputError
-        Less than 40 % of the ground would train.
+        Less than 40 % of the ground would train, or there is no such sub-basin.
 
     Notes
     -----
     Test ground keeps ``guard`` pixels from everything else. Between validation and training ground
     lie half as many: validation only chooses, it is never reported.
     """
+    table = _as_table(_divided(grid, config, sub_basins), grid)
+    table.insert(len(table.columns) - 1, "version", _version(grid, config, table))
+    return table
+
+
+def make_folds(
+    grid: Grid, config: LabelConfig, *, sub_basins: Sequence[BaseGeometry] = ()
+) -> gpd.GeoDataFrame | None:
+    """Return every fold of a division into folds or sub-basins, else None.
+
+    Parameters
+    ----------
+    grid, config, sub_basins
+        As for :func:`make_splits`; ``config.fold`` does not matter.
+
+    Returns
+    -------
+    GeoDataFrame
+        As of :func:`make_splits`, with a first column ``fold``. No pixel is test ground of two
+        folds, and in none does a pixel that trains or chooses lie within the guard of its test
+        ground.
+    """
+    if config.split not in ("folds", "sub-basins"):
+        return None
+    count = config.folds if config.split == "folds" else len(sub_basins)
+    tables = []
+    for fold in range(count):
+        one = make_splits(grid, config.model_copy(update={"fold": fold}), sub_basins=sub_basins)
+        one.insert(0, "fold", fold)
+        tables.append(one)
+    return gpd.GeoDataFrame(pd.concat(tables, ignore_index=True))
+
+
+def _divided(grid: Grid, config: LabelConfig, sub_basins: Sequence[BaseGeometry]) -> list[Cell]:
     if config.split == "train-only":
-        return _as_table([("train", grid.whole)], grid)
-    cells = _strips(grid, config) if config.split == "strip" else _blocks(grid, config)
-    return _as_table(cells, grid)
+        return [("train", grid.whole)]
+    if config.split == "strip":
+        return _strips(grid, config)
+    if config.split == "folds":
+        return fold_cells(grid, config)
+    if config.split == "sub-basins":
+        return sub_basin_cells(grid, config, sub_basins)
+    return _blocks(grid, config)
+
+
+def _version(grid: Grid, config: LabelConfig, table: gpd.GeoDataFrame) -> str:
+    cells = table.drop(columns="geometry").to_numpy().tolist()
+    settings = {name: getattr(config, name) for name in DEPENDS_ON}
+    return fingerprint({"recipe": RECIPE, "grid": grid.to_dict(), **settings, "cells": cells})
 
 
 def windows_of(splits: gpd.GeoDataFrame, name: SplitName) -> list[Window]:
@@ -123,8 +194,9 @@ def random_split(
     Parameters
     ----------
     chips
-        Of the whole ground, usually at half overlap. A held-out chip then shares pixels with its
-        neighbours that train: this is how the 2025 study split, and why its scores flatter.
+        Those of :func:`labelled_chips`, usually at half overlap. A held-out chip then shares
+        pixels with its neighbours that train: this is how the 2025 study split, and why its
+        scores flatter.
     seed
         Of the draw.
     held_out_share
@@ -148,10 +220,7 @@ def random_split(
     return train, [chip for index, chip in enumerate(chips) if index in held_out]
 
 
-_Cell = tuple[SplitName, Window]
-
-
-def _strips(grid: Grid, config: LabelConfig) -> list[_Cell]:
+def _strips(grid: Grid, config: LabelConfig) -> list[Cell]:
     height, width = grid.shape
     length = max(height, width)
     test = round(config.test_share * length)
@@ -183,11 +252,24 @@ def _strips(grid: Grid, config: LabelConfig) -> list[_Cell]:
     edges = np.concatenate([[0], np.cumsum([size for _, size in parts])]).tolist()
     codes = np.array([CODES[name] for name, _ in parts], np.uint8)
     if width >= height:
-        return _cells(codes[None, :], [0, height], edges)
-    return _cells(codes[:, None], edges, [0, width])
+        return cells_of(codes[None, :], [0, height], edges)
+    return cells_of(codes[:, None], edges, [0, width])
 
 
-def _blocks(grid: Grid, config: LabelConfig) -> list[_Cell]:
+def labelled_chips(labels: Any, chips: Sequence[Window]) -> list[Window]:
+    """Return the chips that hold a landform: the 2025 study had labels on no others.
+
+    Parameters
+    ----------
+    labels
+        (y, x) uint8 array, here or in a store; 1 is a landform.
+    chips
+        Inside the array.
+    """
+    return [chip for chip in chips if (np.asarray(labels[chip.slices]) == 1).any()]
+
+
+def _blocks(grid: Grid, config: LabelConfig) -> list[Cell]:
     """Draw blocks of growing size until the guard bands leave enough ground to train on."""
     best, edge = 0.0, 0
     while edge < max(grid.shape):
@@ -206,10 +288,10 @@ def _blocks(grid: Grid, config: LabelConfig) -> list[_Cell]:
     )
 
 
-def _best_layout(grid: Grid, config: LabelConfig, edge: int) -> tuple[list[_Cell], float]:
+def _best_layout(grid: Grid, config: LabelConfig, edge: int) -> tuple[list[Cell], float]:
     """Return the layout of blocks of about ``edge`` pixels with most training ground, its share."""
     rows, cols = (_equal_parts(length, edge) for length in grid.shape)
-    best: tuple[list[_Cell], float] = [], 0.0
+    best: tuple[list[Cell], float] = [], 0.0
     for layout in range(LAYOUTS if config.guard else 1):
         draw = np.random.default_rng([config.seed, edge, layout])
         cells = _drawn_blocks(rows, cols, config, draw)
@@ -228,7 +310,7 @@ def _equal_parts(length: int, edge: int) -> list[int]:
 
 def _drawn_blocks(
     rows: Sequence[int], cols: Sequence[int], config: LabelConfig, draw: np.random.Generator
-) -> list[_Cell]:
+) -> list[Cell]:
     """Draw test and validation blocks, and lay guard bands around them; empty if they don't fit."""
     blocks = [(row, col) for row in range(len(rows) - 1) for col in range(len(cols) - 1)]
     windows = [
@@ -243,7 +325,7 @@ def _drawn_blocks(
     if len(validation) < _count(config.validation_share, len(blocks)):
         return []
     around = [window.grown(config.guard // 2) for window in validation]
-    return _painted(
+    return painted(
         (rows[-1], cols[-1]),
         [("guard", near), ("guard", around), ("validation", validation), ("test", test)],
     )
@@ -262,73 +344,7 @@ def _overlap(one: Window, other: Window) -> bool:
     )
 
 
-def _painted(
-    shape: tuple[int, int], layers: Sequence[tuple[SplitName, Sequence[Window]]]
-) -> list[_Cell]:
-    """Paint rectangles over training ground, later ones on top, and return the cells."""
-    clipped = [(name, [window.clipped(shape) for window in windows]) for name, windows in layers]
-    flat = [window for _, windows in clipped for window in windows]
-    rows = _breaks(shape[0], flat, lambda window: (window.y, window.y + window.height))
-    cols = _breaks(shape[1], flat, lambda window: (window.x, window.x + window.width))
-    codes = np.full((len(rows) - 1, len(cols) - 1), CODES["train"], np.uint8)
-    for name, windows in clipped:
-        for window in windows:
-            y0, y1 = np.searchsorted(rows, (window.y, window.y + window.height))
-            x0, x1 = np.searchsorted(cols, (window.x, window.x + window.width))
-            codes[y0:y1, x0:x1] = CODES[name]
-    return _cells(codes, rows, cols)
-
-
-def _breaks(
-    length: int, windows: Sequence[Window], ends: Callable[[Window], tuple[int, int]]
-) -> list[int]:
-    return sorted({0, length, *(end for window in windows for end in ends(window))})
-
-
-def _cells(codes: NDArray[np.uint8], rows: Sequence[int], cols: Sequence[int]) -> list[_Cell]:
-    """Join equal neighbours of a coarse raster into rectangles: along rows, then down.
-
-    Parameters
-    ----------
-    codes
-        (len(rows) - 1, len(cols) - 1), see :data:`CODES`.
-    rows, cols
-        Edges in pixels, ascending; parts of no pixels are left out.
-    """
-    names: dict[int, SplitName] = {code: name for name, code in CODES.items()}
-    open_cells: dict[tuple[int, int, int], int] = {}
-    cells: list[_Cell] = []
-
-    def close(run: tuple[int, int, int], top: int, bottom: int) -> None:
-        code, left, right = run
-        window = Window(y=top, x=left, height=bottom - top, width=right - left)
-        cells.append((names[code], window))
-
-    for line, top, bottom in zip(codes, rows, rows[1:], strict=False):
-        if top == bottom:
-            continue
-        runs = _runs(line, cols)
-        for run in [run for run in open_cells if run not in runs]:
-            close(run, open_cells.pop(run), top)
-        for run in runs:
-            open_cells.setdefault(run, top)
-    for run, top in open_cells.items():
-        close(run, top, rows[-1])
-    return sorted(cells, key=lambda cell: (cell[1].y, cell[1].x))
-
-
-def _runs(line: NDArray[np.uint8], cols: Sequence[int]) -> list[tuple[int, int, int]]:
-    """Return code, first and end column of every run of equal codes in a row."""
-    runs: list[tuple[int, int, int]] = []
-    for code, left, right in zip(line.tolist(), cols, cols[1:], strict=False):
-        if left == right:
-            continue
-        first = runs.pop()[1] if runs and runs[-1][0] == code else left
-        runs.append((code, first, right))
-    return runs
-
-
-def _as_table(cells: Sequence[_Cell], grid: Grid) -> gpd.GeoDataFrame:
+def _as_table(cells: Sequence[Cell], grid: Grid) -> gpd.GeoDataFrame:
     rows = [
         {
             "split": name,
