@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,7 @@ class CubeDataset(GeoDataset):
     ) -> None:
         self.features_path = Path(features_path)
         self.labels_path = None if labels_path is None else Path(labels_path)
+        self.labels_name = "labels"
         self.transforms, self.cache = transforms, cache
         self._features: Any = None
         self._labels: Any = None
@@ -123,6 +125,19 @@ class CubeDataset(GeoDataset):
             geometry=[shapely.box(west, south, east, north)],
             crs=crs,
         )
+
+    def with_labels(self, name: str) -> CubeDataset:
+        """Return the same features with another array of the labels' store as their labels.
+
+        Parameters
+        ----------
+        name
+            E.g. ``taught``: what a loss is told. Features that are decoded in memory are shared.
+        """
+        features = self._open_features()
+        other = copy(self)
+        other._features, other.labels_name = features, name
+        return other
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_features": None, "_labels": None}
@@ -305,7 +320,7 @@ class CubeDataset(GeoDataset):
                 expected="labels_path",
             )
         if self._labels is None:
-            self._labels = self._opened(self.labels_path / "labels")
+            self._labels = self._opened(self.labels_path / self.labels_name)
         return self._labels
 
     def _opened(self, path: Path) -> Any:

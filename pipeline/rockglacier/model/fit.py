@@ -15,6 +15,7 @@ import zarr
 from rockglacier.config import NetworkName, fingerprint
 from rockglacier.engine import Progress, silent
 from rockglacier.errors import ContractError, InputError
+from rockglacier.labels.burn import TAUGHT
 from rockglacier.model.encoders import check_encoder
 from rockglacier.model.loaders import SplitGround, chips_of, grounds_of
 from rockglacier.model.networks import folder_name
@@ -258,9 +259,16 @@ def _content(study: Study) -> dict[str, str]:
     labels = study.require(study.labels_path, stage="label")
     return {
         "features": _hash_of(study.features_path / "features"),
-        "labels": _hash_of(labels / "labels"),
+        "labels": _labels_hash(labels),
         "splits": fingerprint(gpd.read_parquet(splits)[SPLIT_COLUMNS].values.tolist()),
     }
+
+
+def _labels_hash(labels: Path) -> str:
+    """Return a hash of the labels, and of what the loss is told where that is something else."""
+    if not (labels / TAUGHT / "zarr.json").is_file():
+        return _hash_of(labels / "labels")
+    return fingerprint([_hash_of(labels / name) for name in ("labels", TAUGHT)])
 
 
 def _hash_of(path: Path) -> str:

@@ -31,7 +31,8 @@ from rockglacier.chips.sampler import (
 from rockglacier.config import Config, TrainConfig
 from rockglacier.errors import InputError, NotFoundError
 from rockglacier.grid import Window
-from rockglacier.labels.split import chip_lattice, random_split, windows_of
+from rockglacier.labels.burn import TAUGHT
+from rockglacier.labels.split import chip_lattice, labelled_chips, random_split, windows_of
 from rockglacier.model.trial import Batches, Chips
 from rockglacier.storage import read_json
 from rockglacier.study import Study
@@ -83,7 +84,8 @@ def grounds_of(
     config
         Settings that hold for all of them.
     is_random
-        Take the random 9:1 split of overlapping chips, which leaks, instead of the basin's own.
+        Take the random 9:1 split of overlapping chips that hold a landform, which leaks, instead
+        of the basin's own.
     content
         Hashes of the ``features`` and ``labels`` of every basin; without them there is no local
         copy.
@@ -108,7 +110,8 @@ def _ground(
     labels = study.require(study.labels_path, stage="label")
     if is_random:
         every = chip_lattice(CubeDataset(features).shape, chip=config.train.chip)
-        train, validation = random_split(every, config.labels.seed)
+        drawn = labelled_chips(zarr.open_array(labels / "labels", mode="r"), every)
+        train, validation = random_split(drawn, config.labels.seed)
     else:
         splits = gpd.read_parquet(study.require(study.splits_path, stage="label"))
         train = largest_rectangles(windows_of(splits, "train"))
@@ -164,7 +167,7 @@ def chips_of(grounds: Sequence[SplitGround], config: TrainConfig, *, seed: int) 
     epoch depend on the seed and its number alone.
     """
     datasets = _datasets(grounds, config)
-    basins = MultiBasinDataset(datasets)
+    basins = MultiBasinDataset([_as_taught(dataset) for dataset in datasets])
     steps = math.ceil(config.chips_per_epoch / config.batch)
     sampler = _sampler(grounds, datasets, config, length=steps * config.batch, seed=seed)
     pooled = _validation(grounds, datasets, config)
@@ -198,6 +201,13 @@ def _datasets(grounds: Sequence[SplitGround], config: TrainConfig) -> list[CubeD
         CubeDataset(ground.features, ground.labels, cache=_cache_of(ground, wanted))
         for ground in grounds
     ]
+
+
+def _as_taught(dataset: CubeDataset) -> CubeDataset:
+    """Return the chips as the loss sees them; validation and every score keep the labels."""
+    path = dataset.labels_path
+    is_told = path is not None and (path / TAUGHT / "zarr.json").is_file()
+    return dataset.with_labels(TAUGHT) if is_told else dataset
 
 
 def _cache_of(ground: SplitGround, wanted: str) -> bool | Path:

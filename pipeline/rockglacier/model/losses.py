@@ -13,6 +13,10 @@ from rockglacier.model.metrics import IGNORE
 LossName = Literal["ce", "weighted-ce", "focal", "dice", "ce-dice"]
 LANDFORM_WEIGHT = 2.0
 """A landform's pixel against one of the background."""
+HARD = 2
+"""Label of background that is easily taken for a landform."""
+HARD_WEIGHT = 2.0
+"""A pixel of it against another one of the background."""
 FOCUS = 2.0
 """Exponent of the focal loss, as its authors chose it."""
 
@@ -31,13 +35,14 @@ def segmentation_loss(
     logits
         Float (B, 2, H, W).
     mask
-        Integer (B, H, W): 0, 1, or 255, which counts in no term.
+        Integer (B, H, W): 0, 1, 2 for hard background, or 255, which counts in no term.
     kind
         ``ce``: cross-entropy; ``weighted-ce``: with ``landform_weight``; ``focal``: cross-entropy
         in which a pixel of probability p of its own class weighs (1 - p) squared; ``dice``: of the
         rock glacier class; ``ce-dice``: the sum of ``weighted-ce`` and ``dice``.
     landform_weight
-        Weight of class 1 in the weighted cross-entropy; background has 1.
+        Weight of class 1 in the weighted cross-entropy; background has 1, hard background
+        :data:`HARD_WEIGHT` in every entropy.
 
     Returns
     -------
@@ -54,25 +59,27 @@ def segmentation_loss(
     Lin et al. 2017, Focal loss for dense object detection, arXiv:1708.02002, equation 4.
     """
     logits, mask = logits.float(), mask.long()
+    weight = torch.where(mask == HARD, HARD_WEIGHT, 1.0) * (mask != IGNORE)
+    mask = torch.where(mask == HARD, 0, mask)
     if kind == "dice":
         return _dice(logits, mask)
-    if kind == "ce-dice":
-        return _entropy(logits, mask, landform_weight) + _dice(logits, mask)
     if kind == "focal":
-        return _focal(logits, mask)
-    return _entropy(logits, mask, landform_weight if kind == "weighted-ce" else 1.0)
+        return _focal(logits, mask, weight)
+    if kind != "ce":
+        weight = weight * torch.where(mask == 1, landform_weight, 1.0)
+    entropy = _entropy(logits, mask, weight)
+    return entropy + _dice(logits, mask) if kind == "ce-dice" else entropy
 
 
-def _entropy(logits: Tensor, mask: Tensor, landform_weight: float) -> Tensor:
-    weight = torch.where(mask == 1, landform_weight, 1.0) * (mask != IGNORE)
+def _entropy(logits: Tensor, mask: Tensor, weight: Tensor) -> Tensor:
     entropy = functional.cross_entropy(logits, mask, ignore_index=IGNORE, reduction="none")
     return (entropy * weight).sum() / weight.sum().clamp(min=1.0)
 
 
-def _focal(logits: Tensor, mask: Tensor) -> Tensor:
+def _focal(logits: Tensor, mask: Tensor, weight: Tensor) -> Tensor:
     entropy = functional.cross_entropy(logits, mask, ignore_index=IGNORE, reduction="none")
     focused = (1 - torch.exp(-entropy)) ** FOCUS * entropy
-    return focused.sum() / (mask != IGNORE).sum().clamp(min=1)
+    return (focused * weight).sum() / weight.sum().clamp(min=1.0)
 
 
 def _dice(logits: Tensor, mask: Tensor) -> Tensor:
