@@ -2,12 +2,14 @@
 
 import dataclasses
 import functools
+import itertools
 import random
 import re
 import socket
 import struct
 import threading
 import time
+from collections import Counter
 from contextlib import ExitStack
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -17,13 +19,22 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 import rasterio
+import rasterio.shutil
 from rasterio.windows import Window as RasterWindow
 
+from rockglacier.cube.build import build_cube
 from rockglacier.cube.load import SceneReader, looks_of
+from rockglacier.cube.store import LAYERS, open_arrays
+from rockglacier.engine import Receipts
 from rockglacier.errors import RemoteError
 from rockglacier.grid import Window
 from rockglacier.scenes import asset, patience
-from rockglacier.scenes.record import read_scenes
+from rockglacier.scenes.record import (
+    read_dem_tiles,
+    read_scenes,
+    write_dem_tiles,
+    write_scenes,
+)
 from rockglacier_stac import sign as signing
 
 SIZE, BLOCK = 256, 128
@@ -450,3 +461,58 @@ def test_whole_scene_is_equal_where_every_fifth_answer_fails(server, make_basin,
         for one, other in zip(found, expected, strict=True):
             np.testing.assert_array_equal(one, other)
     assert faults > 0
+
+
+@pytest.mark.parametrize(
+    "seed", [0, *(pytest.param(s, marks=pytest.mark.soak) for s in range(1, 31))]
+)
+def test_whole_cube_is_equal_where_every_fifth_answer_fails(server, make_basin, monkeypatch, seed):
+    monkeypatch.setattr("rockglacier.cube.surface.SHADOW_REACH_M", 500.0)
+    here, remote = make_basin("here", block=128), make_basin("remote", block=128)
+    build_cube(here)
+    for path in here.folder.parent.glob("*.tif"):  # many ranges: nothing fits into the first
+        plain = path.with_suffix(".plain")
+        rasterio.shutil.copy(path, plain, driver="GTiff", tiled=True, blockxsize=64, blockysize=64)
+        server.files[f"/{path.name}"] = plain.read_bytes()
+        path.unlink()
+
+    def moved(href):
+        return f"{server.url}/{Path(href).name}"
+
+    write_scenes(
+        [
+            dataclasses.replace(one, assets={k: moved(path) for k, path in one.assets.items()})
+            for one in read_scenes(remote.scenes_path)
+        ],
+        remote.scenes_path,
+    )
+    write_dem_tiles(
+        [
+            dataclasses.replace(tile, href=moved(tile.href))
+            for tile in read_dem_tiles(remote.dem_path)
+        ],
+        remote.dem_path,
+    )
+    chance, faults, seen = random.Random(seed), Counter(), set()  # noqa: S311
+    kinds = itertools.cycle(KINDS["all"])
+
+    def fault(number, path):
+        if chance.random() >= 0.2 and (path in seen or not path.endswith("B04.tif")):
+            return None
+        seen.add(path)  # what fails at once is tried again here, not inside of GDAL
+        kind = next(kinds)
+        faults[kind] += 1
+        return kind
+
+    server.fault = fault
+    facts = build_cube(remote)
+    assert server.requests > 80
+    assert min(faults[kind] for kind in KINDS["all"]) > 1
+    receipts = dict(Receipts(remote.receipts_path / "cube").all())
+    assert len(receipts) == facts["built"] == 9
+    assert facts["skipped"] == []
+    assert facts["retries"] == sum(receipt["retries"] for receipt in receipts.values()) > 0
+    one, other = open_arrays(here.cube_path), open_arrays(remote.cube_path)
+    assert one["reflectance"][...].any()
+    for name in LAYERS:
+        np.testing.assert_array_equal(one[name][...], other[name][...], err_msg=name)
