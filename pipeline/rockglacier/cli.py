@@ -321,21 +321,27 @@ def _one_of(given: str, *known: str, what: str) -> Any:
 
 @app.command(name="import")
 def import_(
-    folder: Annotated[Path, typer.Argument(help="Chips that were drawn on in LabelMe.")],
+    folders: Annotated[
+        list[Path],
+        typer.Argument(help="Chips that were drawn on in LabelMe, of one round or more."),
+    ],
     labels: Annotated[
         str, typer.Option(help="Labels of landforms, with commas; hole and ignore are known.")
     ] = "rock_glacier",
+    to: Annotated[
+        Path | None, typer.Option(help="Folder of the result; default: the last of the folders.")
+    ] = None,
 ) -> None:
     """Bring drawings on chips back to the map: outlines, and the ground that was looked at.
 
     Example: rockglacier import hunza/export/labelme
     """
     from rockglacier.console import out
-    from rockglacier.labels.drawn import read_drawn, told, write_drawn
+    from rockglacier.labels.drawn import read_drawn, together, told, write_drawn
 
     landforms = _names(labels) or []
-    drawn = read_drawn(folder, landforms=landforms)
-    outlines, complete = write_drawn(drawn, folder)
+    drawn = together([read_drawn(folder, landforms=landforms) for folder in folders])
+    outlines, complete = write_drawn(drawn, to or folders[-1])
     out.print("\n".join(told(drawn)))
     out.print(
         f"next, in the study's file:\nlabels:\n  reference: {outlines}\n"

@@ -13,6 +13,7 @@ PAGES = [
     "build-a-cube",
     "train-from-my-inventory",
     "map-my-basin",
+    "label-from-zero",
 ]  # in this order: the last uses the model of the one before
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 

@@ -13,7 +13,7 @@ from rockglacier.config import TrainConfig
 from rockglacier.errors import InputError, NotFoundError
 from rockglacier.labels.choose import choose_chips, stratified_order
 from rockglacier.labels.draw import CHIPS, Wish, write_chips
-from rockglacier.labels.drawn import read_drawn, write_drawn
+from rockglacier.labels.drawn import read_drawn, together, write_drawn
 from rockglacier.labels.reference import read_reference
 from rockglacier.study import Study, read_area
 
@@ -262,3 +262,27 @@ def test_outlines_that_nobody_saved_were_not_looked_at(study, tmp_path, outlines
     drawn = read_drawn(folder)
     assert set(drawn.complete["chip"]) == {begun[0]["chip"]}
     assert set(drawn.untouched) == {chip["chip"] for chip in begun[1:]}
+
+
+def test_slivers_that_an_edge_cuts_off_are_not_drawn(study, tmp_path):
+    west, _, _, north = study.grid.bounds
+    sliver = shapely.box(west + 100, north - 640.001, west + 400, north - 300)
+    path = tmp_path / "begin.gpkg"
+    gpd.GeoDataFrame(geometry=[sliver], crs=study.grid.epsg).to_file(path)
+    folder = tmp_path / "chips"
+    write_chips(study, folder, Wish(n=12, outlines=str(path)))
+    (drawing,) = folder.glob("*.json")
+    resave(drawing, "3.16.7")
+    assert len(read_drawn(folder).outlines) == 1
+
+
+def test_rounds_are_joined(study, folder, tmp_path):
+    save(folder, chips_in(folder)[0], square(1, 1, 9))
+    more = tmp_path / "more"
+    write_chips(study, more, Wish(n=12, seed=1))
+    save(more, chips_in(more)[5], square(1, 1, 9), square(20, 20, 9))
+    save(more, chips_in(more)[6])
+    drawn = together([read_drawn(folder), read_drawn(more)])
+    assert (len(drawn.outlines), len(drawn.complete), drawn.unsaved) == (3, 3, 21)
+    outlines, complete = write_drawn(drawn, tmp_path / "all")
+    assert len(gpd.read_file(outlines)) == len(gpd.read_file(complete)) == 3

@@ -223,3 +223,14 @@ def test_outlines_with_holes_and_parts_come_back(corners, holes):
     back = only(read_drawing(values, size=SIZE)).polygon
     assert back.symmetric_difference(whole).area < 1e-2
     assert len(shapely.get_parts(back)) == 2
+
+
+def test_what_is_written_crosses_nothing_when_it_is_read_again():
+    """Rounded one by one, these points would make a ring that touches itself."""
+    thin = shapely.Polygon([(1, 1), (30, 1.0004), (60, 1), (60, 40), (30, 1.00041), (1, 40)])
+    assert thin.is_valid
+    values = drawing_of([Outline(label="rock_glacier", polygon=thin)], image="a.png", size=SIZE)
+    drawing = read_drawing(values, size=SIZE)
+    assert drawing.repaired == 0
+    ground = shapely.union_all([outline.polygon for outline in drawing.outlines])
+    assert ground.symmetric_difference(thin).area < 0.1

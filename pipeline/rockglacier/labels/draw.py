@@ -35,6 +35,9 @@ FALSE_COLOUR: Final = ("B11", "B08", "B04")
 STRETCH: Final = (2.0, 98.0)
 """Percentiles of a band over all chips that become dark and bright."""
 
+LEAST_PIXELS: Final = 1.0
+"""What a chip's edge cuts off smaller than this is not drawn: no one could edit it."""
+
 Picture = Literal["png", "jpeg"]
 
 
@@ -187,7 +190,11 @@ def _begin(
     found = []
     for shape in outlines:
         inside = shape.intersection(box) if shape.intersects(box) else shapely.Polygon()
-        parts = [p for p in shapely.get_parts(inside) if p.geom_type == "Polygon" and p.area]
+        parts = [
+            part
+            for part in shapely.get_parts(inside)
+            if part.geom_type == "Polygon" and part.area >= LEAST_PIXELS * geobox.affine.a**2
+        ]
         if parts:
             polygon = moved(shapely.MultiPolygon(parts), inverse)
             found.append(Outline(label=LANDFORM, polygon=polygon))

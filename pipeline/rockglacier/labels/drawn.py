@@ -185,6 +185,17 @@ def _joined(tables: Sequence[gpd.GeoDataFrame]) -> gpd.GeoDataFrame:
     return gpd.GeoDataFrame(pd.concat(full, ignore_index=True)) if full else same[0]
 
 
+def together(rounds: Sequence[Drawn]) -> Drawn:
+    """Join the drawings of several folders: one round after the other, or one person each."""
+    return Drawn(
+        outlines=_joined([drawn.outlines for drawn in rounds]),
+        complete=_joined([drawn.complete for drawn in rounds]),
+        repaired=sum(drawn.repaired for drawn in rounds),
+        untouched=tuple(name for drawn in rounds for name in drawn.untouched),
+        unsaved=sum(drawn.unsaved for drawn in rounds),
+    )
+
+
 def told(drawn: Drawn) -> list[str]:
     """Return what was found, in lines for people."""
     empty = int((drawn.complete["outlines"] == 0).sum())
@@ -201,11 +212,12 @@ def told(drawn: Drawn) -> list[str]:
 
 
 def write_drawn(drawn: Drawn, folder: Path) -> tuple[Path, Path]:
-    """Write ``outlines.gpkg`` and ``complete.gpkg``, the reference and where it is complete.
+    """Write ``outlines.gpkg`` and ``complete.gpkg`` into a folder: where, and where at all.
 
     An edit of an earlier one in QGIS is not overwritten unseen: the older files are kept beside,
     with a number in their name.
     """
+    folder.mkdir(parents=True, exist_ok=True)
     paths = folder / "outlines.gpkg", folder / "complete.gpkg"
     for path, table in zip(paths, (drawn.outlines, drawn.complete), strict=True):
         _set_aside(path)

@@ -35,6 +35,8 @@ VERSION: Final = "5.5.0"
 """Form that is written, with the keys that 3.16.7 wants beside."""
 
 DECIMALS: Final = 3
+GRAIN: Final = 10.0**-DECIMALS
+"""Points are written to so many pixels: rounded one by one, they could make a ring cross itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,7 +136,8 @@ def drawing_of(outlines: Sequence[Outline], *, image: str, size: tuple[int, int]
     shapes: list[dict[str, Any]] = []
     groups = 0
     for outline in outlines:
-        parts = [part for part in shapely.get_parts(outline.polygon) if part.area > 0]
+        whole = shapely.set_precision(outline.polygon, GRAIN)
+        parts = [part for part in shapely.get_parts(whole) if part.geom_type == "Polygon"]
         rings = [(outline.label, part.exterior) for part in parts]
         rings += [(HOLE, ring) for part in parts for ring in part.interiors]
         is_group = len(rings) > 1
@@ -156,7 +159,7 @@ def drawing_of(outlines: Sequence[Outline], *, image: str, size: tuple[int, int]
 def _shape(label: str, ring: shapely.LinearRing, group: int | None) -> dict[str, Any]:
     return {
         "label": label,
-        "points": np.round(shapely.get_coordinates(ring)[:-1], DECIMALS).tolist(),
+        "points": shapely.get_coordinates(ring)[:-1].round(DECIMALS).tolist(),
         "group_id": group,
         "description": "",
         "shape_type": "polygon",
