@@ -156,7 +156,7 @@ def _identity(stage: Stage, study: Study, facts: dict[str, Any]) -> Any:
 def _inputs(study: Study, stage: Stage, context: Context) -> dict[str, Any]:
     """Return what the stage depends on, by name, each as a short hash."""
     resolved = study.resolved()
-    inputs = {f"{name} settings": fingerprint(resolved[name]) for name in stage.sections}
+    inputs = {f"{name} settings": fingerprint(_setting(resolved, name)) for name in stage.sections}
     if stage.name == "search":
         inputs["area"] = fingerprint(resolved["area"])
     files = [file(study) for file in stage.files]
@@ -174,6 +174,12 @@ def _inputs(study: Study, stage: Stage, context: Context) -> dict[str, Any]:
     if context.bundle is not None:
         inputs["the model"] = context.bundle.fingerprint
     return inputs
+
+
+def _setting(resolved: dict[str, Any], name: str) -> Any:
+    """Return a section of the config, or with a dot one key of it."""
+    section, _, key = name.partition(".")
+    return resolved[section][key] if key else resolved[section]
 
 
 def _stages_read(study: Study, stage: Stage, context: Context) -> list[str]:

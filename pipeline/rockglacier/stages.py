@@ -37,7 +37,7 @@ class Stage:
     """What it makes, for people."""
     work: Callable[[Study, Context], dict[str, Any]]
     sections: tuple[str, ...]
-    """Sections of the config that it depends on."""
+    """Sections of the config that it depends on, or single keys of one: ``inventory.threshold``."""
     after: tuple[str, ...]
     """Stages whose products it reads."""
     product: Callable[[Study], Path]
@@ -208,7 +208,7 @@ STAGES: tuple[Stage, ...] = (
         name="predict",
         makes="probability and class rasters",
         work=_predict,
-        sections=("predict", "inventory"),
+        sections=("predict", "inventory.threshold"),  # the raster of classes is cut there
         after=("fuse", "train"),
         product=lambda study: study.prediction_path / "probability.tif",
     ),

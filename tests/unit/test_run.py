@@ -1,5 +1,7 @@
 """Stages in order: done, stale, failed, and what runs again."""
 
+from dataclasses import replace
+
 import pytest
 
 from rockglacier.config import parse_config
@@ -124,3 +126,26 @@ def test_stage_run_alone_is_as_done_as_in_a_whole_run(tmp_path):
     run_stages(study, [first], CONTEXT)
     run_stages(study, [second], CONTEXT)
     assert [s.state for s in standings(study, [first, second], CONTEXT)] == ["done", "done"]
+
+
+@pytest.mark.parametrize(
+    ("inventory", "state"),
+    [
+        ({"min_area_km2": 0.5, "overlaps": {"rivers": "r.gpkg"}}, "done"),
+        ({"hydrology": {}}, "done"),
+        ({"threshold_low": 0.3}, "done"),
+        ({"threshold": 0.4}, "stale"),
+    ],
+)
+def test_of_the_inventory_settings_the_prediction_reads_the_threshold(tmp_path, inventory, state):
+    def work(study, context):
+        study.prediction_path.mkdir(parents=True)
+        (study.prediction_path / "probability.tif").write_text("made")
+        return {}
+
+    predict = replace(stage_named("predict"), work=work, after=())
+    run_stages(make_study(tmp_path), [predict], CONTEXT)
+    (standing,) = standings(make_study(tmp_path, inventory=inventory), [predict], CONTEXT)
+    assert standing.state == state
+    if state == "stale":
+        assert standing.why == "changed: inventory.threshold settings"
