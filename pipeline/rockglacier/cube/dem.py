@@ -22,9 +22,8 @@ from numpy.typing import NDArray
 from rasterio.enums import Resampling
 from rasterio.transform import array_bounds
 from rasterio.warp import calculate_default_transform
-from rasterio.windows import Window as RasterWindow
 
-from rockglacier.cube.raster import read_window, warp
+from rockglacier.cube.raster import Reading, read_window, warp
 from rockglacier.cube.resample import TAPS, cubic, cubic_along, nodes, source_window
 from rockglacier.errors import NotFoundError
 from rockglacier.grid import Grid, Window
@@ -280,14 +279,14 @@ def _paste(tile: Tile, place: Window, held: Window, source: NDArray[np.float32])
     if not inside.height * inside.width:
         return
 
-    def work() -> NDArray[np.float32]:
-        with ExitStack() as stack:
-            raster = open_raster(tile.href, stack)
-            window = RasterWindow(inside.x, inside.y, inside.width, inside.height)
-            values: NDArray[np.float32] = raster.read(1, window=window, out_dtype="float32")
-            return values
+    values = np.empty((inside.height, inside.width), np.float32)
+    reading = Reading(inside, values)
 
-    values = retried(work, item=tile.id, asset="data", href=tile.href, again=_nothing)
+    def work() -> None:
+        with ExitStack() as stack:
+            reading.run(open_raster(tile.href, stack))
+
+    retried(work, item=tile.id, asset="data", href=tile.href, again=_nothing)
     known = ~np.isnan(values) if tile.nodata is None else values != np.float32(tile.nodata)
     np.copyto(source[inside.within(here)], values, where=known)
 

@@ -23,10 +23,9 @@ import shapely
 from numba import njit
 from numpy.typing import NDArray
 from rasterio.enums import Resampling
-from rasterio.windows import Window as RasterWindow
 from shapely.geometry.base import BaseGeometry
 
-from rockglacier.cube.raster import Placed, place, read_window, warp
+from rockglacier.cube.raster import Placed, Reading, place, read_window, warp
 from rockglacier.errors import RemoteError
 from rockglacier.grid import Grid, Window, projected
 from rockglacier.scenes.asset import open_raster, retried
@@ -286,10 +285,8 @@ class AssetRows:
         self.bottom = bottom
         self.retries = 0
         self._opened: tuple[Placed, ExitStack] | None = None
-        self._begun: NDArray[Any] | None = None
+        self._begun: tuple[NDArray[Any], Reading] | None = None
         """Rows whose reading has failed so far."""
-        self._blocks_read: set[Window] | None = None
-        """Blocks of them that were read."""
         self._first = 0
         """Row, in the file, of the first row held."""
         self._held: NDArray[Any] = np.empty((0, 0), np.uint8 if asset == SCL else np.uint16)
@@ -325,13 +322,14 @@ class AssetRows:
             last = -(-(self.bottom - placed.row) // factor)
             stop = min(-(-y1 // block) * block, max(last, y1), raster.height)
             if self._begun is None:
-                self._begun = np.empty((stop - y0, x1 - x0), self._held.dtype)
+                more = np.empty((stop - y0, x1 - x0), self._held.dtype)
                 if len(rows):
-                    self._begun[: start - y0] = rows
-            rows = self._begun
-            new = rows[start - y0 :]
-            self._read(raster, Window(y=start, x=x0, height=stop - start, width=x1 - x0), new)
-            self._begun = None
+                    more[: start - y0] = rows
+                lacking = Window(y=start, x=x0, height=stop - start, width=x1 - x0)
+                self._begun = more, Reading(lacking, more[start - y0 :])
+            rows, reading = self._begun
+            reading.run(raster)
+            self._begun, new = None, reading.values
             if placed.nodata:
                 new[new == placed.nodata] = 0
         self._held, self._first = rows, y0
@@ -341,20 +339,6 @@ class AssetRows:
             row=placed.row + y0 * factor,
             col=placed.col + x0 * factor,
         )
-
-    def _read(self, raster: Any, window: Window, into: NDArray[Any]) -> None:
-        """Read pixels of the file; once that has failed, block by block, and none again."""
-        if self._blocks_read is None:
-            self._blocks_read = set()
-            place = RasterWindow(window.x, window.y, window.width, window.height)
-            raster.read(1, out=into, window=place)
-        else:
-            for block in _blocks_under(window, *raster.block_shapes[0]):
-                if block not in self._blocks_read:
-                    place = RasterWindow(block.x, block.y, block.width, block.height)
-                    raster.read(1, out=into[block.within(window)], window=place)
-                    self._blocks_read.add(block)
-        self._blocks_read = None
 
     def _placed(self) -> Placed:
         if self._opened is None:
@@ -373,16 +357,6 @@ class AssetRows:
         if self._opened is not None:
             self._opened[1].close()
             self._opened = None
-
-
-def _blocks_under(window: Window, height: int, width: int) -> Iterator[Window]:
-    """Yield the parts of a window that lie in one block of the file each."""
-    for y in range(window.y // height * height, window.y + window.height, height):
-        for x in range(window.x // width * width, window.x + window.width, width):
-            y0, x0 = max(y, window.y), max(x, window.x)
-            y1 = min(y + height, window.y + window.height)
-            x1 = min(x + width, window.x + window.width)
-            yield Window(y=y0, x=x0, height=y1 - y0, width=x1 - x0)
 
 
 def _inside(start: int, size: int, factor: int, limit: int) -> tuple[int, int]:

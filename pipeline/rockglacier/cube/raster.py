@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -121,6 +122,48 @@ def warp(
         YSCALE=1 if scale > 0.9 else round(scale, 6),
     )
     return Placed(raster=virtual, factor=1, row=origin[0], col=origin[1], nodata=nodata)
+
+
+class Reading:
+    """Pixels of one file in a window; once reading them has failed, block by block, none again.
+
+    Parameters
+    ----------
+    window
+        Inside the file.
+    values
+        (y, x), to be filled.
+    """
+
+    def __init__(self, window: Window, values: NDArray[Any]) -> None:
+        self.window, self.values = window, values
+        self._read: set[Window] | None = None
+        """Blocks that were read; None before the first try."""
+
+    def run(self, raster: Any) -> None:
+        """Read what is not read yet from band 1 of an open dataset."""
+        if self._read is None:
+            self._read = set()
+            raster.read(1, out=self.values, window=_rasterio(self.window))
+            return
+        for block in _blocks_under(self.window, *raster.block_shapes[0]):
+            if block not in self._read:
+                raster.read(1, out=self.values[block.within(self.window)], window=_rasterio(block))
+                self._read.add(block)
+
+
+def _rasterio(window: Window) -> RasterWindow:
+    return RasterWindow(window.x, window.y, window.width, window.height)
+
+
+def _blocks_under(window: Window, height: int, width: int) -> Iterator[Window]:
+    """Yield the parts of a window that lie in one block of the file each."""
+    for y in range(window.y // height * height, window.y + window.height, height):
+        for x in range(window.x // width * width, window.x + window.width, width):
+            y0, x0 = max(y, window.y), max(x, window.x)
+            y1 = min(y + height, window.y + window.height)
+            x1 = min(x + width, window.x + window.width)
+            yield Window(y=y0, x=x0, height=y1 - y0, width=x1 - x0)
 
 
 def read_window(

@@ -42,6 +42,9 @@ GDAL_OPTIONS: dict[str, Any] = {
 WAIT_S = 0.2
 """Before the second try; each further wait is longer."""
 
+WAIT_MAX_S = 10.0
+"""Before any try, unless a server asks for more."""
+
 
 def read_asset[T](scene: Scene, asset: str, read: Callable[[rasterio.DatasetReader], T]) -> T:
     """Open an asset and return what ``read`` makes of it.
@@ -106,15 +109,15 @@ def retried[T](
             attempts=ATTEMPTS,
             wait_initial=WAIT_S,
             wait_jitter=WAIT_S,
-            wait_max=10,
+            wait_max=WAIT_MAX_S,
             timeout=600,
         ):
             with attempt:
-                if attempt.num > 1:
-                    again()
-                    patience.forget()
-                patience.start()
                 with read_slot(hrefs[0]), rasterio.Env(**options_for(hrefs)), whole_headers():
+                    if attempt.num > 1:
+                        again()
+                        patience.forget()  # with the options: they tell GDAL a file's address
+                    patience.start()
                     return work()
     except (RasterioError, CPLE_BaseError, OSError, StacError) as error:
         raise RemoteError(
