@@ -286,3 +286,14 @@ def test_rounds_are_joined(study, folder, tmp_path):
     assert (len(drawn.outlines), len(drawn.complete), drawn.unsaved) == (3, 3, 21)
     outlines, complete = write_drawn(drawn, tmp_path / "all")
     assert len(gpd.read_file(outlines)) == len(gpd.read_file(complete)) == 3
+
+
+def test_a_chip_without_shapes_whose_flag_is_not_set_was_not_looked_at(folder):
+    chips = chips_in(folder)
+    for chip, flags in zip(chips[:3], ({"looked_at": False}, {"looked_at": True}, {}), strict=True):
+        save(folder, chip)
+        path = folder / f"{chip['chip']}.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), "flags": flags}))
+    drawn = read_drawn(folder)
+    assert set(drawn.complete["chip"]) == {chip["chip"] for chip in chips[1:3]}
+    assert drawn.untouched == (chips[0]["chip"],)

@@ -38,7 +38,8 @@ class Drawn:
     repaired: int
     """Shapes that crossed themselves."""
     untouched: tuple[str, ...]
-    """Chips whose outlines to begin from were never saved: nobody looked at them."""
+    """Chips that nobody looked at: their outlines to begin from were never saved, or nothing is
+    drawn and the flag ``looked_at`` is not set."""
     unsaved: int
     """Chips without a drawing."""
 
@@ -72,14 +73,15 @@ def read_drawn(folder: Path, *, landforms: Sequence[str] = (LANDFORM,)) -> Drawn
     saved = {
         name: drawing
         for name, (path, drawing) in drawings.items()
-        if chips[name]["begun"] != file_hash(path)
+        if chips[name]["begun"] != file_hash(path) and not drawing.is_open
     }
     untouched = tuple(sorted(set(drawings) - set(saved)))
     if not saved:
         raise NotFoundError(
             f"no chip in {str(folder)!r} was drawn on",
             expected="LabelMe's .json files beside the pictures",
-            todo="save every chip that was looked at in LabelMe, also those without a rock glacier",
+            todo="save every chip that was looked at in LabelMe, also those without a rock glacier "
+            "(set the flag looked_at)",
         )
     return Drawn(
         outlines=_joined([_outlines(chips[name], saved[name]) for name in sorted(saved)]),
@@ -205,8 +207,8 @@ def told(drawn: Drawn) -> list[str]:
         lines.append(f"{drawn.repaired} shape(s) crossed themselves and were repaired")
     if drawn.untouched:
         lines.append(
-            f"{len(drawn.untouched)} chip(s) were left as they were written, and are left out: "
-            "save them in LabelMe if their outlines are right"
+            f"{len(drawn.untouched)} chip(s) were not looked at, and are left out: if they are "
+            "right as they are, set looked_at and save them in LabelMe"
         )
     return lines
 

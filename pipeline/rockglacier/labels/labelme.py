@@ -31,6 +31,9 @@ HOLE: Final = "hole"
 UNSURE: Final = "ignore"
 """Ground that shall count neither way."""
 
+LOOKED_AT: Final = "looked_at"
+"""Flag of an image. LabelMe saves a picture without shapes only when something about it changes."""
+
 VERSION: Final = "5.5.0"
 """Form that is written, with the keys that 3.16.7 wants beside."""
 
@@ -60,6 +63,8 @@ class Drawing:
     """Labels that mean nothing here, one a shape."""
     repaired: int
     """Shapes that crossed themselves."""
+    is_open: bool = False
+    """Nothing is drawn, and the flag says that nobody has looked."""
 
 
 def same_label(label: object) -> str:
@@ -118,6 +123,7 @@ def read_drawing(
         problems=tuple(problems),
         unknown=tuple(unknown),
         repaired=repaired,
+        is_open=not shapes and (values.get("flags") or {}).get(LOOKED_AT) is False,
     )
 
 
@@ -145,7 +151,7 @@ def drawing_of(outlines: Sequence[Outline], *, image: str, size: tuple[int, int]
         shapes += [_shape(label, ring, groups if is_group else None) for label, ring in rings]
     return {
         "version": VERSION,
-        "flags": {},
+        "flags": {LOOKED_AT: False},
         "shapes": shapes,
         "lineColor": [0, 255, 0, 128],
         "fillColor": [255, 0, 0, 128],
