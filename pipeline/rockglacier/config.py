@@ -150,6 +150,11 @@ class LabelConfig(Section):
     reference: str | None = Field(
         None, description="Polygon inventory (GeoPackage, GeoParquet, Shapefile, GeoJSON)."
     )
+    layer: str | None = Field(
+        None,
+        description="Layer of the reference; default: that of outlines by its name, else the first "
+        "with polygons.",
+    )
     complete_within: str | None = Field(
         None,
         description="Polygon file within which the reference is complete; unlabelled ground "

@@ -1,14 +1,19 @@
 """Inventories as others write them: formats, code pages, spellings, overlaps."""
 
 import geopandas as gpd
+import pandas as pd
 import pyogrio
 import pytest
 import shapely
 
+from rockglacier.config import parse_config
 from rockglacier.errors import InputError
-from rockglacier.grid import geodesic_area_km2
+from rockglacier.grid import Grid, geodesic_area_km2
+from rockglacier.labels.burn import label_basin
 from rockglacier.labels.columns import named_columns
 from rockglacier.labels.reference import read_ground, read_reference
+from rockglacier.storage import write_json
+from rockglacier.study import Study
 
 AREA = shapely.box(74.0, 36.0, 74.1, 36.06)
 LANDFORM = shapely.box(74.02, 36.02, 74.03, 36.03)
@@ -152,3 +157,102 @@ def test_ground_of_other_things_is_read_where_it_touches_the_area(tmp_path, capl
     far = write(tmp_path / "f.gpkg", [shifted(LANDFORM, 10)])
     assert not read_ground(far, area=AREA, what="glaciers")
     assert "touches the area" in caplog.text
+
+
+def rgik(path, *, markers=("Active", "Relict")):
+    """Write a file with the layers of a published inventory."""
+    name = "PERMAFROST_ROGI_ALL-AREAS_{}_2025"
+    ids = ["RGU360250N0740250E", "RGU360250N0740550E"]
+    layers = {
+        "AOI": ([AREA], {"name": ["here"]}),
+        "PM": ([LANDFORM.centroid, OTHER.centroid], {"PrimaryID": ids, "Acti.Cl.": markers}),
+        "MA": ([LANDFORM.buffer(-2e-3)], {"PrimaryID": ids[:1], "VelClass": ["dm"]}),
+        "GO": ([LANDFORM, OTHER], {"PrimaryID": ids, "Out.Type": ["Extended", "Extended"]}),
+    }
+    for layer, (shapes, columns) in layers.items():
+        table = gpd.GeoDataFrame(columns, geometry=shapes, crs=4326)
+        table.to_file(path, layer=name.format(layer))
+    return str(path)
+
+
+def test_the_outlines_of_a_published_inventory_are_read_and_not_its_area(tmp_path, caplog):
+    table = read_reference(rgik(tmp_path / "r.gpkg"), area=AREA)
+    assert table["OutType"].tolist() == ["Extended", "Extended"]
+    assert table.geometry[0].equals(LANDFORM)
+    assert "layers of polygons" not in caplog.text
+
+
+def test_outlines_are_filtered_by_what_their_markers_say(tmp_path):
+    path = rgik(tmp_path / "r.gpkg")
+    where = {"OutType": ("Extended",), "ActiCl": ("Active", "Transitional")}
+    table = read_reference(path, area=AREA, where=where)
+    assert table["action"].tolist() == ["kept", "filtered"]
+    assert table["ActiCl"].tolist() == ["Active", "Relict"]
+    with pytest.raises(InputError, match=r"no column 'Certainty'"):
+        read_reference(path, area=AREA, where={"Certainty": ("certain",)})
+
+
+def test_markers_that_disagree_say_nothing(tmp_path):
+    path = rgik(tmp_path / "r.gpkg")
+    again = gpd.GeoDataFrame(
+        {"PrimaryID": ["RGU360250N0740250E"], "ActiCl": ["Relict"]},
+        geometry=[LANDFORM.centroid],
+        crs=4326,
+    )
+    layer = "PERMAFROST_ROGI_ALL-AREAS_PM_2025"
+    markers = gpd.read_file(path, layer=layer).rename(columns={"Acti.Cl.": "ActiCl"})
+    gpd.GeoDataFrame(pd.concat([markers, again])).to_file(path, layer=layer)
+    table = read_reference(path, area=AREA, where={"ActiCl": ("Active", "Relict")})
+    assert table["action"].tolist() == ["filtered", "kept"]
+
+
+def test_a_layer_can_be_named_and_a_choice_is_told(tmp_path, caplog):
+    path = tmp_path / "r.gpkg"
+    gpd.GeoDataFrame(geometry=[LANDFORM], crs=4326).to_file(path, layer="north")
+    gpd.GeoDataFrame(geometry=[OTHER], crs=4326).to_file(path, layer="south")
+    assert read_reference(str(path), area=AREA).geometry[0].equals(LANDFORM)
+    assert "'north' is read; labels.layer names another one" in caplog.text
+    assert read_reference(str(path), area=AREA, layer="south").geometry[0].equals(OTHER)
+    with pytest.raises(InputError, match=r"west(.|\n)*labels\.layer"):
+        read_reference(str(path), area=AREA, layer="west")
+
+
+def test_the_layer_of_the_settings_is_burnt(tmp_path):
+    path = tmp_path / "r.gpkg"
+    gpd.GeoDataFrame(geometry=[LANDFORM], crs=4326).to_file(path, layer="north")
+    gpd.GeoDataFrame(geometry=[OTHER], crs=4326).to_file(path, layer="south")
+    config = parse_config(
+        {
+            "name": "here",
+            "area": list(AREA.bounds),
+            "cube": {"block": 128, "resolution": 20},
+            "labels": {
+                "split": "strip",
+                "guard": 10,
+                "reference": str(path),
+                "layer": "south",
+                "columns": {},
+            },
+        },
+        source="test",
+    )
+    study = Study(config=config, base=tmp_path)
+    grid = Grid.from_area(AREA, epsg=32643, resolution=20, block=128)
+    write_json(study.grid_path, grid.to_dict())
+    label_basin(study)
+    assert gpd.read_parquet(study.label_table_path).geometry[0].equals(OTHER)
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("name", ["rgi_oetztal.shp", "everest_15_rgi60_glacier_outlines.gpkg"])
+def test_real_outlines_are_read_whole(shared_data, name):
+    path = next(shared_data.rglob(name))
+    table = gpd.read_file(path)
+    area = shapely.box(*table.to_crs(4326).total_bounds)
+    read = read_reference(str(path), area=area)
+    assert len(read) == len(table)
+    assert read["used"].sum() > 0.9 * len(table)
+    assert read.geometry.is_valid.all()
+    used = read[read["used"]]
+    ground = geodesic_area_km2(shapely.union_all(used.geometry.to_numpy()))
+    assert used["area_km2"].sum() == pytest.approx(ground, rel=1e-6)

@@ -205,6 +205,7 @@ def label_basin(study: Study, *, progress: Progress = silent) -> dict[str, Any]:
         area=study.area,
         where=config.where,
         columns=config.columns,
+        layer=config.layer,
         may_be_empty=config.complete_within is not None,
     )
     complete = (

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Final
 
 import geopandas as gpd
+import pandas as pd
 
 from rockglacier.errors import InputError
 
@@ -19,9 +20,9 @@ RGIK: Final = (
 """Names of the published inventories. The templates that people fill write ``Out.Type``."""
 
 
-def named_columns(
-    table: gpd.GeoDataFrame, given: Mapping[str, str], *, uri: str
-) -> gpd.GeoDataFrame:
+def named_columns[Table: (gpd.GeoDataFrame, pd.DataFrame)](
+    table: Table, given: Mapping[str, str], *, uri: str
+) -> Table:
     """Return a table whose columns have the names that the project uses.
 
     Parameters
@@ -62,7 +63,6 @@ def named_columns(
         for name in RGIK
         if name not in named.columns and len(spelt.get(_plain(name), ())) == 1
     }
-    renamed.pop(str(named.geometry.name), None)
     return named.rename(columns=renamed)
 
 
@@ -73,8 +73,8 @@ def require_columns(table: gpd.GeoDataFrame, wanted: Mapping[str, object], *, ur
             raise _missing(name, table, uri)
 
 
-def _missing(name: str, table: gpd.GeoDataFrame, uri: str) -> InputError:
-    held = [str(column) for column in table.columns if column != table.geometry.name]
+def _missing(name: str, table: pd.DataFrame, uri: str) -> InputError:
+    held = [str(column) for column in table.columns if column != "geometry"]
     near = difflib.get_close_matches(name, held, n=1, cutoff=0.5)
     return InputError(
         f"the reference {uri!r} has no column {name!r}",

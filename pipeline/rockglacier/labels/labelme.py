@@ -24,6 +24,7 @@ from rasterio.errors import RasterioError
 from rasterio.io import MemoryFile
 from shapely.geometry.base import BaseGeometry
 
+from rockglacier.labels.layers import areal
 from rockglacier.labels.reference import repaired_shape
 
 LANDFORM: Final = "rock_glacier"
@@ -113,7 +114,7 @@ def read_drawing(
             problems.append(f"shape {number} ({shape.get('label')}): {error}")
             continue
         repaired += not polygon.is_valid
-        inside = _areal(repaired_shape(polygon).intersection(frame))
+        inside = areal(repaired_shape(polygon).intersection(frame))
         if inside.is_empty:
             problems.append(f"shape {number} ({shape.get('label')}): it covers no ground")
             continue
@@ -195,7 +196,7 @@ def _outlines(drawn: Sequence[_Drawn]) -> list[Outline]:
     for members in parts.values():
         whole = shapely.union_all([member.polygon for member in members])
         cut = [hole.polygon for hole in holes if _is_cut(hole, members[0].group, whole)]
-        ground = _areal(whole.difference(shapely.union_all(cut))) if cut else whole
+        ground = areal(whole.difference(shapely.union_all(cut))) if cut else whole
         if not ground.is_empty:
             found.append(Outline(label=members[0].label, polygon=ground))
     return found
@@ -271,15 +272,3 @@ _KINDS: Final[dict[str, Callable[[np.ndarray, Mapping[str, Any]], BaseGeometry]]
     "circle": _of_circle,
     "mask": _of_mask,
 }
-
-
-def _areal(shape: BaseGeometry) -> BaseGeometry:
-    """Return the polygon parts of a shape: what is cut may leave lines and points."""
-    parts = [part for part in shapely.get_parts(shape) if part.geom_type == "Polygon"]
-    parts += [
-        inner
-        for part in shapely.get_parts(shape)
-        if part.geom_type == "MultiPolygon"
-        for inner in shapely.get_parts(part)
-    ]
-    return shapely.union_all(parts) if parts else shapely.Polygon()

@@ -7,19 +7,19 @@ from collections.abc import Mapping
 
 import geopandas as gpd
 import numpy as np
-import pyogrio
 import shapely
 from shapely.geometry.base import BaseGeometry
 
 from rockglacier.errors import InputError
 from rockglacier.grid import geodesic_area_km2
 from rockglacier.labels.columns import named_columns, require_columns
+from rockglacier.labels.layers import areal, read_polygons, with_markers
 
 logger = logging.getLogger(__name__)
 
 SAME_SHARE = 0.95  # IoU from which two outlines are one landform drawn twice
-POLYGONS = ("Polygon", "MultiPolygon")
-COLLECTION = shapely.GeometryType.GEOMETRYCOLLECTION
+OWN = ("label_id", "action", "used", "area_km2", "area_change_km2", "overlap_km2")
+"""Columns of the result; those of the file by these names are left out."""
 TEACHING = ("kept", "repaired")
 SHOWN = 5  # values of a column that a message names
 
@@ -30,6 +30,7 @@ def read_reference(
     area: BaseGeometry,
     where: Mapping[str, tuple[str, ...]] | None = None,
     columns: Mapping[str, str] | None = None,
+    layer: str | None = None,
     may_be_empty: bool = False,
 ) -> gpd.GeoDataFrame:
     """Read polygons and say of each what was done with it.
@@ -37,15 +38,18 @@ def read_reference(
     Parameters
     ----------
     uri
-        GeoPackage (its first layer with polygons), GeoParquet, Shapefile or GeoJSON.
+        GeoPackage, GeoParquet, Shapefile or GeoJSON.
     area
         The basin, EPSG:4326.
     where
         Column to accepted values; other polygons are kept as ``filtered``, so that their ground is
-        ignored instead of being called background.
+        ignored instead of being called background. A column of the primary markers of the same
+        file counts for the outlines with their ``PrimaryID``.
     columns
         Our name of a column to that of the file; both spellings of the RGIK columns are known
         without it.
+    layer
+        Of the file; see :func:`~rockglacier.labels.layers.read_polygons`.
     may_be_empty
         A file without a single feature says that there is no rock glacier; else it is refused, as
         an inventory that got lost looks the same.
@@ -66,9 +70,11 @@ def read_reference(
         The file cannot be read, names no CRS, has no polygon, or lacks a column of ``where``; or
         ``where`` keeps no polygon, or none touches the area.
     """
-    table = _polygons(uri, may_be_empty=may_be_empty)
+    table = read_polygons(uri, layer=layer, may_be_empty=may_be_empty)
+    table = table.drop(columns=[name for name in OWN if name in table.columns])
     if not table.empty:
         table = named_columns(table, columns or {}, uri=uri)
+        table = with_markers(table, list(where or {}), uri=uri)
         require_columns(table, where or {}, uri=uri)
     before = [geodesic_area_km2(shape) for shape in table.geometry]
     was_valid = table.geometry.is_valid.to_numpy()
@@ -120,63 +126,11 @@ def read_ground(uri: str, *, area: BaseGeometry, what: str) -> list[BaseGeometry
     InputError
         The file cannot be read, has no CRS or no polygon.
     """
-    table = _polygons(uri, may_be_empty=True)
+    table = read_polygons(uri, what=f"the file of {what}", may_be_empty=True)
     shapes = [repaired_shape(shape) for shape in table.geometry[table.geometry.intersects(area)]]
     if not shapes:
         logger.warning("none of the %d polygons of %s %s touches the area", len(table), what, uri)
     return shapes
-
-
-def _polygons(uri: str, *, may_be_empty: bool) -> gpd.GeoDataFrame:
-    try:
-        if uri.endswith((".parquet", ".geoparquet")):
-            table = gpd.read_parquet(uri)
-        else:
-            table = gpd.read_file(uri, layer=_polygon_layer(uri))
-    except Exception as error:
-        raise InputError(
-            f"the reference {uri!r} cannot be read: {error}",
-            expected="polygons in a GeoPackage, GeoParquet, Shapefile or GeoJSON",
-            todo="check the path in labels.reference",
-        ) from error
-    shapes = table.geometry.to_numpy().copy()
-    is_mixed = shapely.get_type_id(shapes) == COLLECTION
-    shapes[is_mixed] = [_areal(shape) for shape in shapes[is_mixed]]
-    table = table.set_geometry(gpd.GeoSeries(shapes, index=table.index, crs=table.crs))
-    polygons = table[~(shapely.is_missing(shapes) | shapely.is_empty(shapes))]
-    polygons = polygons[polygons.geom_type.isin(POLYGONS)].reset_index(drop=True)
-    if len(polygons) < len(table):
-        logger.warning(
-            "reference %s: %d of %d features are no polygon, and are left out",
-            uri,
-            len(table) - len(polygons),
-            len(table),
-        )
-    if polygons.empty and not (table.empty and may_be_empty):
-        raise InputError(
-            f"the reference {uri!r} has {len(table)} feature(s) and no polygon",
-            expected="outlines of rock glaciers",
-            todo="if there is none in this basin, set labels.complete_within to the ground that "
-            "was looked at, and leave the file empty",
-        )
-    if polygons.crs is None:
-        raise InputError(
-            f"the reference {uri!r} has no CRS",
-            expected="a file that says its coordinate reference system",
-            todo="set it in QGIS (Layer > Set CRS) and save the layer again",
-        )
-    own = ["label_id", "action", "used", "area_km2", "area_change_km2", "overlap_km2"]
-    plain = polygons.drop(columns=[name for name in own if name in polygons.columns])
-    flat = plain.set_geometry(shapely.force_2d(plain.geometry.to_numpy()), crs=plain.crs)
-    return flat.to_crs(4326)
-
-
-def _polygon_layer(uri: str) -> str | None:
-    layers = pyogrio.list_layers(uri)
-    for name, kind in layers:
-        if kind and "Polygon" in kind:
-            return str(name)
-    return str(layers[0][0]) if len(layers) else None
 
 
 def repaired_shape(shape: BaseGeometry) -> BaseGeometry:
@@ -187,7 +141,7 @@ def repaired_shape(shape: BaseGeometry) -> BaseGeometry:
     """
     if shape.is_valid:
         return shape
-    return _areal(shapely.make_valid(shape, method="structure", keep_collapsed=False))
+    return areal(shapely.make_valid(shape, method="structure", keep_collapsed=False))
 
 
 def _is_filtered(
@@ -242,7 +196,7 @@ def _without_overlaps(table: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
             larger.setdefault(int(used[one]), []).append(int(used[other]))
     table = table.copy()
     for row, others in larger.items():
-        left = _areal(shapes[row].difference(shapely.union_all(table.geometry.to_numpy()[others])))
+        left = areal(shapes[row].difference(shapely.union_all(table.geometry.to_numpy()[others])))
         remaining = geodesic_area_km2(left) if not left.is_empty else 0.0
         table.loc[row, "overlap_km2"] = area[row] - remaining
         if remaining <= (1 - SAME_SHARE) * area[row]:
@@ -251,11 +205,6 @@ def _without_overlaps(table: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
             shapes[row] = left
             table.loc[row, "area_km2"] = remaining
     return table.set_geometry(gpd.GeoSeries(shapes, index=table.index, crs=table.crs))
-
-
-def _areal(shape: BaseGeometry) -> BaseGeometry:
-    parts = [part for part in shapely.get_parts(shape) if part.geom_type in POLYGONS]
-    return shapely.union_all(parts) if parts else shapely.Polygon()
 
 
 def _box(bounds: object) -> str:
