@@ -168,9 +168,26 @@ def cube(
     _run_one(study, "cube", cluster=cluster, selection=selection)
 
 
+_add_stage_command("label", "Burn the reference inventory and split the ground.")
+
+
+@app.command(rich_help_panel="One stage")
+def fuse(
+    study: StudyFile,
+    cluster: Cluster = "threads",
+    refit: Annotated[
+        bool,
+        typer.Option("--refit", help="Fit the features anew; models trained before do not fit."),
+    ] = False,
+) -> None:
+    """Turn bands and terrain into what a network sees.
+
+    Example: rockglacier fuse hunza.yaml
+    """
+    _run_one(study, "fuse", cluster=cluster, refit=refit)
+
+
 for _name, _summary in {
-    "label": "Burn the reference inventory and split the ground.",
-    "fuse": "Turn bands and terrain into what a network sees.",
     "train": "Train the networks.",
     "predict": "Write the probability and class rasters.",
     "inventory": "Draw outlines and measure them.",

@@ -48,10 +48,11 @@ class SearchConfig(Section):
         "sentinel-2-c1-l2a",
         description="Sentinel-2 L2A collection; default: the best of a catalog known by name.",
     )
-    assets: dict[Band | Literal["SCL", "DEM"], str] = Field(
+    assets: dict[Band | Literal["SCL", "MASK", "DEM"], str] = Field(
         default_factory=dict,
         description="Asset keys of a catalog that names its assets in its own way, e.g. {B02: "
-        "band_2, SCL: classes, DEM: height}.",
+        "band_2, SCL: classes, DEM: height}. MASK names a mask of clouds that comes with every "
+        "item; see cube.mask_values.",
     )
     dem_catalog: str | None = Field(None, description="Catalog of the DEM; default: the same one.")
     dem_collection: str = Field(
@@ -102,6 +103,24 @@ class SearchConfig(Section):
         return "-".join(str(year) for year in sorted(years))
 
 
+class ExtraConfig(Section):
+    """A raster of your own that joins the cube as a layer."""
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$", description="Name of the layer.")
+    href: str = Field(description="A path or an address; one band.")
+    resampling: Literal["nearest", "bilinear", "cubic", "average", "mode"] = Field(
+        "bilinear",
+        description="nearest or mode for classes, average for what is much finer than the grid.",
+    )
+    nodata: float | None = Field(
+        None, description="What is no data; default: what the file says is."
+    )
+    license: str = Field(
+        min_length=1, description="SPDX identifier or the owner's words; told with every product."
+    )
+    unit: str = Field("1", description="Unit of its values.")
+
+
 class CubeConfig(Section):
     """The pixel grid and what is composed on it."""
 
@@ -129,10 +148,41 @@ class CubeConfig(Section):
         description="A composite of the whole time, of each year or meteorological season of it, "
         "or of each [first day, last day] of a list.",
     )
+    cloud_buffer_m: float = Field(
+        0, ge=0, le=5000, description="Ground around clouds and their shadow left out, metres."
+    )
+    buffer_classes: tuple[int, ...] = Field(
+        (3, 8, 9, 10), description="Scene classes around which ground is left out."
+    )
+    mask_values: tuple[Annotated[int, Field(ge=1, le=255)], ...] = Field(
+        (1,),
+        min_length=1,
+        description="Values of the asset search.assets names as MASK that count as cloud.",
+    )
+    coarse_bands: Literal["repeat", "interpolate"] = Field(
+        "repeat",
+        description="How bands of 20 m and 60 m come on the grid: as they are, or interpolated "
+        "between the centres of their pixels.",
+    )
+    dem_gaps: Literal["none", "sea"] = Field(
+        "none", description="What is where the DEM has no tile: no elevation, or the sea, 0 m."
+    )
+    extra: tuple[ExtraConfig, ...] = Field(
+        (),
+        description="Rasters that join the cube as layers, e.g. [{name: coherence, href: "
+        "coherence.tif, license: CC-BY-4.0}].",
+    )
     on_unreadable: Literal["fail", "skip"] = Field(
         "fail",
         description="A scene that cannot be read fails the block, or is skipped and counted.",
     )
+
+    @model_validator(mode="after")
+    def _extra_names(self) -> CubeConfig:
+        names = [layer.name for layer in self.extra]
+        if len(set(names)) < len(names):
+            raise ValueError("extra has two layers of one name")
+        return self
 
     @model_validator(mode="after")
     def _periods_in_order(self) -> CubeConfig:

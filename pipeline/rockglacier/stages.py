@@ -24,6 +24,8 @@ class Context:
     """A ``distributed.Client``, or None for threads of this process."""
     selection: Selection = EVERYTHING
     """Blocks that are meant; a stage with blocks left over is not done."""
+    refit: bool = False
+    """Features are fitted anew, though there are numbers that would do."""
     bundle: Bundle | None = None
     """Somebody's trained model: the run maps with it and trains nothing."""
 
@@ -80,7 +82,13 @@ def _fuse(study: Study, context: Context) -> dict[str, Any]:
     from rockglacier.features.fusion import fuse
 
     fusion = context.bundle.fusion if context.bundle else None
-    return fuse(study, fusion=fusion, progress=context.progress, client=context.client)
+    return fuse(
+        study,
+        fusion=fusion,
+        refit=context.refit,
+        progress=context.progress,
+        client=context.client,
+    )
 
 
 def _train(study: Study, context: Context) -> dict[str, Any]:
@@ -147,6 +155,15 @@ def _sub_basin_file(study: Study) -> str | None:
     labels = study.config.labels
     is_used = labels.split == "sub-basins" and labels.sub_basins
     return study.resolve(str(labels.sub_basins)) if is_used else None
+
+
+def _reviews_file(study: Study) -> str | None:
+    return str(study.inventory_path / "reviews.parquet")
+
+
+def _domains_file(study: Study) -> str | None:
+    given = study.config.inventory.domains
+    return study.resolve(given) if given else None
 
 
 STAGES: tuple[Stage, ...] = (
@@ -219,6 +236,7 @@ STAGES: tuple[Stage, ...] = (
         sections=("inventory",),
         after=("predict", "cube", "label"),
         product=lambda study: study.inventory_path / "inventory.parquet",
+        files=(_reviews_file, _domains_file),
     ),
     Stage(
         name="report",

@@ -17,6 +17,7 @@ from rockglacier.cube.dem import dem_mosaic
 from rockglacier.cube.group import GroupWork
 from rockglacier.cube.load import SceneReader, looks_of
 from rockglacier.cube.store import create_cube, open_arrays, open_cube, write_window
+from rockglacier.cube.sun import sun_at
 from rockglacier.cube.surface import mean_sun
 from rockglacier.engine import Receipts, Selection
 from rockglacier.errors import BlocksFailedError, ContractError, InputError, NotFoundError
@@ -436,15 +437,18 @@ def test_mean_sun_is_taken_on_the_circle(make_basin):
     sun = mean_sun(scenes)
     assert sun.azimuth == pytest.approx(5)
     assert sun.elevation == 35
-    assert mean_sun([dataclasses.replace(scene, sun_azimuth=None)]) is None
 
 
-def test_unknown_sun_leaves_no_light_and_no_shadow(make_basin):
+def test_scene_that_does_not_say_its_sun_gets_the_computed_one(make_basin):
     def without_sun(made):
         return [dataclasses.replace(scene, sun_azimuth=None) for scene in made]
 
     study = make_basin(scenes=without_sun, block=512)
     build_cube(study)
     got = pixels(study)
-    assert np.isnan(got["illumination"]).all()
-    assert not got["cast_shadow"].any()
+    assert np.isfinite(got["illumination"]).all()
+    azimuth, elevation = open_arrays(study.cube_path).attrs["sun"]
+    middle = study.area.centroid
+    sun = sun_at(middle.y, middle.x, read_scenes(study.scenes_path)[0].datetime)
+    assert azimuth == pytest.approx(sun.azimuth, abs=1.5)
+    assert elevation == pytest.approx(sun.elevation, abs=1.5)

@@ -9,10 +9,12 @@ import numpy as np
 import shapely
 
 from rockglacier.cube.dem import dem_mosaic
+from rockglacier.cube.extra import extra_layers
 from rockglacier.cube.group import GROUP, GroupWork, group_shape
 from rockglacier.cube.load import looks_of, scenes_in
 from rockglacier.cube.periods import periods_of
-from rockglacier.cube.store import LAYERS, create_cube, kept_attrs
+from rockglacier.cube.spread import spread_halo
+from rockglacier.cube.store import create_cube, kept_attrs, layers_of
 from rockglacier.cube.sun import Sun
 from rockglacier.cube.surface import Surface, mean_sun, reached
 from rockglacier.cube.tiers import tier_table
@@ -23,7 +25,7 @@ from rockglacier.scenes.record import DemTile, Scene, read_dem_tiles, read_scene
 from rockglacier.storage import redact, require_space
 from rockglacier.study import Study
 
-RECIPE = 2
+RECIPE = 3
 """Counts the changes of what a block's pixels are: a new number rebuilds every block."""
 
 DEM_MARGIN_DEG = 0.01
@@ -63,10 +65,12 @@ def build_cube(
         Blocks whose scenes (only with ``on_unreadable: fail``) or DEM tiles cannot be read; the
         others are done.
     InputError
-        The disk is full or not writable.
+        The disk is full or not writable, or a raster of ``cube.extra`` cannot join.
     """
     tasks, receipts = cube_tasks(study)
     work = _work(study)
+    for layer in work.extra:
+        layer.require(work.grid)
     if create_cube(study, attrs=_describe(study, work)):
         for name in [*dict(receipts.all()), *receipts.failures()]:
             receipts.drop(name)
@@ -108,8 +112,10 @@ def cube_tasks(study: Study) -> tuple[list[Task], Receipts]:
     """
     scenes, sun = _scenes(study), _sun(study)
     tiles = read_dem_tiles(study.require(study.dem_path, stage="search"))
+    extra = [layer.identity() for layer in extra_layers(study)]
     tasks = [
-        _task(study, block.name, block.window, scenes, tiles, sun) for block in study.grid.blocks()
+        _task(study, block.name, block.window, scenes, tiles, sun, extra)
+        for block in study.grid.blocks()
     ]
     return tasks, Receipts(study.receipts_path / "cube")
 
@@ -125,9 +131,9 @@ def _scenes(study: Study) -> list[Scene]:
     return scenes
 
 
-def _sun(study: Study) -> Sun | None:
+def _sun(study: Study) -> Sun:
     """Return the sun of the study's cube: that of its first scenes, kept when others join them."""
-    held = (kept_attrs(study) or {}).get("sun")
+    held = (kept_attrs(study) or {}).get("sun")  # none in cubes of older versions
     return Sun(azimuth=held[0], elevation=held[1]) if held else mean_sun(_scenes(study))
 
 
@@ -141,6 +147,11 @@ def _work(study: Study) -> GroupWork:
         tiers=tier_table(
             clear=cube.clear_classes, snow=cube.snow_classes, shadow=cube.shadow_classes
         ),
+        buffer=_buffer(study),
+        buffer_classes=cube.buffer_classes,
+        mask_values=cube.mask_values if "MASK" in study.config.search.assets else None,
+        smooth=cube.coarse_bands == "interpolate",
+        extra=extra_layers(study),
         skip_unreadable=cube.on_unreadable == "skip",
         periods=periods_of(study.config),
         scenes=tuple(scenes),
@@ -157,15 +168,22 @@ def _shape(study: Study, scenes: Sequence[Scene]) -> tuple[int, int]:
     return group_shape(study.grid, looks=max(looks, 1), scenes=max(len(crowded), 1), bands=bands)
 
 
+def _buffer(study: Study) -> float:
+    """Return the pixels around clouds that are left out."""
+    return study.config.cube.cloud_buffer_m / study.grid.resolution
+
+
 def _task(
     study: Study,
     name: str,
     window: Window,
     scenes: Sequence[Scene],
     tiles: Sequence[DemTile],
-    sun: Sun | None,
+    sun: Sun,
+    extra: Sequence[dict[str, Any]],
 ) -> Task:
     cube, grid = study.config.cube, study.grid
+    near = window.grown(spread_halo(_buffer(study)))
     planned = [
         {
             "id": scene.id,
@@ -173,11 +191,11 @@ def _task(
             "assets": {band: redact(href) for band, href in sorted(scene.assets.items())},
             **({"cloud": scene.basin_cloud} if cube.composite == "least-cloudy" else {}),
         }
-        for scene in scenes_in(scenes, grid, window)
+        for scene in scenes_in(scenes, grid, near)
     ]
     box = grid.window_geobox(reached(grid, window, sun)).boundingbox
     ground = projected(shapely.box(*box.bbox), epsg=4326, source_epsg=grid.epsg)
-    near = ground.buffer(DEM_MARGIN_DEG)
+    around = ground.buffer(DEM_MARGIN_DEG)
     return Task(
         name=name,
         inputs={
@@ -186,8 +204,9 @@ def _task(
             "grid": grid.to_dict(),
             "cube": cube.model_dump(mode="json"),
             "scenes": planned,
-            "dem": [redact(tile.href) for tile in tiles if tile.geometry.intersects(near)],
-            "sun": None if sun is None else [sun.azimuth, sun.elevation],
+            "dem": [redact(tile.href) for tile in tiles if tile.geometry.intersects(around)],
+            "sun": [sun.azimuth, sun.elevation],
+            "extra": list(extra),
         },
     )
 
@@ -199,7 +218,7 @@ def _describe(study: Study, work: GroupWork) -> dict[str, Any]:
         "title": f"Sentinel-2 reflectance and terrain of {study.config.name}",
         "recipe": RECIPE,
         "composite": work.composite,
-        "sun": None if sun is None else [sun.azimuth, sun.elevation],
+        "sun": [sun.azimuth, sun.elevation],
         "scenes": [
             {
                 "id": scene.id,
@@ -216,6 +235,10 @@ def _describe(study: Study, work: GroupWork) -> dict[str, Any]:
             for scene in work.scenes
         ],
         "dem": [{"id": tile.id, "href": redact(tile.href)} for tile in work.surface.dem.tiles],
+        "extra": [
+            {"name": layer.name, "href": redact(layer.href), "license": layer.license}
+            for layer in work.extra
+        ],
     }
 
 
@@ -226,7 +249,7 @@ def _pixel_bytes(study: Study) -> int:
         np.dtype(dtype).itemsize
         * (times if "time" in dims else 1)
         * (bands if "band" in dims else 1)
-        for dtype, dims, _ in LAYERS.values()
+        for dtype, dims, _ in layers_of(study).values()
     )
 
 

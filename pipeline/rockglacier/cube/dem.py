@@ -374,7 +374,7 @@ def dem_mosaic(study: Study) -> DemMosaic:
         )
     with ThreadPoolExecutor(16) as pool:
         headers = tuple(pool.map(_header, sorted(tiles, key=lambda tile: tile.id)))
-    return DemMosaic(tiles=headers)
+    return DemMosaic(tiles=headers, gaps=study.config.cube.dem_gaps)
 
 
 def _header(tile: DemTile) -> Tile:

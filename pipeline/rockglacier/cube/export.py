@@ -12,7 +12,7 @@ import rasterio
 import rasterio.shutil
 from rasterio.windows import Window as RasterWindow
 
-from rockglacier.cube.store import LAYERS, open_arrays
+from rockglacier.cube.store import layers_of, open_arrays
 from rockglacier.engine import Progress, silent
 from rockglacier.errors import InputError
 from rockglacier.scenes.notices import notices
@@ -59,22 +59,23 @@ def export_cube(
     NotFoundError
         There is no cube.
     """
-    names = list(LAYERS) if layers is None else list(layers)
+    known = layers_of(study)
+    names = list(known) if layers is None else list(layers)
     group: Any = open_arrays(study.require(study.cube_path, stage="cube"))
-    unknown = [name for name in names if name not in LAYERS]
+    unknown = [name for name in names if name not in known]
     if unknown:
         raise InputError(
             f"the cube has no layer {', '.join(map(repr, unknown))}",
-            expected=", ".join(LAYERS),
+            expected=", ".join(known),
         )
     arrays: dict[str, Any] = {name: group[name] for name in names}
     size = sum(array.nbytes for array in arrays.values())
     require_space(study.folder, size, what="the exported layers")
     starts = np.asarray(group["time"][...]).astype("datetime64[D]")
     files = [
-        (name, period, f"{name}_{start}.tif" if "time" in LAYERS[name][1] else f"{name}.tif")
+        (name, period, f"{name}_{start}.tif" if "time" in known[name][1] else f"{name}.tif")
         for name in names
-        for period, start in enumerate(starts if "time" in LAYERS[name][1] else starts[:1])
+        for period, start in enumerate(starts if "time" in known[name][1] else starts[:1])
     ]
     blocks = list(study.grid.blocks())
     folder.mkdir(parents=True, exist_ok=True)
@@ -83,7 +84,7 @@ def export_cube(
         with uploaded(folder / file_name) as final, rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES):
             raw = final.with_name(f"raw-{file_name}")
             array = arrays[name]
-            leading = (period,) if "time" in LAYERS[name][1] else ()
+            leading = (period,) if "time" in known[name][1] else ()
             with rasterio.open(raw, "w", **_profile(study, array)) as file:
                 for done, block in enumerate(blocks, start=1):
                     values = np.asarray(array[(*leading, ..., *block.window.slices)])
@@ -124,7 +125,7 @@ def _profile(study: Study, array: Any) -> dict[str, Any]:
 
 
 def _describe(file: Any, study: Study, name: str) -> None:
-    attrs = LAYERS[name][2]
+    attrs = layers_of(study)[name][2]
     label = attrs.get("long_name") or attrs.get("standard_name") or name
     bands = study.config.cube.bands if file.count > 1 or name == "reflectance" else (name,)
     for index, band in enumerate(bands, start=1):

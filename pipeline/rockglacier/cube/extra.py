@@ -19,6 +19,16 @@ from rockglacier.errors import InputError, RemoteError
 from rockglacier.grid import Grid, Window
 from rockglacier.scenes.asset import open_raster, retried
 from rockglacier.storage import redact
+from rockglacier.study import Study
+
+
+def extra_layers(study: Study) -> tuple[ExtraLayer, ...]:
+    """Return the rasters that the study's config lets join its cube."""
+    return tuple(
+        ExtraLayer(**{**layer.model_dump(), "href": study.resolve(layer.href)})
+        for layer in study.config.cube.extra
+    )
+
 
 Kernel = Literal["nearest", "bilinear", "cubic", "average", "mode"]
 
@@ -38,6 +48,13 @@ class ExtraLayer:
     license: str
     """SPDX identifier, or the words of its owner: it concerns all that is made with the layer."""
     unit: str = "1"
+
+    def identity(self) -> dict[str, Any]:
+        """Return what its pixels depend on, JSON-able; a local file is as it was last written."""
+        path = Path(self.href)
+        is_file = "://" not in self.href and path.is_file()
+        written = [path.stat().st_size, path.stat().st_mtime_ns] if is_file else None
+        return {"name": self.name, "href": redact(self.href), "written": written}
 
     def require(self, grid: Grid) -> None:
         """Check, by its header, that the raster can be put on a grid.

@@ -18,8 +18,10 @@ import rasterio
 from numpy.typing import NDArray
 
 from rockglacier.cube.composite import Composite, Method, composite
+from rockglacier.cube.extra import ExtraLayer
 from rockglacier.cube.load import Look, SceneReader, looks_of, scenes_in
 from rockglacier.cube.periods import Period
+from rockglacier.cube.spread import cloud_mask, spread_halo
 from rockglacier.cube.store import CubeWriter
 from rockglacier.cube.surface import Surface
 from rockglacier.engine import Task
@@ -80,6 +82,14 @@ class GroupWork:
     composite: Method
     tiers: NDArray[np.uint8]
     """(256,) tier of every scene class."""
+    buffer: float
+    """Pixels around clouds that are left out."""
+    buffer_classes: tuple[int, ...]
+    mask_values: tuple[int, ...] | None
+    """Values of the scenes' own mask that count as cloud, if there is one."""
+    smooth: bool
+    """Coarse bands are interpolated."""
+    extra: tuple[ExtraLayer, ...]
     skip_unreadable: bool
     periods: tuple[Period, ...]
     scenes: tuple[Scene, ...]
@@ -135,14 +145,17 @@ class GroupWork:
             [Window(y=y, x=left, height=height, width=width) for y, height in self._cut(row[0][0])]
             for row in rows
         ]
-        near = _union([strip for row in strips for strip in row])
+        halo = spread_halo(self.buffer)
+        near = _union([strip for row in strips for strip in row]).grown(halo)
         looks = self._ordered(scenes_in(scenes, self.grid, near))
         waiting: list[Future[tuple[Task, dict[str, Any]]]] = []
         with (
             ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="compute") as pool,
-            SceneReader(self.grid, self.bands) as reader,
+            SceneReader(
+                self.grid, self.bands, mask_values=self.mask_values, smooth=self.smooth
+            ) as reader,
         ):
-            stacks = reader.strips(looks, [strip for row in strips for strip in row])
+            stacks = reader.strips(looks, [strip.grown(halo) for row in strips for strip in row])
             counted = 0
             for row, cut in zip(rows, strips, strict=True):
                 whole = _union(cut)
@@ -189,16 +202,23 @@ class GroupWork:
         rows: slice,
         composed: Composite,
     ) -> None:
-        """Composite a strip into the rows of its block row, on all cores."""
+        """Composite a strip, read with its halo, into the rows of its block row, on all cores."""
         add = np.array([look.add for look in looks], np.int32)
+        halo = spread_halo(self.buffer)
+        inner = (slice(halo, -halo), slice(halo, -halo)) if halo else (slice(None), slice(None))
 
         def part(start: int, stop: int) -> None:
+            near, blocked = scl[:, start : stop + 2 * halo], None
+            if halo:
+                around = cloud_mask(near, radius=self.buffer, classes=self.buffer_classes)
+                blocked = around[:, *inner]
             composite(
-                dn[:, :, start:stop],
-                scl[:, start:stop],
+                dn[:, :, start : stop + 2 * halo][:, :, *inner],
+                near[:, *inner],
                 add,
                 method=self.composite,
                 tiers=self.tiers,
+                blocked=blocked,
                 out=composed.part(slice(rows.start + start, rows.start + stop)),
             )
 
@@ -217,9 +237,10 @@ class GroupWork:
         period: int,
         writer: CubeWriter,
     ) -> tuple[Task, dict[str, Any]]:
-        """Write the layers of a block, with the first period its terrain; say what they hold."""
+        """Write the layers of a block, with the first period those without time; count pixels."""
         if period == 0:
             layers = {**layers, **self.surface.layers(window)}
+            layers |= {layer.name: layer.read(self.grid, window) for layer in self.extra}
             facts["no_elevation_share"] = _share(np.isnan(layers["elevation"]))
         facts["objects"] = writer.write(window, layers, period=period)
         n_clear, n_snow, n_shadow = (layers[name] for name in ("n_clear", "n_snow", "n_shadow"))

@@ -8,6 +8,7 @@ cube is built with; ``odc-stac`` and ``stackstac`` are the field's own loaders.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Literal
 
 import dask.array as da
@@ -54,15 +55,23 @@ def open_scenes(study: Study, *, engine: Engine = "odc-stac") -> xr.Dataset:
     """
     if engine not in ENGINES:
         raise InputError(f"no engine {engine!r}", expected=", ".join(ENGINES))
+    smooth = study.config.cube.coarse_bands == "interpolate"
+    if smooth and engine != "window":
+        raise InputError(
+            f"the engine {engine!r} repeats coarse bands, but cube.coarse_bands is interpolate",
+            expected="engine 'window'",
+        )
     scenes = read_scenes(study.require(study.scenes_path, stage="search"))
     scenes.sort(key=lambda scene: (scene.datetime, scene.id))
     grid, names = study.grid, (*study.config.cube.bands, SCL)
+    loader = partial(_window_engine, smooth=True) if smooth else ENGINES[engine]
     groups: dict[tuple[bool, int], list[int]] = {}
     for index, scene in enumerate(scenes):
         groups.setdefault((_on_grid(scene, grid), scene.offset_in_pixels), []).append(index)
     parts = []
     for (on_grid, add), members in groups.items():
-        stacks = ENGINES[engine]([scenes[index] for index in members], grid, names, on_grid)
+        chosen = [scenes[index] for index in members]
+        stacks = loader(chosen, grid, names, on_grid)
         parts.append({name: _harmonised(stacks[name], name, add) for name in names})
     order = np.argsort([index for members in groups.values() for index in members])
     times = [scene.datetime.replace(tzinfo=None) for scene in scenes]
@@ -109,7 +118,12 @@ def _dtype(name: str) -> Any:
 
 
 def _window_engine(
-    scenes: Sequence[Scene], grid: Grid, names: Sequence[str], on_grid: bool
+    scenes: Sequence[Scene],
+    grid: Grid,
+    names: Sequence[str],
+    on_grid: bool,
+    *,
+    smooth: bool = False,
 ) -> dict[str, da.Array]:
     """Read by our own windows; ``on_grid`` is found out from the files themselves."""
     read = delayed(read_asset, pure=False)
@@ -118,9 +132,8 @@ def _window_engine(
         rows: dict[int, list[da.Array]] = {}
         for block in grid.blocks():
             shape = (block.window.height, block.window.width)
-            part = da.from_delayed(
-                read(scene, name, grid, block.window), shape=shape, dtype=_dtype(name)
-            )
+            pixels = read(scene, name, grid, block.window, smooth=smooth)
+            part = da.from_delayed(pixels, shape=shape, dtype=_dtype(name))
             rows.setdefault(block.row, []).append(part)
         return da.block(list(rows.values()))
 

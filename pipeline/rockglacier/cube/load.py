@@ -6,6 +6,8 @@ with nodata respected, the scene classification by nearest neighbour).
 
 Stacks come as strips of rows, from north to south; every block of a file is decoded once for all
 strips, and the next strip is read while the caller works on the present one.
+
+A mask of clouds that comes with the scenes is laid into the scene classification.
 """
 
 from __future__ import annotations
@@ -26,14 +28,19 @@ from rasterio.enums import Resampling
 from shapely.geometry.base import BaseGeometry
 
 from rockglacier.cube.raster import Placed, Reading, place, read_window, warp
+from rockglacier.cube.upsample import UPSAMPLE_HALO, upsample
 from rockglacier.errors import RemoteError
 from rockglacier.grid import Grid, Window, projected
+from rockglacier.scenes import cloud
 from rockglacier.scenes.asset import open_raster, retried
 from rockglacier.scenes.cover import overpasses
-from rockglacier.scenes.record import Scene
+from rockglacier.scenes.record import MASK, Scene
 
 SCL = "SCL"
 """Key of the scene classification among a scene's assets."""
+
+CLASSES = (SCL, MASK)
+"""Assets of classes: nothing lies between two values of them."""
 
 READS_IN_FLIGHT = 16
 """Assets that are read at once, however many cores there are: latency, not work. A provider may
@@ -148,14 +155,28 @@ class SceneReader:
         The study's grid.
     bands
         Names of the bands, as keys of a scene's assets.
+    mask_values
+        Values of the scenes' mask that count as cloud, class 9; None: no mask is read.
+    smooth
+        Interpolate coarse bands between the centres of their pixels instead of repeating them.
     in_flight
         Assets read at once.
     """
 
     def __init__(
-        self, grid: Grid, bands: Sequence[str], *, in_flight: int = READS_IN_FLIGHT
+        self,
+        grid: Grid,
+        bands: Sequence[str],
+        *,
+        mask_values: Sequence[int] | None = None,
+        smooth: bool = False,
+        in_flight: int = READS_IN_FLIGHT,
     ) -> None:
-        self.grid, self.bands = grid, tuple(bands)
+        self.grid, self.bands, self.smooth = grid, tuple(bands), smooth
+        self._cloudy: NDArray[np.bool_] | None = None
+        if mask_values is not None:
+            self._cloudy = np.zeros(256, np.bool_)
+            self._cloudy[list(mask_values)] = True
         self._rows: list[AssetRows] = []
         self._read = ThreadPoolExecutor(in_flight, thread_name_prefix="read")
         self._lay = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="lay")
@@ -201,7 +222,7 @@ class SceneReader:
             An asset is missing in its item, or cannot be read.
         """
         shape = (len(looks), len(self.bands), window.height, window.width)
-        whole = _Stack(np.empty(shape, np.uint16), np.empty((shape[0], *shape[2:]), np.uint8))
+        whole = self._stack(shape)
         strips = [
             Window(
                 y=y, x=window.x, height=min(ROWS, window.y + window.height - y), width=window.width
@@ -231,13 +252,14 @@ class SceneReader:
             return
         tallest = max(window.height for window in windows)
         shape = (len(looks), len(self.bands), tallest, windows[0].width)
-        held = [
-            _Stack(np.empty(shape, np.uint16), np.empty((shape[0], *shape[2:]), np.uint8))
-            for _ in windows[:2]
-        ]
+        held = [self._stack(shape) for _ in windows[:2]]
         stacks = [held[index % 2].rows(0, window.height) for index, window in enumerate(windows)]
         for stack in self._laid(looks, windows, stacks):
             yield stack.dn, stack.scl
+
+    def _stack(self, shape: tuple[int, int, int, int]) -> _Stack:
+        scl = np.empty((shape[0], *shape[2:]), np.uint8)
+        return _Stack(np.empty(shape, np.uint16), scl, self._cloudy)
 
     def _laid(
         self, looks: Sequence[Look], windows: Sequence[Window], stacks: Sequence[_Stack]
@@ -245,10 +267,13 @@ class SceneReader:
         """Fill and yield the stack of each window, while the next one is filled already."""
         bottom = windows[-1].y + windows[-1].height
         column = (windows[0].x, windows[0].width)
-        names = (*self.bands, SCL)
+        names = (*self.bands, SCL) if self._cloudy is None else (*self.bands, SCL, MASK)
         rows = [
             [
-                [AssetRows(scene, name, self.grid, column, bottom) for name in names]
+                [
+                    AssetRows(scene, name, self.grid, column, bottom, smooth=self.smooth)
+                    for name in names
+                ]
                 for scene in scenes
             ]
             for scenes in (look.scenes for look in looks)
@@ -278,9 +303,17 @@ class AssetRows:
     """One asset in a column of the grid, read from north to south, each block of its file once."""
 
     def __init__(
-        self, scene: Scene, asset: str, grid: Grid, column: tuple[int, int], bottom: int
+        self,
+        scene: Scene,
+        asset: str,
+        grid: Grid,
+        column: tuple[int, int],
+        bottom: int,
+        *,
+        smooth: bool = False,
     ) -> None:
         self.scene, self.asset, self.grid = scene, asset, grid
+        self.smooth = smooth and asset not in CLASSES
         self.left, self.width = column
         self.bottom = bottom
         self.retries = 0
@@ -289,7 +322,7 @@ class AssetRows:
         """Rows whose reading has failed so far."""
         self._first = 0
         """Row, in the file, of the first row held."""
-        self._held: NDArray[Any] = np.empty((0, 0), np.uint8 if asset == SCL else np.uint16)
+        self._held: NDArray[Any] = np.empty((0, 0), _dtype(asset))
 
     def take(self, window: Window) -> Piece | None:
         """Return the part of the asset in a window that does not begin above an earlier one.
@@ -311,31 +344,33 @@ class AssetRows:
     def _take(self, window: Window) -> Piece | None:
         placed = self._placed()
         raster, factor = placed.raster, placed.factor
-        x0, x1 = _inside(window.x - placed.col, window.width, factor, raster.width)
-        y0, y1 = _inside(window.y - placed.row, window.height, factor, raster.height)
+        more = UPSAMPLE_HALO if self.smooth and factor > 1 else 0
+        x0, x1 = _inside(window.x - placed.col, window.width, factor, raster.width, more)
+        y0, y1 = _inside(window.y - placed.row, window.height, factor, raster.height, more)
         if x1 <= x0 or y1 <= y0:
             return None
         rows = self._held[y0 - self._first :]
         start = y0 + len(rows)
         if start < y1:
             block = raster.block_shapes[0][0]
-            last = -(-(self.bottom - placed.row) // factor)
+            last = -(-(self.bottom - placed.row) // factor) + more
             stop = min(-(-y1 // block) * block, max(last, y1), raster.height)
             if self._begun is None:
-                more = np.empty((stop - y0, x1 - x0), self._held.dtype)
+                longer = np.empty((stop - y0, x1 - x0), self._held.dtype)
                 if len(rows):
-                    more[: start - y0] = rows
+                    longer[: start - y0] = rows
                 lacking = Window(y=start, x=x0, height=stop - start, width=x1 - x0)
-                self._begun = more, Reading(lacking, more[start - y0 :])
+                self._begun = longer, Reading(lacking, longer[start - y0 :])
             rows, reading = self._begun
             reading.run(raster)
             self._begun, new = None, reading.values
             if placed.nodata:
                 new[new == placed.nodata] = 0
         self._held, self._first = rows, y0
+        values = rows[: y1 - y0]
         return Piece(
-            values=rows[: y1 - y0],
-            factor=factor,
+            values=upsample(values, factor, nodata=0) if more else values,
+            factor=1 if more else factor,
             row=placed.row + y0 * factor,
             col=placed.col + x0 * factor,
         )
@@ -359,9 +394,13 @@ class AssetRows:
             self._opened = None
 
 
-def _inside(start: int, size: int, factor: int, limit: int) -> tuple[int, int]:
+def _inside(start: int, size: int, factor: int, limit: int, more: int) -> tuple[int, int]:
     """Return the first pixel of a file, and the one after the last, under pixels of the grid."""
-    return max(start // factor, 0), min(-(-(start + size) // factor), limit)
+    return max(start // factor - more, 0), min(-(-(start + size) // factor) + more, limit)
+
+
+def _dtype(asset: str) -> Any:
+    return np.uint8 if asset in CLASSES else np.uint16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -385,12 +424,18 @@ class Piece:
 class _Stack:
     """The looks of a window, while scenes are laid into them."""
 
-    def __init__(self, dn: NDArray[np.uint16], scl: NDArray[np.uint8]) -> None:
-        self.dn, self.scl = dn, scl
+    def __init__(
+        self,
+        dn: NDArray[np.uint16],
+        scl: NDArray[np.uint8],
+        cloudy: NDArray[np.bool_] | None,
+    ) -> None:
+        self.dn, self.scl, self.cloudy = dn, scl, cloudy
 
     def rows(self, start: int, count: int) -> _Stack:
         """Return the same memory, some rows of it."""
-        return _Stack(self.dn[:, :, start : start + count], self.scl[:, start : start + count])
+        rows = slice(start, start + count)
+        return _Stack(self.dn[:, :, rows], self.scl[:, rows], self.cloudy)
 
     def lay(
         self, look: int, scenes: Sequence[Sequence[Future[Piece | None]]], window: Window
@@ -403,6 +448,7 @@ class _Stack:
         fresh, spans = np.empty((0, 0), np.uint8), np.empty((window.height, 2), np.int32)
         for assets in scenes:
             found = [future.result() for future in assets]
+            mask = None if self.cloudy is None else found.pop()
             pieces = [piece for piece in found if piece is not None]
             if len(pieces) < len(found):
                 continue
@@ -411,7 +457,9 @@ class _Stack:
             if not fresh.size:
                 for target, piece, slip in targets:
                     _fill(piece.values, *slip, target)
-                fresh = np.empty(scl.shape, np.uint8)
+                fresh = np.full(scl.shape, EMPTY, np.uint8)
+                spans[:] = 0, window.width
+                self._cloud(scl, mask, window, fresh, spans)
                 continue
             _find_gaps(dn, scl, fresh, spans)
             if spans.any():
@@ -419,9 +467,24 @@ class _Stack:
                     _keep_complete(piece.values, *slip, fresh, spans)
                 for target, piece, slip in targets:
                     _copy(piece.values, *slip, fresh, spans, target)
+                self._cloud(scl, mask, window, fresh, spans)
         if not fresh.size:
             dn.fill(0)
             scl.fill(0)
+
+    def _cloud(
+        self,
+        scl: NDArray[np.uint8],
+        mask: Piece | None,
+        window: Window,
+        fresh: NDArray[np.uint8],
+        spans: NDArray[np.int32],
+    ) -> None:
+        """Make pixels that were just laid cloud where the scene's mask says so."""
+        if mask is not None and self.cloudy is not None:
+            marks = np.zeros(scl.shape, np.uint8)
+            _copy(mask.values, *mask.slip(window), fresh, spans, marks)
+            scl[self.cloudy[marks] & (scl != 0)] = cloud.CLOUD_HIGH
 
 
 GAP, EMPTY = 1, 2
@@ -534,8 +597,12 @@ def _copy(
                 col += 1
 
 
-def read_asset(scene: Scene, asset: str, grid: Grid, window: Window) -> NDArray[Any]:
+def read_asset(
+    scene: Scene, asset: str, grid: Grid, window: Window, *, smooth: bool = False
+) -> NDArray[Any]:
     """Return one asset in a window, (y, x), uint16 or, for SCL, uint8; 0 = nodata.
+
+    ``smooth`` interpolates coarse bands.
 
     Raises
     ------
@@ -546,10 +613,11 @@ def read_asset(scene: Scene, asset: str, grid: Grid, window: Window) -> NDArray[
 
     def work() -> NDArray[Any]:
         with ExitStack() as stack:
-            return read_window(open_placed(href, asset, grid, stack), window)
+            placed = open_placed(href, asset, grid, stack)
+            return read_window(placed, window, smooth=smooth and asset not in CLASSES)
 
     values = retried(work, item=scene.id, asset=asset, href=href, again=lambda: None)
-    if asset == SCL:
+    if asset in CLASSES:
         return values if values.dtype == np.uint8 else values.clip(0, 255).astype(np.uint8)
     return values if values.dtype == np.uint16 else values.clip(0, 65535).astype(np.uint16)
 
@@ -559,7 +627,7 @@ def open_placed(href: str, asset: str, grid: Grid, stack: ExitStack) -> Placed:
     raster = open_raster(href, stack)
     placed = place(raster, grid)
     if placed is None:
-        kernel = Resampling.nearest if asset == SCL else Resampling.bilinear
+        kernel = Resampling.nearest if asset in CLASSES else Resampling.bilinear
         placed = warp(raster, grid.geobox, resampling=kernel, nodata=0)
         stack.enter_context(placed.raster)
     return placed

@@ -19,7 +19,7 @@ from zarr.storage import LocalStore, StorePath, WrapperStore
 
 from rockglacier.config import fingerprint
 from rockglacier.cube.periods import periods_of
-from rockglacier.errors import ContractError
+from rockglacier.errors import ContractError, InputError
 from rockglacier.grid import Grid, Window
 from rockglacier.scenes import radiometry
 from rockglacier.storage import disk_errors, open_place, read_bytes, remove, zarr_store
@@ -87,6 +87,26 @@ LAYERS: dict[str, tuple[str, tuple[str, ...], dict[str, Any]]] = {
 """Name: dtype, dimensions, attributes."""
 
 
+def layers_of(study: Study) -> dict[str, tuple[str, tuple[str, ...], dict[str, Any]]]:
+    """Return the layers of a study's cube: those of every cube, and its rasters of ``extra``."""
+    extra: dict[str, tuple[str, tuple[str, ...], dict[str, Any]]] = {
+        layer.name: (
+            "float32",
+            ("y", "x"),
+            {"long_name": layer.name, "units": layer.unit, "license": layer.license},
+        )
+        for layer in study.config.cube.extra
+    }
+    taken = sorted(extra.keys() & (LAYERS.keys() | {"time", "band", "y", "x", SPATIAL_REF}))
+    if taken:
+        raise InputError(
+            f"the layer {taken[0]!r} of cube.extra has a name that the cube uses itself",
+            expected="a name of its own",
+            todo="rename it",
+        )
+    return {**LAYERS, **extra}
+
+
 def create_cube(study: Study, *, attrs: Mapping[str, Any] | None = None) -> bool:
     """Create the study's cube, or keep the one that is there if it is laid out the same.
 
@@ -115,7 +135,7 @@ def create_cube(study: Study, *, attrs: Mapping[str, Any] | None = None) -> bool
             store = zarr_store(study.cube_path, read_only=False)
             group = zarr.open_group(store, mode="w", zarr_format=3)
             _create_coordinates(group, study)
-            for name, (dtype, dims, values) in LAYERS.items():
+            for name, (dtype, dims, values) in layers_of(study).items():
                 _create_layer(group, name, dtype, dims, values, study)
         else:
             group = zarr.open_group(zarr_store(study.cube_path, read_only=False), mode="r+")
@@ -136,7 +156,7 @@ def _layout(study: Study) -> dict[str, Any]:
         "grid": study.grid.to_dict(),
         "bands": study.config.cube.bands,
         "periods": [[period.start, period.end] for period in periods_of(study.config)],
-        "layers": LAYERS,
+        "layers": layers_of(study),
     }
 
 

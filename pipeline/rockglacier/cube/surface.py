@@ -7,12 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from rockglacier.cube.dem import DemMosaic
 from rockglacier.cube.light import cast_shadow, illumination, shadow_window
-from rockglacier.cube.sun import Sun
+from rockglacier.cube.sun import Sun, sun_of
 from rockglacier.cube.terrain import SLOPE_HALO, convergence_of, meridian_convergence, slope_aspect
 from rockglacier.grid import Grid, Window
 from rockglacier.scenes.record import Scene
@@ -21,23 +20,17 @@ SHADOW_REACH_M = 3000.0
 """Longest cast shadow that is seen; a 2500 m wall at a sun of 40 degrees throws one as long."""
 
 
-def mean_sun(scenes: Sequence[Scene]) -> Sun | None:
-    """Return the mean sun of scenes, its azimuth on the circle; None if no scene tells it.
+def mean_sun(scenes: Sequence[Scene]) -> Sun:
+    """Return the mean sun of at least one scene, its azimuth on the circle.
 
     Whole degrees, so that one scene more or less seldom changes it.
     """
-    known = [
-        (math.radians(scene.sun_azimuth), scene.sun_elevation)
-        for scene in scenes
-        if scene.sun_azimuth is not None and scene.sun_elevation is not None
-    ]
-    if not known:
-        return None
-    east = sum(math.sin(azimuth) for azimuth, _ in known)
-    north = sum(math.cos(azimuth) for azimuth, _ in known)
+    suns = [sun_of(scene) for scene in scenes]
+    east = sum(math.sin(math.radians(sun.azimuth)) for sun in suns)
+    north = sum(math.cos(math.radians(sun.azimuth)) for sun in suns)
     return Sun(
         azimuth=round(math.degrees(math.atan2(east, north))) % 360,
-        elevation=round(sum(elevation for _, elevation in known) / len(known)),
+        elevation=round(sum(sun.elevation for sun in suns) / len(suns)),
     )
 
 
@@ -47,7 +40,7 @@ class Surface:
 
     grid: Grid
     dem: DemMosaic
-    sun: Sun | None
+    sun: Sun
 
     def layers(self, window: Window) -> dict[str, NDArray[Any]]:
         """Return the terrain layers of a window, (y, x) each.
@@ -64,31 +57,27 @@ class Surface:
         close = ground[near.within(wide)]
         slope, aspect = slope_aspect(close, resolution, turn)
         slope, aspect = slope[window.within(near)], aspect[window.within(near)]
-        layers: dict[str, NDArray[Any]] = {
+        lit = illumination(
+            close,
+            resolution,
+            turn,
+            sun_azimuth=self.sun.azimuth,
+            sun_elevation=self.sun.elevation,
+        )
+        return {
             "elevation": ground[window.within(wide)],
             "slope": slope,
             "aspect": aspect,
-            "illumination": np.full(slope.shape, np.nan, np.float32),
-            "cast_shadow": np.zeros(slope.shape, np.uint8),
-        }
-        if self.sun is not None:
-            lit = illumination(
-                close,
-                resolution,
-                turn,
-                sun_azimuth=self.sun.azimuth,
-                sun_elevation=self.sun.elevation,
-            )
-            layers["illumination"] = lit[window.within(near)]
-            layers["cast_shadow"] = cast_shadow(
+            "illumination": lit[window.within(near)],
+            "cast_shadow": cast_shadow(
                 ground,
                 resolution,
                 bearing=bearing(self.grid, self.sun),
                 sun_elevation=self.sun.elevation,
                 reach=reach(self.grid),
                 inner=window.within(wide),
-            )
-        return layers
+            ),
+        }
 
     def reached(self, window: Window) -> Window:
         """Return the window of elevation that the layers of a window depend on."""
@@ -100,10 +89,8 @@ class Surface:
         return reach(self.grid) + 1
 
 
-def reached(grid: Grid, window: Window, sun: Sun | None) -> Window:
+def reached(grid: Grid, window: Window, sun: Sun) -> Window:
     """Return the window of elevation that the terrain layers of a window depend on."""
-    if sun is None:
-        return window.grown(SLOPE_HALO)
     return shadow_window(window, bearing=bearing(grid, sun), reach=reach(grid))
 
 

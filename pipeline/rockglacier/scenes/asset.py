@@ -112,13 +112,13 @@ def retried[T](
             wait_max=WAIT_MAX_S,
             timeout=600,
         ):
-            with attempt:
-                with read_slot(hrefs[0]), rasterio.Env(**options_for(hrefs)), whole_headers():
-                    if attempt.num > 1:
-                        again()
-                        patience.forget()  # with the options: they tell GDAL a file's address
-                    patience.start()
-                    return work()
+            options = rasterio.Env(**options_for(hrefs))
+            with attempt, read_slot(hrefs[0]), options, whole_headers():
+                if attempt.num > 1:
+                    again()
+                    patience.forget()  # with the options: they tell GDAL a file's address
+                patience.start()
+                return work()
     except (RasterioError, CPLE_BaseError, OSError, StacError) as error:
         raise RemoteError(
             f"item {item!r}, asset {asset!r} cannot be read: {redact(patience.culprit)}\n"

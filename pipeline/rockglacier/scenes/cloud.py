@@ -31,6 +31,7 @@ VEGETATION, BARE, WATER = 4, 5, 6
 SNOW = 11
 CLOUD = (8, 9, 10)
 """Medium and high probability, thin cirrus: what an item's own cloud cover counts."""
+CLOUD_HIGH = 9
 MASKED = (0, 1, 3, 8, 9, 10)
 """No data, saturated, cloud shadow and cloud: looks that are never clear."""
 

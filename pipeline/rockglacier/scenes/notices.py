@@ -28,6 +28,7 @@ def notices(study: Study) -> list[str]:
         found = [SENTINEL_NOTICE.format(period=config.search.period)]
         if config.search.dem_collection.startswith("cop-dem"):
             found.append(DEM_NOTICE)
+    found += [f"Layer {layer.name} of the cube: {layer.license}" for layer in config.cube.extra]
     if config.publish.attribution:
         found.append(config.publish.attribution)
     return found

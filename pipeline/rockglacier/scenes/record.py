@@ -24,6 +24,11 @@ from rockglacier_stac.providers import ASSET_KEYS
 from rockglacier_stac.search import item_datetime
 from rockglacier_stac.sign import unsigned
 
+MASK = "MASK"
+"""Key of a mask of clouds among a scene's assets, where the config names one."""
+
+NOT_BANDS = frozenset({"SCL", MASK})
+
 JSON_COLUMNS = ("assets", "transform", "shape", "bbox", "notes")
 """Lists and mappings, stored as JSON text so that every Parquet reader can open the file."""
 
@@ -60,7 +65,7 @@ class Scene:
     offset_dark_percent: float | None = None
     """Share of those that hold 1 to 900, which pixels with the offset do not."""
     assets: dict[str, str]
-    """Band, and ``SCL``, to address, unsigned."""
+    """Band, ``SCL`` and perhaps ``MASK`` to address, unsigned."""
     self_href: str
     """Address of the source item, without secrets; empty if it has none."""
     sun_azimuth: float | None
@@ -121,7 +126,8 @@ def scene_from_item(
     InputError
         A band's asset, the geometry or any hint at the CRS is missing, or nothing tells the offset.
     """
-    assets = {band: _asset(item, band, keys) for band in (*bands, "SCL")}
+    classes = ("SCL", MASK) if keys and MASK in keys else ("SCL",)
+    assets = {band: _asset(item, band, keys) for band in (*bands, *classes)}
     geometry, notes = _footprint(item)
     tile = dialects.tile_of(item)
     epsg, doubt = _epsg(item, tile, keys)
@@ -243,7 +249,7 @@ def _finest_grid(
     finest: tuple[tuple[float, ...] | None, tuple[int, int] | None] = (None, None)
     for band, asset in assets.items():
         transform, size = asset.get("proj:transform"), asset.get("proj:shape")
-        if band == "SCL" or not transform:
+        if band in NOT_BANDS or not transform:
             continue
         if finest[0] is None or transform[0] < finest[0][0]:
             rows_columns = (int(size[0]), int(size[1])) if size else None

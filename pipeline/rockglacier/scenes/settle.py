@@ -12,6 +12,7 @@ from rockglacier.scenes.choose import Dropped
 from rockglacier.scenes.ground import read_ground
 from rockglacier.scenes.header import with_header
 from rockglacier.scenes.measure import Measured, each
+from rockglacier.scenes.record import NOT_BANDS
 from rockglacier.study import Study
 
 logger = logging.getLogger(__name__)
@@ -59,7 +60,7 @@ def settle_all(
 
 
 def _settled(one: Measured) -> Measured:
-    bands = [band for band in one.scene.assets if band != "SCL"]
+    bands = [band for band in one.scene.assets if band not in NOT_BANDS]
     visible = next((band for band in VISIBLE if band in bands), None)
     finest = visible or min(bands, key=lambda band: PIXEL_M.get(band, 20))
     header, dn = read_ground(one.scene, finest, one.ground if visible else ())

@@ -16,7 +16,7 @@ from rockglacier.cube.composite import Composite, composite
 from rockglacier.cube.group import GDAL_CACHE, STRIPS
 from rockglacier.cube.load import SceneReader, looks_of
 from rockglacier.cube.store import CubeWriter, create_cube
-from rockglacier.cube.terrain import SLOPE_HALO, meridian_convergence, slope_aspect
+from rockglacier.cube.terrain import SLOPE_HALO, convergence_of, slope_aspect
 from rockglacier.grid import Grid, Window
 from rockglacier.scenes.record import read_scenes
 from rockglacier.study import Study, open_study
@@ -125,15 +125,16 @@ def terrain(case: Case, ground: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         geobox=Grid.from_dict({**study.grid.to_dict(), "shape": list(ground.shape)}).geobox,
         block=study.grid.block,
     )
-    slope = np.full(ground.shape, np.nan, np.float32)
-    aspect = np.full(ground.shape, np.nan, np.float32)
+    slope, aspect = np.empty(ground.shape, np.float32), np.empty(ground.shape, np.float32)
+    for layer in (slope, aspect):
+        layer[[0, -1]] = layer[:, [0, -1]] = np.nan  # the rim of the whole has no neighbours
 
     def one(window: Window) -> None:
         near = window.grown(SLOPE_HALO).clipped(grid.shape)
-        turn = meridian_convergence(grid.transform, grid.crs, near)
-        found = slope_aspect(ground[near.slices], grid.resolution, turn)
-        for target, values in zip((slope, aspect), found, strict=True):
-            target[window.slices] = values[window.within(near)]
+        inner = Window(y=near.y + 1, x=near.x + 1, height=near.height - 2, width=near.width - 2)
+        turn = convergence_of(grid.transform, grid.crs, near)
+        out = slope[inner.slices], aspect[inner.slices]
+        slope_aspect(ground[near.slices], grid.resolution, turn, out=out)
 
     with ThreadPoolExecutor(case.threads) as pool:
         list(pool.map(one, [block.window for block in grid.blocks()]))
