@@ -5,8 +5,10 @@ from datetime import timedelta
 
 import numpy as np
 import pytest
+import xarray as xr
 
 from rockglacier.cube.build import build_cube
+from rockglacier.cube.lazy import open_scenes
 from rockglacier.cube.store import LAYERS, open_arrays, open_cube
 from rockglacier.engine import Receipts
 from rockglacier.scenes.record import (
@@ -72,6 +74,13 @@ def test_a_cube_in_a_store_equals_one_on_this_disk(s3, local):
     assert open_cube(study.cube_path).attrs["proj:code"] == "EPSG:32643"
     with local_copy(study.scenes_path) as path:
         assert path.stat().st_size > 0
+
+
+@pytest.mark.parametrize("engine", ["odc-stac", "stackstac"])
+def test_loaders_of_the_field_read_scenes_in_a_store(s3, local, engine):
+    study = moved(local, s3)
+    here, there = open_scenes(local, engine=engine), open_scenes(study, engine=engine)
+    xr.testing.assert_equal(here.compute(), there.compute())
 
 
 def test_a_cube_is_equal_where_every_fifth_answer_is_spoilt(s3, fault_proxy, local):

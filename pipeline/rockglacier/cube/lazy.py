@@ -21,6 +21,7 @@ from odc.geo.xr import xr_coords
 from rockglacier.cube.load import SCL, read_asset
 from rockglacier.errors import InputError
 from rockglacier.grid import Grid
+from rockglacier.scenes.asset import options_for
 from rockglacier.scenes.radiometry import harmonise
 from rockglacier.scenes.record import Scene, read_scenes
 from rockglacier.study import Study
@@ -147,6 +148,9 @@ def _odc_engine(
 
     bands = {name: {"data_type": np.dtype(_dtype(name)).name, "nodata": 0} for name in names}
     kernel = "nearest" if on_grid else "bilinear"
+    options = _gdal_options(scenes)
+    if options:
+        odc.stac.configure_rio(**options)
     collections = {scene.collection or "scenes" for scene in scenes}
     loaded = odc.stac.load(
         [pystac.Item.from_dict(_item(scene, "proj:code", grid)) for scene in scenes],
@@ -186,15 +190,23 @@ def _stackstac_engine(
             rescale=False,
             sortby_date=False,
             xy_coords="center",
+            gdal_env=stackstac.DEFAULT_GDAL_ENV.updated(always=_gdal_options(scenes)),
         ).data[:, 0]
 
     return {name: stack(name) for name in names}
+
+
+def _gdal_options(scenes: Sequence[Scene]) -> dict[str, Any]:
+    """Return how GDAL reads these scenes: nothing special for local ones."""
+    return options_for([href for scene in scenes for href in scene.assets.values()])
 
 
 def _item(scene: Scene, crs_field: str, grid: Grid) -> dict[str, Any]:
     """Return a scene as the smallest STAC item that a loader reads."""
     crs: Any = scene.epsg if crs_field == "proj:epsg" else f"EPSG:{scene.epsg}"
     west, south, east, north = scene.bbox
+    if west > east:  # across the antimeridian: loaders take the smaller number for the west
+        west, east = -180.0, 180.0
     return {
         "type": "Feature",
         "stac_version": "1.0.0" if crs_field == "proj:epsg" else "1.1.0",
