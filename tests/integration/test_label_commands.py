@@ -1,49 +1,50 @@
 """From a cube to chips, from drawings to labels, by commands."""
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import geopandas as gpd
+import pytest
 import yaml
+from typer.testing import CliRunner
+
+from rockglacier.cli import app
+from rockglacier.errors import InputError
 
 
-def rockglacier(*arguments, cwd):
-    command = [str(Path(sys.executable).with_name("rockglacier")), *map(str, arguments)]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+def rockglacier(*arguments):
+    answer = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    if answer.exception is not None:
+        raise answer.exception
+    assert answer.exit_code == 0
+    return answer.stdout
 
 
-def test_chips_are_exported_drawn_on_and_imported(make_products, tmp_path):
+def draw(image, label):
+    """Save a drawing of one triangle, or none."""
+    ring = [[5, 5], [30, 5], [30, 40]]
+    shapes = [{"label": label, "points": ring, "shape_type": "polygon"}] if label else []
+    values = {"shapes": shapes, "imagePath": image.name, "imageData": None}
+    image.with_suffix(".json").write_text(json.dumps(values))
+
+
+def test_chips_are_exported_drawn_on_and_imported(make_products, tmp_path, monkeypatch):
     study = make_products()
+    monkeypatch.chdir(tmp_path)
     settings = {**study.resolved(), "train": {"chip": 64}}
     (tmp_path / "here.yaml").write_text(yaml.safe_dump(settings))
-    answer = rockglacier(
-        "export", "here.yaml", "--to", "labelme", "--n", 4, "--folder", "chips", cwd=tmp_path
-    )
-    assert answer.returncode == 0, answer.stderr
+    rockglacier("export", "here.yaml", "--to", "labelme", "--n", 4, "--folder", "chips")
     images = sorted((tmp_path / "chips").glob("*.png"))
     assert len(images) == 4
     for image, label in zip(images, ["rock_glacier", "ignore", None], strict=False):
-        ring = [[5, 5], [30, 5], [30, 40]]
-        shapes = [{"label": label, "points": ring, "shape_type": "polygon"}] if label else []
-        image.with_suffix(".json").write_text(
-            json.dumps({"shapes": shapes, "imagePath": image.name, "imageData": None})
-        )
-    answer = rockglacier("import", "chips", cwd=tmp_path)
-    assert answer.returncode == 0, answer.stderr
-    assert "2 outline(s) on 3 chip(s), 1 of them without any; 1 chip(s)" in answer.stdout
-    assert "where: {label: [rock_glacier]}" in answer.stdout
-    assert len(gpd.read_file(tmp_path / "chips" / "outlines.gpkg")) == 2
-    assert len(gpd.read_file(tmp_path / "chips" / "complete.gpkg")) == 3
-    answer = rockglacier("import", "chips", "--labels", "rg", cwd=tmp_path)
-    assert answer.returncode == 1
-    assert "label 'rock_glacier' is unknown" in answer.stderr
-
-
-def test_choices_that_are_none_are_told(make_products, tmp_path):
-    study = make_products()
-    (tmp_path / "here.yaml").write_text(yaml.safe_dump(study.resolved()))
-    answer = rockglacier("export", "here.yaml", "--to", "labelme", "--choose", "best", cwd=tmp_path)
-    assert answer.returncode == 1
-    assert "stratified or uncertain" in answer.stderr
+        draw(image, label)
+    told = rockglacier("import", "chips")
+    assert "2 outline(s) on 3 chip(s), 1 of them without any; 1 chip(s)" in told
+    assert "where: {label: [rock_glacier]}" in told
+    assert len(gpd.read_file("chips/outlines.gpkg")) == 2
+    assert len(gpd.read_file("chips/complete.gpkg")) == 3
+    with pytest.raises(InputError, match="label 'rock_glacier' is unknown"):
+        rockglacier("import", "chips", "--labels", "rg")
+    with pytest.raises(InputError, match="stratified or uncertain"):
+        rockglacier("export", "here.yaml", "--to", "labelme", "--choose", "best")
+    with pytest.raises(InputError, match="cog or labelme"):
+        rockglacier("export", "here.yaml", "--to", "paint")

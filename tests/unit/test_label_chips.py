@@ -20,11 +20,15 @@ from rockglacier.study import Study, read_area
 PIXEL = 10
 
 
-@pytest.fixture
-def study(make_products):
-    made = make_products()
+def with_small_chips(made):
     config = made.config.model_copy(update={"train": TrainConfig(chip=64)})
     return Study(config=config, base=made.base)
+
+
+@pytest.fixture(scope="module")
+def study(products_module, tmp_path_factory):
+    """For reading only."""
+    return with_small_chips(products_module.make_products(tmp_path_factory.mktemp("products")))
 
 
 @pytest.fixture
@@ -102,7 +106,8 @@ def test_the_beginning_of_a_stratified_order_holds_every_stratum():
     assert len(set(first)) == 9
 
 
-def test_the_most_uncertain_chip_comes_first(study):
+def test_the_most_uncertain_chip_comes_first(make_products):
+    study = with_small_chips(make_products())
     percent = zarr.open_array(study.prediction_path / "prediction.zarr" / "probability", mode="r+")
     percent[:] = 1
     percent[64:128, 128:192] = 50

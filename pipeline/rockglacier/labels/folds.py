@@ -6,16 +6,25 @@ from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
-import shapely
+from affine import Affine
+from numpy.typing import NDArray
+from rasterio.features import rasterize
 from shapely.geometry.base import BaseGeometry
 
 from rockglacier.config import LabelConfig
 from rockglacier.errors import InputError
 from rockglacier.grid import Grid, Window
-from rockglacier.labels.cells import CODES, LEAST_TRAIN_SHARE, Cell, SplitName, painted
+from rockglacier.labels.cells import (
+    CODES,
+    LEAST_TRAIN_SHARE,
+    Cell,
+    SplitName,
+    cells_of,
+    painted,
+)
 
 CELL: Final = 64
-"""Sub-basins are cells of so many pixels, each of that which holds most of it."""
+"""Sub-basins are cells of so many pixels, each of that which holds its centre."""
 
 
 def fold_cells(grid: Grid, config: LabelConfig) -> list[Cell]:
@@ -72,8 +81,8 @@ def sub_basin_cells(
     grid: Grid, config: LabelConfig, sub_basins: Sequence[BaseGeometry]
 ) -> list[Cell]:
     """Return the cells of one sub-basin that is tested, one that chooses, and guards."""
-    owner, windows = _owners(grid, sub_basins)
-    held = sorted(set(owner) - {-1})
+    owner = _owners(grid, sub_basins)
+    held = sorted(set(owner.ravel().tolist()) - {-1})
     if len(held) < 3 or config.fold not in held:
         raise InputError(
             f"{len(held)} of {len(sub_basins)} sub-basins lie on the grid, and number "
@@ -84,8 +93,7 @@ def sub_basin_cells(
     centres = {number: sub_basins[number].representative_point() for number in held}
     others = [number for number in held if number != config.fold]
     farthest = max(others, key=lambda number: centres[number].distance(centres[config.fold]))
-    test = [window for window, number in zip(windows, owner, strict=True) if number == config.fold]
-    choosing = [w for w, number in zip(windows, owner, strict=True) if number == farthest]
+    test, choosing = _windows(owner, config.fold, grid), _windows(owner, farthest, grid)
     layers: list[tuple[SplitName, list[Window]]] = []
     if config.validation_share:
         layers.append(("guard", [window.grown(config.guard // 2) for window in choosing]))
@@ -96,18 +104,21 @@ def sub_basin_cells(
     return cells
 
 
-def _owners(grid: Grid, sub_basins: Sequence[BaseGeometry]) -> tuple[list[int], list[Window]]:
-    """Return for every cell of the grid the sub-basin that holds most of it, -1 for none."""
-    windows = [
-        Window(y=y, x=x, height=CELL, width=CELL).clipped(grid.shape)
-        for y in range(0, grid.shape[0], CELL)
-        for x in range(0, grid.shape[1], CELL)
-    ]
-    boxes = np.array([shapely.box(*grid.window_geobox(w).boundingbox.bbox) for w in windows])
-    most = np.zeros(len(windows))
-    owner = np.full(len(windows), -1)
-    for number, shape in enumerate(sub_basins):
-        held = shapely.area(shapely.intersection(boxes, shape))
-        owner[held > most] = number
-        most = np.maximum(most, held)
-    return owner.tolist(), windows
+def _owners(grid: Grid, sub_basins: Sequence[BaseGeometry]) -> NDArray[np.int32]:
+    """Return for every cell of the grid the sub-basin that holds its centre, -1 for none."""
+    shape = -(-grid.shape[0] // CELL), -(-grid.shape[1] // CELL)
+    owner = np.full(shape, -1, np.int32)
+    if sub_basins:
+        pairs = [(shape, number) for number, shape in enumerate(sub_basins)]
+        rasterize(pairs, out=owner, transform=grid.transform @ Affine.scale(CELL))
+    return owner
+
+
+def _windows(owner: NDArray[np.int32], number: int, grid: Grid) -> list[Window]:
+    """Return the ground of one sub-basin as few rectangles."""
+    rows, cols = (
+        [min(CELL * place, length) for place in range(count + 1)]
+        for count, length in zip(owner.shape, grid.shape, strict=True)
+    )
+    codes = np.where(owner == number, CODES["test"], CODES["guard"]).astype(np.uint8)
+    return [window for name, window in cells_of(codes, rows, cols) if name == "test"]
