@@ -262,7 +262,8 @@ def export(
     to: Annotated[
         str,
         typer.Option(
-            help="cog: layers of the cube, for GDAL and QGIS; labelme: chips to draw on in LabelMe."
+            help="cog: layers of the cube, for GDAL and QGIS; qgis: the inventory as a project to "
+            "review and edit; labelme: chips to draw on in LabelMe."
         ),
     ],
     layers: Annotated[
@@ -270,7 +271,7 @@ def export(
     ] = None,
     folder: Annotated[
         str | None,
-        typer.Option(help="Default: export/cog or export/labelme in the study's folder."),
+        typer.Option(help="Default: export/cog, export/qgis ... in the study's folder."),
     ] = None,
     n: Annotated[int, typer.Option(min=1, help="labelme: how many chips.")] = 156,
     choose: Annotated[
@@ -298,16 +299,19 @@ def export(
     from rockglacier.console import out
     from rockglacier.cube.export import export_cube
     from rockglacier.errors import InputError
+    from rockglacier.inventory.export import export_qgis
     from rockglacier.labels.draw import Wish, write_chips
     from rockglacier.storage import open_place
 
-    if to not in ("cog", "labelme"):
-        raise InputError(f"nothing is exported to {to!r}", expected="cog or labelme")
+    if to not in ("cog", "qgis", "labelme"):
+        raise InputError(f"nothing is exported to {to!r}", expected="qgis, cog or labelme")
     opened = _open(study)
     place = open_place(folder) if folder else opened.folder / "export" / to
     with _progress() as progress:
         if to == "cog":
             files = export_cube(opened, place, layers=_names(layers), progress=progress)
+        elif to == "qgis":
+            files = export_qgis(opened, place)
         else:
             wish = Wish(
                 n=n,
@@ -322,6 +326,11 @@ def export(
     out.print(f"wrote {len(files)} file(s) to {place}")
     if to == "labelme":
         out.print(f"next: draw in LabelMe, save every chip, then rockglacier import {place}")
+    if to == "qgis":
+        out.print(
+            f"next: open {files[1].name} in QGIS, then "
+            f"rockglacier import {files[0]} --study {study}"
+        )
 
 
 def _names(given: str | None) -> list[str] | None:
@@ -338,10 +347,16 @@ def _one_of(given: str, *known: str, what: str) -> Any:
 
 @app.command(name="import")
 def import_(
-    folders: Annotated[
+    given: Annotated[
         list[Path],
-        typer.Argument(help="Chips that were drawn on in LabelMe, of one round or more."),
+        typer.Argument(
+            help="Folders of chips that were drawn on in LabelMe, or one inventory that was edited "
+            "in QGIS."
+        ),
     ],
+    study: Annotated[
+        Path | None, typer.Option(help="An edited inventory: the study that it is of.")
+    ] = None,
     labels: Annotated[
         str, typer.Option(help="Labels of landforms, with commas; hole and ignore are known.")
     ] = "rock_glacier",
@@ -349,16 +364,26 @@ def import_(
         Path | None, typer.Option(help="Folder of the result; default: the last of the folders.")
     ] = None,
 ) -> None:
-    """Bring drawings on chips back to the map: outlines, and the ground that was looked at.
+    """Bring back what people drew: chips of LabelMe, or an inventory edited in QGIS.
 
-    Example: rockglacier import hunza/export/labelme
+    Of an inventory it keeps what was decided, draws the inventory again, and writes labels with the
+    corrections in them.
+
+    Example: rockglacier import hunza/export/qgis/hunza-2024.gpkg --study hunza.yaml
     """
+    if len(given) == 1 and given[0].is_file():
+        _import_inventory(given[0], study)
+    else:
+        _import_chips(given, labels, to)
+
+
+def _import_chips(given: list[Path], labels: str, to: Path | None) -> None:
     from rockglacier.console import out
     from rockglacier.labels.drawn import read_drawn, together, told, write_drawn
 
     landforms = _names(labels) or []
-    drawn = together([read_drawn(folder, landforms=landforms) for folder in folders])
-    outlines, complete = write_drawn(drawn, to or folders[-1])
+    drawn = together([read_drawn(folder, landforms=landforms) for folder in given])
+    outlines, complete = write_drawn(drawn, to or given[-1])
     out.print("\n".join(told(drawn)))
     out.print(
         f"next, in the study's file:\nlabels:\n  reference: {outlines}\n"
@@ -367,6 +392,36 @@ def import_(
     )
     if "ignore" in set(drawn.outlines["label"]):
         out.print(f"  where: {{label: [{', '.join(landforms)}]}}", markup=False)
+
+
+def _import_inventory(edited: Path, study: Path | None) -> None:
+    from rockglacier.console import out
+    from rockglacier.errors import InputError
+    from rockglacier.inventory import edited as editing
+    from rockglacier.storage import lease
+
+    if study is None:
+        raise InputError(
+            f"{str(edited)!r} is an inventory, and no study is named",
+            expected="the study that it is of",
+            todo=f"rockglacier import {edited} --study STUDY.yaml",
+        )
+    opened = _open(study)
+    with lease(opened.folder):
+        taken = editing.import_edited(opened, edited)
+        files = editing.write_corrected(opened)
+    out.print("\n".join(editing.lines_of(taken)))
+    if opened.selection_path.is_file() or opened.config.inventory.threshold is not None:
+        _run_one(study, "inventory", cluster="threads")
+    else:
+        out.print(
+            "next: rockglacier map AREA --model BUNDLE again, which keeps all but the outlines"
+        )
+    out.print(editing.precision_line(opened))
+    out.print(
+        "to learn from the corrections, in the study's file:\n" + editing.settings_of(files),
+        markup=False,
+    )
 
 
 @app.command()

@@ -421,6 +421,12 @@ class InventoryConfig(Section):
         "raster, e.g. {glaciers: rgi.gpkg, rivers: rivers.shp, permafrost: pzi.tif}. Ground under "
         "`glaciers` is not counted as eligible terrain.",
     )
+    domains: str | None = Field(
+        None,
+        description="Template of the values that RGIK columns may have, in place of those known "
+        "here: a GeoPackage with value maps or enumerations, or a YAML file, e.g. ActiCl: [active, "
+        "transitional, relict].",
+    )
     hydrology: HydrologyConfig | None = Field(
         None,
         description="Also estimate how much water the ice may hold, e.g. {ice_fraction: [0.4, "

@@ -181,6 +181,8 @@ def test_no_landform_gives_empty_tables_with_every_column(built, tmp_path, refer
         "aoi",
         "markers",
         "moving_areas",
+        "layer_styles",
+        *(("reference", "matches") if reference else ()),
     }
     assert set(COLUMNS) < set(gpd.read_file(package, layer="outlines").columns)
     header = (empty.inventory_path / "hypsometry.csv").read_text()
@@ -298,6 +300,7 @@ def test_geopackage_holds_the_layers_of_an_rgik_inventory(built):
         "aoi": "MultiPolygon",
         "markers": "Point",
         "moving_areas": "MultiPolygon",
+        "layer_styles": None,
     }
     outlines, markers = (gpd.read_file(package, layer=name) for name in ("outlines", "markers"))
     assert outlines.geometry.contains(markers.geometry).all()

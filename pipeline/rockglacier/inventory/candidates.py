@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import geopandas as gpd
 import numpy as np
 import zarr
 from numpy.typing import NDArray
+from rasterio.features import rasterize
 from shapely.geometry import Polygon
+from shapely.geometry.base import BaseGeometry
 
 from rockglacier.engine import Progress, silent
 from rockglacier.grid import Grid, Window, projected
@@ -63,6 +65,21 @@ class Drawn:
     """Left out: under the minimum area."""
     outside: int
     """Left out: their point lies outside the area."""
+    given: frozenset[int] = frozenset()
+    """Places of outlines that a person drew or kept: their pixels are those inside them."""
+
+    def in_file_order[Value](self, values: Sequence[Value]) -> tuple[Drawn, list[Value]]:
+        """Return it along a Hilbert curve, with what belongs to each landform."""
+        order = hilbert_order(self.outlines)
+        moved = replace(
+            self,
+            landforms=[self.landforms[place] for place in order],
+            exact=self.exact.iloc[order].reset_index(drop=True),
+            outlines=self.outlines.iloc[order].reset_index(drop=True),
+            points=self.points.iloc[order].reset_index(drop=True),
+            given=frozenset(np.flatnonzero(np.isin(order, list(self.given))).tolist()),
+        )
+        return moved, [values[place] for place in order]
 
 
 def draw(study: Study, probability: Any, *, threshold: float, progress: Progress = silent) -> Drawn:
@@ -134,6 +151,21 @@ def _footprint(probability: Raster, landform: Landform, rule: Rule) -> Footprint
     )
 
 
+def _inside(outline: BaseGeometry, probability: Raster, window: Window, grid: Grid) -> Footprint:
+    """Return the pixels whose centre lies in an outline; those that it touches if there is none."""
+    to = {
+        "out_shape": (window.height, window.width),
+        "transform": grid.window_geobox(window).affine,
+        "dtype": np.uint8,
+    }
+    burnt = rasterize([outline], **to)
+    if not burnt.any():
+        burnt = rasterize([outline], all_touched=True, **to)
+    return Footprint(
+        window=window, is_landform=burnt.astype(bool), probability=probability[window.slices]
+    )
+
+
 def threads() -> int:
     """Return how many threads read landforms and blocks."""
     return min(MAX_THREADS, os.cpu_count() or 1)
@@ -170,7 +202,10 @@ def measured(
         place: int, values: Held, layers: Mapping[str, Held]
     ) -> tuple[dict[str, Any], dict[int, int]]:
         landform = drawn.landforms[place]
-        footprint = _footprint(values, landform, drawn.rule)
+        if place in drawn.given:
+            footprint = _inside(drawn.exact.iloc[place], values, landform.window, grid)
+        else:
+            footprint = _footprint(values, landform, drawn.rule)
         ground = _layers(layers, footprint)
         area, perimeter = area_and_perimeter(outlines.iloc[place])
         truncated = bool(

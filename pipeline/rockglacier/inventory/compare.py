@@ -254,7 +254,8 @@ def _places(line: BaseGeometry) -> NDArray[Any]:
     return shapely.points(shapely.get_coordinates(shapely.segmentize(line, step)))
 
 
-def _with_ground(comparison: Comparison, distances: NDArray[np.float64]) -> gpd.GeoDataFrame:
+def ground_of_links(comparison: Comparison) -> gpd.GeoSeries:
+    """Return the ground of every link, EPSG:4326: that of the overlap, or of the lonely outline."""
     a, b = comparison.rows[:, 0], comparison.rows[:, 1]
     ground = np.full(len(comparison.links), None, dtype=object)
     is_both: Flags = (a >= 0) & (b >= 0)
@@ -263,11 +264,13 @@ def _with_ground(comparison: Comparison, distances: NDArray[np.float64]) -> gpd.
     )
     ground[b < 0] = comparison.outlines_a[a[b < 0]]
     ground[a < 0] = comparison.outlines_b[b[a < 0]]
+    return gpd.GeoSeries(ground, index=comparison.links.index, crs=EQUAL_AREA).to_crs(4326)
+
+
+def _with_ground(comparison: Comparison, distances: NDArray[np.float64]) -> gpd.GeoDataFrame:
     table = comparison.links.copy()
     table.insert(table.columns.get_loc("iou") + 1, "boundary_distance_m", distances)
-    return gpd.GeoDataFrame(
-        table, geometry=gpd.GeoSeries(ground, index=table.index, crs=EQUAL_AREA), crs=EQUAL_AREA
-    ).to_crs(4326)
+    return gpd.GeoDataFrame(table, geometry=ground_of_links(comparison), crs=4326)
 
 
 def lines_of(scores: dict[str, Any]) -> list[str]:

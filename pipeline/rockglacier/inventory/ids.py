@@ -8,7 +8,7 @@ person who confirms it.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -81,6 +81,7 @@ def stable_ids(
     *,
     others: Sequence[gpd.GeoDataFrame] = (),
     retired: frozenset[str] = frozenset(),
+    fixed: Mapping[int, str] | None = None,
 ) -> list[str]:
     """Return an id for every outline, that of an earlier inventory where it is the same landform.
 
@@ -92,11 +93,11 @@ def stable_ids(
         An earlier inventory with a column ``candidate_id``, or None. A landform is the same at an
         intersection over union of 0.5 or more. The id of a landform that is gone is not given to
         another one.
-    others, retired
+    others, retired, fixed
         As for :func:`names_of`.
     """
-    kept: dict[int, str] = {}
-    taken = set(retired)
+    kept = dict(fixed or {})
+    taken = {*retired, *kept.values()}
     for table in [*([] if previous is None else [previous]), *others]:
         free = table[~table["candidate_id"].isin(list(kept.values()))]
         rest = [row for row in range(len(outlines)) if row not in kept]
@@ -131,6 +132,7 @@ def names_of(
     *,
     others: Sequence[gpd.GeoDataFrame] = (),
     retired: frozenset[str] = frozenset(),
+    fixed: Mapping[int, str] | None = None,
 ) -> Names:
     """Name landforms, and say what they replace.
 
@@ -145,6 +147,8 @@ def names_of(
         takes the one that it has there.
     retired
         Ids that landforms had once; they are given to nobody else.
+    fixed
+        Ids of outlines by their place, which a person decided on.
 
     Notes
     -----
@@ -152,7 +156,7 @@ def names_of(
     other parts get ids of their own and replace it. A landform that two merged into keeps the id
     of the one that it has half in common with, and replaces the other.
     """
-    ids = stable_ids(outlines, points, previous, others=others, retired=retired)
+    ids = stable_ids(outlines, points, previous, others=others, retired=retired, fixed=fixed)
     areas = outlines.to_crs(EQUAL_AREA).area.to_numpy() / 1e6
     if previous is None or previous.empty:
         changes = [_change("new", name, area=area) for name, area in zip(ids, areas, strict=True)]

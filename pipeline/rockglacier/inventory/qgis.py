@@ -1,7 +1,8 @@
 """The inventory as a GeoPackage, to look at and to edit in QGIS.
 
 The layers are those of an RGIK inventory: area of interest, primary markers, outlines, and moving
-areas, of which a run knows none.
+areas, of which a run knows none; and beside them the reference and the links to it, where there is
+one.
 """
 
 from __future__ import annotations
@@ -9,16 +10,25 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
 
 import geopandas as gpd
 import pandas as pd
+import pyogrio
+import shapely
 from shapely.geometry.base import BaseGeometry
 
+from rockglacier.inventory.domains import Domains, domains_of
+from rockglacier.inventory.qgis_style import style
 from rockglacier.inventory.schema import MARKER_COLUMNS, MOVING_AREA_COLUMNS
 from rockglacier.storage import read_json, write_json
 
 logger = logging.getLogger(__name__)
+
+STYLES: Final = "layer_styles"
+"""The table that QGIS reads styles from."""
 
 
 def write_geopackage(
@@ -29,21 +39,31 @@ def write_geopackage(
     *,
     name: str,
     period: str,
+    reference: gpd.GeoDataFrame | None = None,
+    matches: gpd.GeoDataFrame | None = None,
+    domains: Domains | None = None,
 ) -> None:
-    """Write GeoPackage 1.3 with the layers ``outlines``, ``aoi``, ``markers``, ``moving_areas``.
+    """Write GeoPackage 1.3 with a style for QGIS of every layer inside.
 
     Parameters
     ----------
     path
         Replaced as a whole.
     outlines
-        The inventory, EPSG:4326.
+        The inventory, EPSG:4326: layer ``outlines``.
     points
-        A representative point of every outline, EPSG:4326: where a primary marker may go.
+        A representative point of every outline, EPSG:4326: layer ``markers``, where a primary
+        marker may go.
     aoi
-        The area, EPSG:4326.
+        The area, EPSG:4326: layer ``aoi``.
     name, period
         Of the study; columns of the layer ``aoi``.
+    reference
+        Outlines that are known, EPSG:4326: layer ``reference``; None: no such layer.
+    matches
+        The links between both, EPSG:4326: layer ``matches``; None: no such layer.
+    domains
+        Values that a form lets choose from; default: those known here.
     """
     markers = gpd.GeoDataFrame(outlines[list(MARKER_COLUMNS)], geometry=points.to_numpy(), crs=4326)
     area = gpd.GeoDataFrame({"name": [name], "period": [period]}, geometry=[aoi], crs=4326)
@@ -52,15 +72,19 @@ def write_geopackage(
         geometry=gpd.GeoSeries([], crs=4326),
         crs=4326,
     )
+    layers = {
+        "outlines": outlines,
+        "aoi": area,
+        "markers": markers,
+        "moving_areas": moving,
+        **({} if reference is None else {"reference": _plain(reference)}),
+        **({} if matches is None else {"matches": _plain(matches)}),
+    }
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.stem}.partial.gpkg")
     partial.unlink(missing_ok=True)
-    for layer, table, kind in (
-        ("outlines", outlines, "MultiPolygon"),
-        ("aoi", area, "MultiPolygon"),
-        ("markers", markers, "Point"),
-        ("moving_areas", moving, "MultiPolygon"),
-    ):
+    for layer, table in layers.items():
+        kind = "Point" if layer == "markers" else "MultiPolygon"
         table.to_file(
             partial,
             layer=layer,
@@ -71,7 +95,47 @@ def write_geopackage(
             promote_to_multi=kind == "MultiPolygon",
             dataset_options={"VERSION": "1.3"},
         )
+    _write_styles(partial, layers, domains or domains_of(None))
     os.replace(partial, path)
+
+
+def _plain(table: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
+    """Return a table without columns that would be taken for the ids of features, polygons only."""
+    held = table.drop(columns=[name for name in table.columns if name.casefold() in ("fid", "id")])
+    is_areal = held.geom_type.isin(["Polygon", "MultiPolygon"]) & ~held.geometry.is_empty
+    return held[is_areal].set_geometry(shapely.force_2d(held.geometry[is_areal].to_numpy()))
+
+
+def _write_styles(path: Path, layers: Mapping[str, gpd.GeoDataFrame], domains: Domains) -> None:
+    """Write the table in which QGIS looks for the styles of a GeoPackage's layers."""
+    rows = pd.DataFrame(
+        {
+            "f_table_catalog": "",
+            "f_table_schema": "",
+            "f_table_name": list(layers),
+            "f_geometry_column": "geom",
+            "styleName": list(layers),
+            "styleQML": [
+                style(
+                    layer,
+                    "Point" if layer == "markers" else "Polygon",
+                    [str(name) for name in table.columns if name != table.geometry.name],
+                    domains,
+                )
+                for layer, table in layers.items()
+            ],
+            "styleSLD": "",
+            "useAsDefault": True,
+            "description": "by rockglacier",
+            "owner": "",
+        }
+    )
+    pyogrio.write_dataframe(rows, path, layer=STYLES, driver="GPKG", append=True, fid="id")
+
+
+def layers_of(path: Path) -> list[str]:
+    """Return the names of a file's layers."""
+    return [str(name) for name, _ in pyogrio.list_layers(path)]
 
 
 def set_aside_if_edited(path: Path, record: Path) -> Path | None:

@@ -25,10 +25,13 @@ from rockglacier.grid import Grid
 from rockglacier.inventory import geoparquet, qgis
 from rockglacier.inventory.attributes import BAND_M
 from rockglacier.inventory.candidates import UNSEEN, draw, ground_of, measured, split_at
+from rockglacier.inventory.compare import ground_of_links
+from rockglacier.inventory.domains import domains_of
 from rockglacier.inventory.ids import CHANGE_COLUMNS, Names, names_of
-from rockglacier.inventory.match import compare
+from rockglacier.inventory.match import Comparison, compare
 from rockglacier.inventory.overlaps import overlap_columns
 from rockglacier.inventory.review import review_queue
+from rockglacier.inventory.reviews import read_reviews, review_counts, with_reviews
 from rockglacier.inventory.schema import table_of
 from rockglacier.inventory.scores import summary
 from rockglacier.inventory.water import water_table
@@ -41,6 +44,8 @@ logger = logging.getLogger(__name__)
 
 MOSTLY: Final = 0.5
 """Share of a candidate on ignored ground from which it is not judged."""
+
+REFERENCE_COLUMNS: Final = ("label_id", "geometry")
 
 
 class Model(Protocol):
@@ -105,6 +110,8 @@ def build_inventory(
     cube = zarr.open_group(study.require(study.cube_path, stage="cube"), mode="r")
     source = _source(study, bundle)
     drawn = draw(study, probability, threshold=source.threshold, progress=progress)
+    reviews = read_reviews(study)
+    drawn, decided = with_reviews(drawn, reviews, study.grid)
     outlines, points = drawn.outlines.to_crs(4326), drawn.points.to_crs(4326)
     previous, others = _previous(study), _other_periods(study)
     history = _history(study)
@@ -113,7 +120,8 @@ def build_inventory(
         points,
         previous,
         others=others,
-        retired=_retired(history, previous),
+        retired=_retired(history, previous) | frozenset(reviews["candidate_id"]),
+        fixed={place: str(own["candidate_id"]) for place, own in enumerate(decided) if own},
     )
     splits = _splits(study, bundle)
     rows, bands = measured(study, drawn, probability, cube, progress=progress)
@@ -135,14 +143,17 @@ def build_inventory(
             "n_periods_found": 1
             + sum(bool((other["candidate_id"] == names.ids[place]).any()) for other in others),
             "geometry": outlines.iloc[place],
+            **decided[place],
         }
         for place, (row, own) in enumerate(
             zip(rows, ground_of(drawn, splits, study.grid), strict=True)
         )
     ]
-    queue = review_queue(merged, threshold=source.threshold)
+    waiting = [row for row, own in zip(merged, decided, strict=True) if not own]
+    queue = iter(review_queue(waiting, threshold=source.threshold))
     table = table_of(
-        [{**row, **place} for row, place in zip(merged, queue, strict=True)], extra=extra
+        [row if own else {**row, **next(queue)} for row, own in zip(merged, decided, strict=True)],
+        extra=extra,
     )
     facts: dict[str, Any] = {
         "objects": len(table),
@@ -156,10 +167,12 @@ def build_inventory(
         "to_review": int(table["review_reason"].notna().sum()),
     }
     facts["version"] = _write_changes(study, history, names, source)
-    facts |= _write(study, table, points, dict(zip(names.ids, bands, strict=True)))
+    write_json(study.inventory_path / "reviews.json", review_counts(reviews, waiting=len(waiting)))
+    matched = _matched(study, table)
+    facts |= _write(study, table, points, dict(zip(names.ids, bands, strict=True)), matched)
     write_tables(study, table, drawn, cube, reference=_reference(study), progress=progress)
     facts |= _write_water(study, table)
-    return facts | _write_matches(study, table, splits)
+    return facts | _write_matches(study, table, splits, matched)
 
 
 def _probability(study: Study) -> zarr.Array[Any]:
@@ -250,7 +263,8 @@ def _write_changes(study: Study, history: pd.DataFrame, names: Names, source: So
     if path.is_file() and (new.empty or new.to_csv(index=False) == latest.to_csv(index=False)):
         return version
     new.insert(0, "version", version + 1)
-    every = pd.concat([part for part in (history, new) if len(part)] or [new])
+    # as objects: pandas would guess anew what a column without any value holds
+    every = pd.concat([part.astype(object) for part in (history, new) if len(part)] or [new])
     write_text(path, every.to_csv(index=False))
     return version + 1
 
@@ -267,6 +281,7 @@ def _write(
     table: gpd.GeoDataFrame,
     points: gpd.GeoSeries,
     bands: dict[str, dict[int, int]],
+    matched: Matched | None,
 ) -> dict[str, Any]:
     folder = study.inventory_path
     package, record = folder / "inventory.gpkg", study.receipts_path / "inventory" / "gpkg.json"
@@ -279,6 +294,9 @@ def _write(
         study.area,
         name=study.config.name,
         period=study.config.search.period,
+        reference=None if matched is None else matched.reference[list(REFERENCE_COLUMNS)],
+        matches=None if matched is None else matched.links,
+        domains=study_domains(study),
     )
     qgis.remember(package, record)
     lines = ["candidate_id,band_from_m,band_to_m,thousandths"]
@@ -289,6 +307,12 @@ def _write(
     ]
     write_text(folder / "hypsometry.csv", "\n".join(lines) + "\n")
     return {"edited_kept": edited.name if edited else None}
+
+
+def study_domains(study: Study) -> dict[str, tuple[str, ...]]:
+    """Return the values that RGIK columns may have in a study."""
+    given = study.config.inventory.domains
+    return domains_of(study.resolve(given) if given else None)
 
 
 def _write_water(study: Study, table: gpd.GeoDataFrame) -> dict[str, Any]:
@@ -313,21 +337,49 @@ def _reference(study: Study) -> gpd.GeoDataFrame | None:
     return labels[labels["used"]]
 
 
-def _write_matches(
-    study: Study, table: gpd.GeoDataFrame, splits: gpd.GeoDataFrame | None
-) -> dict[str, Any]:
-    """Match with the reference, if there is one: all ground, and each split alone."""
-    paths = study.inventory_path / "matches.parquet", study.inventory_path / "matches.json"
-    for path in paths:
-        path.unlink(missing_ok=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Matched:
+    """The inventory beside the reference."""
+
+    comparison: Comparison
+    reference: gpd.GeoDataFrame
+    """The polygons that count, EPSG:4326."""
+    n_ignored: int
+    """Candidates on ignored ground, which take no part."""
+
+    @property
+    def links(self) -> gpd.GeoDataFrame:
+        """The links with their ground, EPSG:4326."""
+        links = self.comparison.links
+        return gpd.GeoDataFrame(links, geometry=ground_of_links(self.comparison), crs=4326)
+
+
+def _matched(study: Study, table: gpd.GeoDataFrame) -> Matched | None:
+    """Match with the reference, if there is one."""
     if not study.label_table_path.is_file():
-        return {}
+        return None
     labels = gpd.read_parquet(study.label_table_path)
     reference = labels[labels["used"]]
     is_ignored = is_on_ignored(table, labels[labels["action"] == "filtered"], study.grid)
     comparison = compare(
         table[~is_ignored], reference, complete_area(study), id_a="candidate_id", id_b="label_id"
     )
+    return Matched(comparison=comparison, reference=reference, n_ignored=int(is_ignored.sum()))
+
+
+def _write_matches(
+    study: Study,
+    table: gpd.GeoDataFrame,
+    splits: gpd.GeoDataFrame | None,
+    matched: Matched | None,
+) -> dict[str, Any]:
+    """Write the links, and the scores of all ground and of each split alone."""
+    paths = study.inventory_path / "matches.parquet", study.inventory_path / "matches.json"
+    for path in paths:
+        path.unlink(missing_ok=True)
+    if matched is None:
+        return {}
+    comparison, reference = matched.comparison, matched.reference
     split_a = table.loc[comparison.objects_a.index, "split"].to_numpy()
     split_b = np.full(len(comparison.objects_b), UNSEEN, dtype=object)
     if splits is not None:
@@ -337,7 +389,7 @@ def _write_matches(
     for name in pd.unique(np.concatenate([split_a, split_b])):
         scores[name] = summary(comparison, within_a=split_a == name, within_b=split_b == name)
     geoparquet.write_parquet(comparison.links, paths[0])
-    left_out = comparison.left_out | {"ignored_a": int(is_ignored.sum())}
+    left_out = comparison.left_out | {"ignored_a": matched.n_ignored}
     write_json(paths[1], {"left_out": left_out, **scores})
     facts = {"reference": scores["all"]["n_b"], "matched": scores["all"]["iou_0.5"]["matched_b"]}
     if "test" in scores:

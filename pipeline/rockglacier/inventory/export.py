@@ -1,0 +1,125 @@
+"""The inventory as a project that QGIS opens: outlines to review, in the order of doubt."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import geopandas as gpd
+import pandas as pd
+
+from rockglacier.inventory import qgis
+from rockglacier.inventory.qgis_style import QUEUE, Shown, write_project
+from rockglacier.inventory.reviews import outline_hash, read_reviews
+from rockglacier.inventory.schema import MARKER_COLUMNS, MOVING_AREA_COLUMNS
+from rockglacier.inventory.tables import REFERENCE_COLUMNS, study_domains
+from rockglacier.study import Study
+
+HASH = "drawn_hash"
+"""Column that tells an outline that was moved from one that was not."""
+
+
+def export_qgis(study: Study, folder: Path) -> list[Path]:
+    """Write a GeoPackage to edit and a project over it, and return the files.
+
+    Parameters
+    ----------
+    study
+        With its inventory.
+    folder
+        Takes ``NAME-PERIOD.gpkg`` and ``NAME-PERIOD.qgz``. A GeoPackage there that was edited since
+        is kept under another name.
+
+    Raises
+    ------
+    NotFoundError
+        There is no inventory yet.
+
+    Notes
+    -----
+    Outlines that were rejected before are in the layer again, so that a decision can be changed.
+    """
+    source = study.require(study.inventory_path / "inventory.parquet", stage="inventory")
+    table = _with_rejected(gpd.read_parquet(source), read_reviews(study))
+    table[HASH] = pd.Series([outline_hash(shape) for shape in table.geometry], dtype="string")
+    reference, matches = _reference(study), _matches(study)
+    domains = study_domains(study)
+    stem = f"{study.config.name}-{study.config.search.period}"
+    package, project = folder / f"{stem}.gpkg", folder / f"{stem}.qgz"
+    record = study.receipts_path / "inventory" / "export.json"
+    kept = qgis.set_aside_if_edited(package, record)
+    qgis.write_geopackage(
+        package,
+        table,
+        table.geometry.representative_point(),
+        study.area,
+        name=study.config.name,
+        period=study.config.search.period,
+        reference=reference,
+        matches=matches,
+        domains=domains,
+    )
+    qgis.remember(package, record)
+    columns = [str(name) for name in table.columns if name != "geometry"]
+    layers = [
+        Shown(title="to review", layer="outlines", kind="Polygon", columns=columns, only=QUEUE),
+        Shown(title="outlines", layer="outlines", kind="Polygon", columns=columns),
+        Shown(title="markers", layer="markers", kind="Point", columns=MARKER_COLUMNS,
+              is_visible=False),
+        Shown(title="moving areas", layer="moving_areas", kind="Polygon",
+              columns=MOVING_AREA_COLUMNS, is_visible=False),
+    ]  # fmt: skip
+    for title, layer in (("reference", reference), ("matches", matches)):
+        if layer is not None:
+            names = [str(name) for name in layer.columns if name != "geometry"]
+            layers.append(
+                Shown(title=title, layer=title, kind="Polygon", columns=names, is_visible=False)
+            )
+    layers.append(Shown(title="area", layer="aoi", kind="Polygon", columns=("name", "period")))
+    write_project(
+        project,
+        package.name,
+        layers,
+        domains,
+        title=f"{study.config.name} {study.config.search.period}",
+        bounds=study.area.bounds,
+        rasters=_rasters(study),
+    )
+    return [path for path in (package, project, kept) if path is not None]
+
+
+def _with_rejected(table: gpd.GeoDataFrame, reviews: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
+    rejected = reviews[reviews["status"] == "rejected"].drop(columns="origin")
+    if rejected.empty:
+        return table
+    typed = rejected.reindex(columns=table.columns).astype(
+        {
+            name: kind
+            for name, kind in table.dtypes.items()
+            if name != "geometry" and str(kind) not in ("bool", "int64")
+        }
+    )
+    for name, kind in table.dtypes.items():
+        if str(kind) in ("bool", "int64"):
+            typed[name] = pd.Series(0, index=typed.index, dtype=str(kind))
+    return gpd.GeoDataFrame(
+        pd.concat([table, typed], ignore_index=True), geometry="geometry", crs=4326
+    )
+
+
+def _reference(study: Study) -> gpd.GeoDataFrame | None:
+    if not study.label_table_path.is_file():
+        return None
+    labels = gpd.read_parquet(study.label_table_path)
+    return labels.loc[labels["used"], list(REFERENCE_COLUMNS)]
+
+
+def _matches(study: Study) -> gpd.GeoDataFrame | None:
+    package = study.inventory_path / "inventory.gpkg"
+    if not package.is_file() or "matches" not in qgis.layers_of(package):
+        return None
+    return gpd.read_file(package, layer="matches")
+
+
+def _rasters(study: Study) -> list[tuple[str, str]]:
+    found = study.prediction_path / "probability.tif"
+    return [("probability", str(found.absolute()))] if found.is_file() else []
