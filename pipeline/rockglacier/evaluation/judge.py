@@ -53,19 +53,28 @@ class Findings:
     reliability: Reliability
     errors: GroundErrors
     blocks: BlockCounts
+    tolerance: float = TOLERANCE_PX
+    """Of the boundaries, pixels."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the findings as JSON-able values."""
         return {
             **as_json(self.boundary.scores()),
-            "boundary_tolerance_px": TOLERANCE_PX,
+            "boundary_tolerance_px": self.tolerance,
             "calibration": as_json(self.reliability.scores()),
             "reliability": self.reliability.table(),
             "errors_by_ground": self.errors.table(),
         }
 
 
-def inspect(pieces: Sequence[Piece], *, threshold: float, kinds: KindsAt, edge: int) -> Findings:
+def inspect(
+    pieces: Sequence[Piece],
+    *,
+    threshold: float,
+    kinds: KindsAt,
+    edge: int,
+    tolerance: float = TOLERANCE_PX,
+) -> Findings:
     """Look at a map piece by piece.
 
     Parameters
@@ -78,17 +87,25 @@ def inspect(pieces: Sequence[Piece], *, threshold: float, kinds: KindsAt, edge: 
         Of ground, in any window.
     edge
         Of a block of the bootstrap, pixels.
+    tolerance
+        Of the boundaries, pixels.
     """
     boundary, reliability, errors = Boundary(), Reliability(), GroundErrors()
     blocks: BlockCounts = {}
     for piece in pieces:
         called = piece.classes(threshold)
-        boundary += compare_boundaries(piece.truth, called)
+        boundary += compare_boundaries(piece.truth, called, tolerance=tolerance)
         reliability.add(piece.probability, piece.truth)
         errors.add(piece.truth, called, kinds(piece.window))
         for place, counts in block_counts(piece.truth, called, piece.window, edge=edge).items():
             blocks[place] = blocks.get(place, np.zeros((2, 2), np.int64)) + counts
-    return Findings(boundary=boundary, reliability=reliability, errors=errors, blocks=blocks)
+    return Findings(
+        boundary=boundary,
+        reliability=reliability,
+        errors=errors,
+        blocks=blocks,
+        tolerance=tolerance,
+    )
 
 
 class StudyJudge:

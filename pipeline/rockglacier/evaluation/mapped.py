@@ -81,4 +81,4 @@ def _mapped_km2(study: Study, *, threshold: float) -> NDArray[np.float64]:
         known = burnt([area], grid, block.window) & (percent != PERCENT_NODATA)
         landform = int((known & is_above(percent, threshold=threshold)).sum())
         pixels += (int(known.sum()) - landform, landform)
-    return pixels * grid.resolution**2 / 1e6
+    return (pixels * grid.resolution**2 / 1e6).astype(np.float64)

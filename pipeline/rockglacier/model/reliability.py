@@ -46,6 +46,13 @@ class Reliability:
         self.landform += np.bincount(place, weights=y, minlength=BINS).astype(np.int64)
         self.squared += float(((p - y) ** 2).sum())
 
+    def merge(self, other: Reliability) -> None:
+        """Add what another one counted."""
+        self.pixels += other.pixels
+        self.probability += other.probability
+        self.landform += other.landform
+        self.squared += other.squared
+
     def scores(self) -> dict[str, float]:
         """Return ``ece``, ``mce``, ``brier`` and ``mean_probability`` beside ``prevalence``.
 
