@@ -46,5 +46,5 @@ def test_chips_are_exported_drawn_on_and_imported(make_products, tmp_path, monke
         rockglacier("import", "chips", "--labels", "rg")
     with pytest.raises(InputError, match="stratified or uncertain"):
         rockglacier("export", "here.yaml", "--to", "labelme", "--choose", "best")
-    with pytest.raises(InputError, match="cog or labelme"):
+    with pytest.raises(InputError, match="nothing is exported to 'paint'"):
         rockglacier("export", "here.yaml", "--to", "paint")

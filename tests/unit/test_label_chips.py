@@ -289,6 +289,7 @@ def test_rounds_are_joined(study, folder, tmp_path):
     save(more, chips_in(more)[6])
     drawn = together([read_drawn(folder), read_drawn(more)])
     assert (len(drawn.outlines), len(drawn.complete), drawn.unsaved) == (3, 3, 21)
+    assert together([drawn]).outlines.equals(drawn.outlines)
     outlines, complete = write_drawn(drawn, tmp_path / "all")
     assert len(gpd.read_file(outlines)) == len(gpd.read_file(complete)) == 3
 
@@ -302,3 +303,26 @@ def test_a_chip_without_shapes_whose_flag_is_not_set_was_not_looked_at(folder):
     drawn = read_drawn(folder)
     assert set(drawn.complete["chip"]) == {chip["chip"] for chip in chips[1:3]}
     assert drawn.untouched == (chips[0]["chip"],)
+
+
+def test_pieces_that_meet_along_the_edge_of_chips_are_one_landform(folder):
+    by_place = {(chip["row"], chip["col"]): chip for chip in chips_in(folder)}
+    left, right = by_place[64, 64], by_place[64, 128]
+    # a landform over the edge, one that ends at it, and two that meet in a corner
+    save(folder, left, square(50, 10, 14), square(40, 40, 10), square(54, 54, 10))
+    save(folder, right, square(0, 12, 14), square(0, 30, 8), square(0, 64 - 0.5, 0.5))
+    pieces = read_drawn(folder)
+    assert len(pieces.outlines) == 6
+    whole = together([pieces]).outlines
+    assert len(whole) == 5
+    over = whole[whole["chip"].str.contains(";")]
+    assert len(over) == 1
+    assert over.area.iloc[0] == pytest.approx(2 * 140.0**2)
+    assert len(shapely.get_parts(over.geometry.iloc[0])) == 1
+
+
+def test_landforms_of_one_chip_or_of_other_labels_stay_apart(folder):
+    by_place = {(chip["row"], chip["col"]): chip for chip in chips_in(folder)}
+    save(folder, by_place[64, 64], square(10, 10, 10), square(20, 10, 10), square(50, 10, 14))
+    save(folder, by_place[64, 128], square(0, 10, 14), label="ignore")
+    assert len(together([read_drawn(folder)]).outlines) == 4

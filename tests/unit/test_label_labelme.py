@@ -234,3 +234,19 @@ def test_what_is_written_crosses_nothing_when_it_is_read_again():
     assert drawing.repaired == 0
     ground = shapely.union_all([outline.polygon for outline in drawing.outlines])
     assert ground.symmetric_difference(thin).area < 0.1
+
+
+def test_a_hole_in_nothing_is_told():
+    shapes = [
+        new_shape("rock_glacier", ring(0, 0, 20, 20), group=1),
+        new_shape("hole", ring(40, 40, 50, 50)),
+        new_shape("hole", ring(5, 5, 10, 10), group=7),
+    ]
+    drawing = read_drawing(new_form(*shapes), size=SIZE)
+    assert drawing.problems == ("shape 2 (hole): it lies in no landform",)
+    assert drawing.outlines[0].polygon.area == 375  # its group is nobody's: by where it lies
+
+
+@pytest.mark.parametrize("values", [[], {"shapes": None}, {"shapes": ["x"]}, {}])
+def test_what_is_no_drawing_is_told(values):
+    assert read_drawing(values, size=SIZE).problems == ("no list of shapes",)

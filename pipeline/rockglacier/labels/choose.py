@@ -80,7 +80,7 @@ def choose_chips(
     else:
         group: Any = open_arrays(study.cube_path)
         means = [
-            [float(np.nanmean(group[name][window.slices])) for name in ("elevation", "slope")]
+            [_mean(np.asarray(group[name][window.slices])) for name in ("elevation", "slope")]
             for window in windows
         ]
         order = stratified_order(np.asarray(means), seed=seed)
@@ -144,6 +144,11 @@ def _candidates(study: Study, chip: int, before: BaseGeometry | None) -> list[Wi
 def _share(study: Study, window: Window, ground: BaseGeometry) -> float:
     box = shapely.box(*study.grid.window_geobox(window).boundingbox.bbox)
     return float(box.intersection(ground).area / box.area)
+
+
+def _mean(values: NDArray[np.float32]) -> float:
+    known = values[np.isfinite(values)]
+    return float(known.mean(dtype=np.float64)) if known.size else 0.0
 
 
 def _doubt(percent: NDArray[np.uint8]) -> float:

@@ -23,7 +23,7 @@ from rockglacier.grid import Window, projected
 from rockglacier.labels.choose import Choice, choose_chips
 from rockglacier.labels.labelme import LANDFORM, Outline, drawing_of
 from rockglacier.labels.reference import read_reference
-from rockglacier.storage import write_json
+from rockglacier.storage import is_local, write_json
 from rockglacier.study import Study, read_area
 
 CHIPS: Final = "chips.geojson"
@@ -87,6 +87,12 @@ def write_chips(
     NotFoundError
         There is no cube, or no prediction to choose by.
     """
+    if not is_local(folder):
+        raise InputError(
+            f"{str(folder)!r} is in an object store, where LabelMe cannot draw",
+            expected="a folder of this machine",
+            todo="name one with --folder",
+        )
     path = folder / CHIPS
     if path.exists():
         raise InputError(

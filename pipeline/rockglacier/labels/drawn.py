@@ -14,6 +14,8 @@ import geopandas as gpd
 import pandas as pd
 import shapely
 from affine import Affine
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from rockglacier.errors import InputError, NotFoundError
 from rockglacier.labels.draw import CHIPS, file_hash, moved
@@ -23,6 +25,9 @@ logger = logging.getLogger(__name__)
 
 SHOWN: Final = 20
 """Problems that a message lists."""
+
+MEETING: Final = 8.0
+"""Square pixels that two pieces share, widened by a pixel, if they meet along more than two."""
 
 COLUMNS: Final = ("label", "chip")
 
@@ -42,6 +47,8 @@ class Drawn:
     drawn and the flag ``looked_at`` is not set."""
     unsaved: int
     """Chips without a drawing."""
+    pixel_m: float
+    """Edge of a pixel of the chips."""
 
 
 def read_drawn(folder: Path, *, landforms: Sequence[str] = (LANDFORM,)) -> Drawn:
@@ -89,6 +96,7 @@ def read_drawn(folder: Path, *, landforms: Sequence[str] = (LANDFORM,)) -> Drawn
         repaired=sum(drawing.repaired for drawing in saved.values()),
         untouched=untouched,
         unsaved=len(chips) - len(drawings),
+        pixel_m=float(next(iter(chips.values()))["transform"][0]),
     )
 
 
@@ -188,14 +196,51 @@ def _joined(tables: Sequence[gpd.GeoDataFrame]) -> gpd.GeoDataFrame:
 
 
 def together(rounds: Sequence[Drawn]) -> Drawn:
-    """Join the drawings of several folders: one round after the other, or one person each."""
+    """Join the drawings of several folders, and the pieces of landforms that chips cut.
+
+    Parameters
+    ----------
+    rounds
+        At least one: drawn one after the other, or by one person each.
+
+    Returns
+    -------
+    Drawn
+        Outlines of one label that meet along the edge of two chips are one outline.
+    """
+    pixel_m = rounds[0].pixel_m
     return Drawn(
-        outlines=_joined([drawn.outlines for drawn in rounds]),
+        outlines=_whole(_joined([drawn.outlines for drawn in rounds]), pixel_m),
         complete=_joined([drawn.complete for drawn in rounds]),
         repaired=sum(drawn.repaired for drawn in rounds),
         untouched=tuple(name for drawn in rounds for name in drawn.untouched),
         unsaved=sum(drawn.unsaved for drawn in rounds),
+        pixel_m=pixel_m,
     )
+
+
+def _whole(outlines: gpd.GeoDataFrame, pixel_m: float) -> gpd.GeoDataFrame:
+    if not len(outlines) or outlines.crs.is_geographic:
+        return outlines
+    shapes = outlines.geometry.to_numpy()
+    first, second = shapely.STRtree(shapes).query(shapes, predicate="dwithin", distance=pixel_m)
+    label, chip = outlines["label"].to_numpy(), outlines["chip"].to_numpy()
+    is_pair = (first < second) & (label[first] == label[second]) & (chip[first] != chip[second])
+    first, second = first[is_pair], second[is_pair]
+    near = shapely.intersection(
+        shapely.buffer(shapes[first], pixel_m), shapely.buffer(shapes[second], pixel_m)
+    )
+    is_long = shapely.area(near) >= MEETING * pixel_m**2
+    links = coo_array(
+        (is_long[is_long], (first[is_long], second[is_long])), shape=[len(shapes)] * 2
+    )
+    _, number = connected_components(links, directed=False)
+    rows = []
+    for _, piece in outlines.groupby(number, sort=False):
+        chips = "; ".join(dict.fromkeys(piece["chip"]))
+        rows.append({"label": piece["label"].iloc[0], "chip": chips,
+                     "geometry": shapely.union_all(piece.geometry.to_numpy())})  # fmt: skip
+    return gpd.GeoDataFrame(rows, crs=outlines.crs)
 
 
 def told(drawn: Drawn) -> list[str]:

@@ -12,8 +12,8 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -94,8 +94,8 @@ def read_drawing(
         Valid polygons, clipped to the image; polygons, rectangles, circles and masks are read.
         Problems are collected, so that all of them can be told at once.
     """
-    shapes = values.get("shapes")
-    if not isinstance(shapes, list):
+    shapes = values.get("shapes") if isinstance(values, Mapping) else None
+    if not isinstance(shapes, list) or not all(isinstance(shape, Mapping) for shape in shapes):
         return Drawing(outlines=(), problems=("no list of shapes",), unknown=(), repaired=0)
     problems = list(_size_problems(values, size))
     known = {same_label(label): label for label in landforms} | {HOLE: HOLE, UNSURE: UNSURE}
@@ -118,9 +118,13 @@ def read_drawing(
         if inside.is_empty:
             problems.append(f"shape {number} ({shape.get('label')}): it covers no ground")
             continue
-        drawn.append(_Drawn(label=label, group=shape.get("group_id"), polygon=inside))
+        group = shape.get("group_id")
+        drawn.append(_Drawn(number=number, label=label, group=group, polygon=inside))
+    holes = [shape for shape in drawn if shape.label == HOLE]
+    landforms_drawn = _landforms(drawn)
+    problems += _idle(holes, landforms_drawn)
     return Drawing(
-        outlines=tuple(_outlines(drawn)),
+        outlines=tuple(_cut(landforms_drawn, holes)),
         problems=tuple(problems),
         unknown=tuple(unknown),
         repaired=repaired,
@@ -178,39 +182,55 @@ def _shape(label: str, ring: shapely.LinearRing, group: int | None) -> dict[str,
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Drawn:
+    number: int
     label: str
     group: Any
     polygon: BaseGeometry
 
 
-def _outlines(drawn: Sequence[_Drawn]) -> list[Outline]:
-    """Join the parts of a landform, and cut the holes out."""
-    holes = [shape for shape in drawn if shape.label == HOLE]
+def _landforms(drawn: Sequence[_Drawn]) -> list[_Drawn]:
+    """Join the parts that share a group."""
     parts: dict[object, list[_Drawn]] = {}
-    for index, shape in enumerate(drawn):
+    for shape in drawn:
         if shape.label != HOLE:
             alone = shape.group is None
-            key = ("alone", index) if alone else (shape.label, str(shape.group))
+            key = ("alone", shape.number) if alone else (shape.label, str(shape.group))
             parts.setdefault(key, []).append(shape)
+    return [
+        replace(members[0], polygon=shapely.union_all([member.polygon for member in members]))
+        for members in parts.values()
+    ]
+
+
+def _cut(landforms: Sequence[_Drawn], holes: Sequence[_Drawn]) -> list[Outline]:
+    groups = {landform.group for landform in landforms}
     found = []
-    for members in parts.values():
-        whole = shapely.union_all([member.polygon for member in members])
-        cut = [hole.polygon for hole in holes if _is_cut(hole, members[0].group, whole)]
-        ground = areal(whole.difference(shapely.union_all(cut))) if cut else whole
+    for landform in landforms:
+        gone = [hole.polygon for hole in holes if _is_in(hole, landform, groups)]
+        ground = areal(landform.polygon.difference(shapely.union_all(gone)))
         if not ground.is_empty:
-            found.append(Outline(label=members[0].label, polygon=ground))
+            found.append(Outline(label=landform.label, polygon=ground))
     return found
 
 
-def _is_cut(hole: _Drawn, group: Any, whole: BaseGeometry) -> bool:
+def _is_in(hole: _Drawn, landform: _Drawn, groups: Container[Any]) -> bool:
     """Say whether a hole belongs to a landform: by its group, else by where most of it lies.
 
-    Something that was drawn inside a hole keeps its ground: it does not hold the hole.
+    What was drawn inside a hole keeps its ground: it does not hold the hole.
     """
-    if hole.group is not None and hole.group == group:
-        return True
-    is_held = whole.intersection(hole.polygon).area > 0.5 * hole.polygon.area
-    return bool(is_held) and hole.group is None
+    if hole.group is not None and hole.group in groups:
+        return bool(hole.group == landform.group)
+    held = landform.polygon.intersection(hole.polygon).area
+    return bool(held > 0.5 * hole.polygon.area)
+
+
+def _idle(holes: Sequence[_Drawn], landforms: Sequence[_Drawn]) -> list[str]:
+    groups = {landform.group for landform in landforms}
+    return [
+        f"shape {hole.number} (hole): it lies in no landform"
+        for hole in holes
+        if not any(_is_in(hole, landform, groups) for landform in landforms)
+    ]
 
 
 def _size_problems(values: Mapping[str, Any], size: tuple[int, int]) -> Iterable[str]:
