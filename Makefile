@@ -36,7 +36,7 @@ bench-chips: env ## chips a second beside the memory map and TorchGeo
 
 lock: env ## resolve the newest versions that work together
 	@$(BIN)/python -m uv pip compile --no-config --universal --python-version 3.12 \
-	  --no-emit-index-url --no-header --no-annotate --group dev --all-extras \
+	  --no-emit-index-url --no-header --no-annotate --group dev --extra learn \
 	  --upgrade --quiet pyproject.toml -o requirements.lock
 
 env: ## make or refresh .venv

@@ -35,8 +35,11 @@ app = typer.Typer(
 
 StudyFile = Annotated[Path, typer.Argument(help="The study's YAML file, e.g. hunza.yaml.")]
 Cluster = Annotated[
-    str,
-    typer.Option(help="threads, local (worker processes) or a scheduler, e.g. tcp://host:8786."),
+    str | None,
+    typer.Option(
+        help="threads, local (worker processes), a scheduler, e.g. tcp://host:8786, or gateway, "
+        "kubernetes, coiled; default: compute.cluster of the study."
+    ),
 ]
 
 
@@ -97,7 +100,7 @@ def plan(study: StudyFile) -> None:
 
 
 @app.command()
-def run(study: StudyFile, cluster: Cluster = "threads") -> None:
+def run(study: StudyFile, cluster: Cluster = None) -> None:
     """Run every stage in order, resuming where it stopped; says first which stages are stale.
 
     Example: rockglacier run hunza.yaml --cluster local
@@ -123,7 +126,7 @@ def status(study: StudyFile) -> None:
     _show_standings(opened, stages_of(opened, mapping=mapping), Context(), every=True)
 
 
-def _run_one(study: Path, name: str, *, cluster: str, **options: Any) -> None:
+def _run_one(study: Path, name: str, *, cluster: str | None, **options: Any) -> None:
     from rockglacier.run import require_stages_before
     from rockglacier.stages import Context, stage_named
 
@@ -134,7 +137,7 @@ def _run_one(study: Path, name: str, *, cluster: str, **options: Any) -> None:
 
 
 def _add_stage_command(name: str, summary: str) -> None:
-    def command(study: StudyFile, cluster: Cluster = "threads") -> None:
+    def command(study: StudyFile, cluster: Cluster = None) -> None:
         _run_one(study, name, cluster=cluster)
 
     command.__doc__ = f"{summary}\n\nExample: rockglacier {name} hunza.yaml"
@@ -147,7 +150,7 @@ _add_stage_command("search", "Choose scenes and DEM tiles from the catalog.")
 @app.command(rich_help_panel="One stage")
 def cube(
     study: StudyFile,
-    cluster: Cluster = "threads",
+    cluster: Cluster = None,
     blocks: Annotated[
         str | None,
         typer.Option(help="Rows and columns of blocks, e.g. 0:2,3:5; the ends not included."),
@@ -174,7 +177,7 @@ _add_stage_command("label", "Burn the reference inventory and split the ground."
 @app.command(rich_help_panel="One stage")
 def fuse(
     study: StudyFile,
-    cluster: Cluster = "threads",
+    cluster: Cluster = None,
     refit: Annotated[
         bool,
         typer.Option("--refit", help="Fit the features anew; models trained before do not fit."),
@@ -198,7 +201,7 @@ for _name, _summary in {
 
 
 @app.command(rich_help_panel="One stage")
-def evaluate(study: StudyFile, cluster: Cluster = "threads") -> None:
+def evaluate(study: StudyFile, cluster: Cluster = None) -> None:
     """Score the networks on held-out ground, and print the table.
 
     Example: rockglacier evaluate hunza.yaml
@@ -223,7 +226,7 @@ def map_(
     start: Annotated[str, typer.Option(help="First day, e.g. 2024-01-01.")] = "2024-01-01",
     end: Annotated[str, typer.Option(help="Last day, e.g. 2024-12-31.")] = "2024-12-31",
     output: Annotated[str | None, typer.Option(help="Folder; default: the name.")] = None,
-    cluster: Cluster = "threads",
+    cluster: Cluster = None,
 ) -> None:
     """Map a basin with a given model: no labels, no training.
 
@@ -529,17 +532,19 @@ def _run(
     study: Study,
     stages: Any,
     *,
-    cluster: str,
+    cluster: str | None,
     force: bool = False,
     **options: Any,
 ) -> None:
-    from rockglacier.cluster import cluster_client
+    from rockglacier.cluster import cluster_client, dashboard_link
     from rockglacier.console import log_to, out
     from rockglacier.run import run_stages
     from rockglacier.stages import Context
 
     log_to(study.folder / "logs")
-    with cluster_client(cluster) as client, _progress() as progress:
+    with cluster_client(cluster, study=study) as client, _progress() as progress:
+        if client is not None and (link := dashboard_link(client)):
+            out.print(f"dashboard: {link}")
         context = Context(progress=progress, client=client, **options)
         run_stages(study, stages, context, force=force, told=_told)
     out.print(f"products: {study.folder}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import re
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -442,6 +443,53 @@ class PublishConfig(Section):
     attribution: str | None = Field(None, description="Source and licence of the reference.")
 
 
+class ComputeConfig(Section):
+    """Where blocks are worked on; changes nothing in the products."""
+
+    cluster: str = Field(
+        "threads",
+        description="threads, local (worker processes on this machine), the address of a Dask "
+        "scheduler (tcp://HOST:8786, tls://HOST:8786), or a service: gateway, kubernetes, coiled. "
+        "`--cluster` wins over it.",
+    )
+    workers: int | None = Field(
+        None, ge=1, description="Workers; default: what cores and memory allow, 2 of a service."
+    )
+    threads: int | None = Field(None, ge=1, description="Threads of a worker; default: 1.")
+    memory: str | None = Field(
+        None,
+        pattern=r"^[0-9]+(\.[0-9]+)? ?([kMGT]i?)?B$",
+        description="Memory of a worker, e.g. 4GiB; default: an equal share of this machine, 4GiB "
+        "of a service.",
+    )
+    adaptive: tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=1)]] | None = Field(
+        None,
+        description="Least and most workers, in place of a fixed number, e.g. [2, 40]: they come "
+        "and go with the work.",
+    )
+    gpu: int = Field(
+        0, ge=0, description="GPUs of a worker, which it declares as the Dask resource GPU."
+    )
+    timeout_s: float | None = Field(
+        None,
+        gt=0,
+        description="Longest time for a block on a worker, seconds; a worker that takes longer is "
+        "ended, and the block tried on another. Default: none.",
+    )
+    options: dict[str, Any] = Field(
+        default_factory=dict,
+        description="What the service is asked for beside that: options of a Gateway's cluster, "
+        "arguments of coiled.Cluster, or namespace, image, secret and service_account on "
+        "Kubernetes. No keys: they are taken from the environment.",
+    )
+
+    @model_validator(mode="after")
+    def _ordered(self) -> ComputeConfig:
+        if self.adaptive and self.adaptive[0] > self.adaptive[1]:
+            raise ValueError(f"adaptive {list(self.adaptive)} is not least, most")
+        return self
+
+
 class Config(Section):
     """A study: one basin, from search to publication."""
 
@@ -461,6 +509,7 @@ class Config(Section):
     predict: PredictConfig = PredictConfig()  # type: ignore[call-arg]
     inventory: InventoryConfig = InventoryConfig()  # type: ignore[call-arg]
     publish: PublishConfig = PublishConfig()  # type: ignore[call-arg]
+    compute: ComputeConfig = ComputeConfig()  # type: ignore[call-arg]
 
     @model_validator(mode="before")
     @classmethod
@@ -551,6 +600,16 @@ def _keys_of(location: tuple[Any, ...]) -> list[str]:
         if issubclass(field.annotation, BaseModel):
             model = field.annotation
     return list(model.model_fields)
+
+
+def parse_bytes(amount: str) -> int:
+    """Return an amount of memory such as ``4GiB`` in bytes."""
+    found = re.fullmatch(r"([0-9.]+) ?([kMGT]?)(i?)B", amount)
+    if not found:
+        raise InputError(f"an amount of memory {amount!r}", expected="for example 4GiB")
+    number, prefix, binary = found.groups()
+    step = 1024 if binary else 1000
+    return int(float(number) * step ** " kMGT".index(prefix or " "))
 
 
 def json_schema() -> str:

@@ -1,13 +1,16 @@
 """Dask clients, and blocks worked on by other processes."""
 
+import importlib.util
 import os
 
 import pytest
 
-from rockglacier.cluster import cluster_client
+from rockglacier.cluster import cluster_client, dashboard_link, local_size
+from rockglacier.config import ComputeConfig, parse_bytes, parse_config
 from rockglacier.engine import Receipts, Task, run_tasks
 from rockglacier.errors import InputError, RemoteError
 from rockglacier.storage import read_json
+from rockglacier.workers import Equipment, _compare, self_test, settings_for, versions
 
 
 def test_threads_need_no_client():
@@ -103,3 +106,130 @@ def test_workers_without_rockglacier_are_found_before_any_work(local, monkeypatc
     ):
         pass
     assert "install rockglacier" in e.value.todo
+
+
+# sizes
+
+
+def test_processes_are_as_many_as_memory_feeds():
+    size = local_size(ComputeConfig(), cores=16, memory_bytes=10 * 2**30)
+    assert size == (4, 1, int(0.9 * 10 * 2**30) // 4)
+
+
+def test_processes_are_no_more_than_cores():
+    assert local_size(ComputeConfig(threads=2), cores=8, memory_bytes=2**40)[:2] == (4, 2)
+
+
+def test_a_small_machine_has_one_process():
+    assert local_size(ComputeConfig(), cores=2, memory_bytes=2**30) == (1, 1, int(0.9 * 2**30))
+
+
+def test_what_is_set_holds():
+    compute = ComputeConfig(workers=3, memory="1.5GB")
+    assert local_size(compute, cores=1, memory_bytes=2**30) == (3, 1, 1_500_000_000)
+
+
+@pytest.mark.parametrize(
+    ("text", "count"), [("4GiB", 4 * 2**30), ("500 MB", 500_000_000), ("12B", 12), ("1kiB", 1024)]
+)
+def test_amounts_of_memory(text, count):
+    assert parse_bytes(text) == count
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"adaptive": [4, 2]}, {"memory": "4 gigs"}, {"workers": 0}, {"timeout_s": 0}, {"gpu": -1}],
+)
+def test_a_size_that_is_none_is_refused(wrong):
+    with pytest.raises(InputError, match=f"compute.*{next(iter(wrong))}"):
+        parse_config({"name": "a", "area": [0, 0, 1, 1], "compute": wrong}, source="a.yaml")
+
+
+# what reaches workers
+
+ENVIRONMENT = {
+    "AWS_ACCESS_KEY_ID": "AKIDAKID",
+    "AWS_SECRET_ACCESS_KEY": "very-secret",
+    "AWS_SESSION_TOKEN": "token-token",
+    "AWS_REGION": "eu-central-1",
+    "AWS_SHARED_CREDENTIALS_FILE": "/home/me/keys",
+    "AWS_CA_BUNDLE": "/etc/ca.pem",
+    "GDAL_HTTP_TIMEOUT": "30",
+    "GDAL_DATA": "/usr/share/gdal",
+    "HOME": "/home/me",
+}
+
+
+def test_keys_go_through_tls_and_stay_on_this_machine():
+    for address in ("tls://far:8786", "tcp://127.0.0.1:8786", "gateway://far:8786"):
+        given, kept = settings_for(address, ENVIRONMENT)
+        assert kept == []
+        assert sorted(given) == [
+            "AWS_ACCESS_KEY_ID",
+            "AWS_REGION",
+            "AWS_SECRET_ACCESS_KEY",
+            "AWS_SESSION_TOKEN",
+            "GDAL_HTTP_TIMEOUT",
+        ]
+
+
+def test_settings_alone_go_over_an_open_line():
+    given, kept = settings_for("tcp://far:8786", ENVIRONMENT)
+    assert given == {"AWS_REGION": "eu-central-1", "GDAL_HTTP_TIMEOUT": "30"}
+    assert kept == ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"]
+
+
+def test_nothing_shows_a_key():
+    assert "very-secret" not in repr(Equipment(ENVIRONMENT, timeout_s=None))
+
+
+def test_keys_are_at_workers_for_the_time_of_the_run(local, monkeypatch):
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "very-secret")
+    address = local.scheduler_info()["address"]
+    with cluster_client(address) as client:
+        held = client.run(os.getenv, "AWS_SECRET_ACCESS_KEY")
+        assert set(held.values()) == {"very-secret"}
+        graphs = client.run_on_scheduler(_task_texts)
+        assert "very-secret" not in graphs
+    assert set(local.run(os.getenv, "AWS_SECRET_ACCESS_KEY").values()) == {None}
+
+
+def _task_texts(dask_scheduler):
+    return repr([task.run_spec for task in dask_scheduler.tasks.values()])
+
+
+# self-test
+
+
+def test_other_versions_are_named(local, monkeypatch):
+    mine = versions()
+    monkeypatch.setattr("rockglacier.workers.versions", lambda: {**mine, "zarr": "2.0"})
+    with pytest.raises(RemoteError, match=rf"other versions:\n.*zarr {mine['zarr']}, here 2.0"):
+        _compare({"tcp://there:1": mine}, "'there'")
+
+
+def test_workers_write_where_the_study_lies_and_leave_nothing(local, make_basin):
+    study = make_basin()
+    self_test(local, at="here", study=study)
+    assert not list(study.folder.glob(".self-test*"))
+
+
+def test_workers_that_see_another_folder_are_named(local, make_basin, monkeypatch):
+    study = make_basin()
+    monkeypatch.setattr("rockglacier.workers._write", lambda folder, token: "nowhere")
+    with pytest.raises(InputError, match="is not there") as caught:
+        self_test(local, at="here", study=study)
+    assert "s3://BUCKET" in caught.value.todo
+
+
+def test_a_worker_that_cannot_read_a_scene_is_named(local, make_basin):
+    study = make_basin()
+    for path in study.base.rglob("*SCL*.tif"):
+        path.unlink()
+    with pytest.raises(RemoteError, match=r"worker tcp://.* of here: item .*SCL.* cannot be read"):
+        self_test(local, at="here", study=study)
+
+
+def test_the_dashboard_has_a_link_only_where_there_is_one(local):
+    with_bokeh = importlib.util.find_spec("bokeh") is not None
+    assert dashboard_link(local).startswith("http://127.0.0.1") == with_bokeh
