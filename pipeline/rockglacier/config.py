@@ -441,6 +441,28 @@ class PublishConfig(Section):
     license: str = Field("other", description="SPDX identifier, or other.")
     provider: str | None = Field(None, description="Who publishes it.")
     attribution: str | None = Field(None, description="Source and licence of the reference.")
+    version: str | None = Field(
+        None,
+        pattern=r"^[0-9A-Za-z][0-9A-Za-z.+_-]*$",
+        description="Version of the products, e.g. 1.0. With a new one, the items of the old are "
+        "kept as predecessors. Default: the version of the software, items are replaced.",
+    )
+    catalog: str | None = Field(
+        None,
+        description="Folder of a root catalog that several basins share, beside the products or "
+        "in an object store; this basin's items are put into it. Default: none.",
+    )
+    api: str | None = Field(
+        None,
+        description="URL of a STAC API with Transactions that gets the items too. Keys are taken "
+        "from STAC_API_TOKEN, or STAC_API_USER and STAC_API_PASSWORD. Default: none.",
+    )
+    href: str | None = Field(
+        None,
+        pattern=r"^(https?|s3|gs|az)://[^/@?]+(/[^?]*)?$",
+        description="Address under which others reach the folder of the products, e.g. "
+        "https://data.example.org/hunza; default: the store's, if `output` is in one.",
+    )
 
 
 class ComputeConfig(Section):

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, time
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, Final
 from urllib.parse import quote, unquote
 
@@ -34,6 +34,9 @@ UP: Final = "../.."
 
 FABDEM_LICENSE: Final = "CC-BY-NC-SA-4.0"
 """Of FABDEM V1-2; it passes to what is made from it."""
+
+TOLD_OF_PUBLISHING: Final = frozenset({"license", "provider", "attribution", "version"})
+"""Settings of the publication that are told; where it is published to is nobody's business."""
 
 FOOTPRINT_TOLERANCE_DEG: Final = 1e-3
 """Detail of the outlines of items, about 100 m: they are for searching."""
@@ -158,10 +161,32 @@ def provenance(study: Study, *, level: str, how: str, software: tuple[str, ...])
         f"(basin), elevation of {config.search.dem_collection}",
         software={"rockglacier": __version__}
         | {name: found for name, found in versions.items() if found},
-        version=__version__,
+        version=config.publish.version or __version__,
         license=license_of(config),
         attribution=tuple(said),
+        basin=config.name,
+        settings=told_settings(study),
     )
+
+
+def told_settings(study: Study) -> Json:
+    """Return the settings as they may be published: files by their names, addresses unsigned."""
+
+    def told(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: told(inner) for key, inner in value.items()}
+        if isinstance(value, list):
+            return [told(inner) for inner in value]
+        if not isinstance(value, str):
+            return value
+        return redact(value) if "://" in value else PurePath(value.replace("\\", "/")).name
+
+    sections = study.resolved()
+    sections.pop("output")
+    sections["publish"] = {
+        key: value for key, value in sections["publish"].items() if key in TOLD_OF_PUBLISHING
+    }
+    return {key: told(value) for key, value in sections.items()}
 
 
 def projection(study: Study) -> Json:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,7 +16,7 @@ import zarr
 from rockglacier import origin
 from rockglacier.inventory.schema import COLUMNS
 from rockglacier.model.card import packing
-from rockglacier.storage import read_json
+from rockglacier.storage import listing, read_json
 from rockglacier.study import Study
 from rockglacier_stac import extensions, item
 from rockglacier_stac.extensions import Json
@@ -29,6 +31,13 @@ SCORES: Final = ("iou_rock_glacier", "f1_rock_glacier", "precision_rock_glacier"
                  "recall_rock_glacier")  # fmt: skip
 
 
+INVENTORY_TABLES: Final = {
+    "hypsometry": ("hypsometry.csv", "Area by elevation"),
+    "changes": ("CHANGES.csv", "What became of every landform, version by version"),
+    "water": ("water.csv", "Water equivalent of the ice, a range"),
+}
+
+
 def item_id(study: Study, kind: str) -> str:
     """Return the id of an item: basin, period and what it is."""
     return f"{study.config.name}-{study.config.search.period}-{kind}"
@@ -38,7 +47,12 @@ def model_id(study: Study) -> str | None:
     """Return the id of the selected model's item, or None where nothing was trained."""
     if not study.selection_path.is_file():
         return None
-    return item_id(study, read_json(study.selection_path)["network"])
+    return item_id(study, slug(read_json(study.selection_path)["network"]))
+
+
+def slug(name: str) -> str:
+    """Return a network's name as a part of ids and file names."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name)
 
 
 def cube_title(study: Study) -> str:
@@ -195,9 +209,12 @@ def inventory_item(study: Study, *, model: Source | None) -> Json:
             "Inventory for desktop GIS, GeoPackage",
             roles=("data",),
         ),
-        **origin.file_asset(
-            study, "hypsometry", folder / "hypsometry.csv", "text/csv", "Area by elevation"
-        ),
+        **{
+            name: asset
+            for name, (file, title) in INVENTORY_TABLES.items()
+            for asset in origin.file_asset(study, name, folder / file, item.CSV, title).values()
+        },
+        **_table_assets(study),
         **origin.file_asset(
             study,
             "matches",
@@ -228,6 +245,15 @@ def inventory_item(study: Study, *, model: Source | None) -> Json:
     )
 
 
+def _table_assets(study: Study) -> dict[str, Asset]:
+    """Return where the landforms sit, a table each: elevation, aspect, slope and so on."""
+    found: dict[str, Asset] = {}
+    for path in listing(study.inventory_path / "tables", ".csv"):
+        title = f"Landforms by {path.stem.replace('_', ' ').replace('-', ' ')}"
+        found |= origin.file_asset(study, f"table_{path.stem}", path, item.CSV, title)
+    return found
+
+
 def _table(path: Path) -> Json:
     file = pq.ParquetFile(path)
     columns = [
@@ -247,28 +273,55 @@ def _description(name: str) -> str:
     return {"geometry": "Outline, EPSG:4326, WKB.", "bbox": "Box of the outline."}.get(name, "")
 
 
+def other_models(study: Study) -> list[Path]:
+    """Return the folders of the trained networks that were not selected, the best trial of each."""
+    selection = read_json(study.selection_path)
+    chosen = read_json(study.models_path / selection["path"] / "model.json")
+    best: dict[str, tuple[float, Path]] = {}
+    for path in sorted(study.models_path.glob("*/trial-*/model.json")):
+        settings = read_json(path)
+        same = settings["split"] == chosen["split"] and settings["fusion"] == chosen["fusion"]
+        if settings["network"] == chosen["network"] or not same:
+            continue
+        score = float(settings.get("validation", {}).get("iou_rock_glacier") or 0)
+        known = best.get(settings["network"])
+        if (path.with_name("model.ckpt")).is_file() and (known is None or score > known[0]):
+            best[settings["network"]] = score, path.parent
+    return [folder for _, (_, folder) in sorted(best.items())]
+
+
 def trained_model_item(
-    study: Study, *, href: str | None = None, sources: tuple[Source, ...] | None = None
+    study: Study,
+    *,
+    folder: Path | None = None,
+    href: str | None = None,
+    sources: tuple[Source, ...] | None = None,
+    more: Mapping[str, Asset] | None = None,
 ) -> Json:
-    """Return the item of the selected model.
+    """Return the item of a trained model.
 
     Parameters
     ----------
     study
         Trained.
+    folder
+        Of the trial; default: the selected one.
     href
         Address of the weights; default: relative to an item in ``stac/models/``.
     sources
         Links to what it was made from; default: the study's cube, scenes and DEM tiles.
+    more
+        Assets beside the weights.
     """
-    selection = read_json(study.require(study.selection_path, stage="train"))
-    folder = study.models_path / Path(selection["path"])
+    if folder is None:
+        selection = read_json(study.require(study.selection_path, stage="train"))
+        folder = study.models_path / Path(selection["path"])
     settings, fusion = read_json(folder / "model.json"), read_json(study.fusion_path)
     weights = folder / "model.ckpt"
     cube = origin.own_source("cubes", item_id(study, "cube"), cube_title(study))
     terms = packing(study)
     document = item.model_item(
-        item_id(study, settings["network"]),
+        item_id(study, slug(settings["network"])),
         title=f"{item.ARCHITECTURES.get(settings['network'], settings['network'])} trained on "
         f"{study.config.name}, {study.config.search.period}",
         place=origin.place_of(study.area),
@@ -284,7 +337,8 @@ def trained_model_item(
                 roles=("mlm:model", "mlm:weights"),
                 description="State dict; loads with torch.load(href, weights_only=True).",
                 fields={"mlm:artifact_type": "torch.save", **origin.file_info(weights)},
-            )
+            ),
+            **(more or {}),
         },
         sources=(cube, *origin.sources_of(study)) if sources is None else sources,
         facts=_model_facts(study, settings, fusion),
@@ -292,6 +346,42 @@ def trained_model_item(
     document["properties"]["rockglacier:redistributable"] = terms["redistributable"]
     document["properties"] |= _scores(study, settings["network"])
     return document
+
+
+def training_assets(study: Study) -> dict[str, Asset]:
+    """Return what a model of the study learnt from: outlines, and the split of the ground."""
+    found = {
+        **origin.file_asset(
+            study,
+            "labels",
+            study.label_table_path,
+            item.GEOPARQUET,
+            "Outlines that it learnt from",
+            roles=("data", "labels"),
+        ),
+        **origin.file_asset(
+            study, "splits", study.splits_path, item.GEOPARQUET, "Training, validation, test ground"
+        ),
+    }
+    tables = {"labels": study.label_table_path, "splits": study.splits_path}
+    return {
+        name: replace(asset, fields={**asset.fields, **_table(tables[name])})
+        for name, asset in found.items()
+    }
+
+
+def bundle_asset(study: Study) -> dict[str, Asset]:
+    """Return the packed model, if it was packed beside the products."""
+    path = bundle_path(study)
+    return origin.file_asset(
+        study, "bundle", path, "application/zip", "Packed model", roles=("data",)
+    )
+
+
+def bundle_path(study: Study) -> Path:
+    """Return where the selected model lies packed."""
+    network = slug(read_json(study.selection_path)["network"])
+    return study.models_path / f"{study.config.name}-{network}.rgbundle.zip"
 
 
 def _model_facts(

@@ -6,47 +6,46 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import stac_geoparquet.arrow
+from typing import TYPE_CHECKING, Any, cast
 
 from rockglacier import origin, products
 from rockglacier.engine import Progress, silent
 from rockglacier.errors import ContractError
-from rockglacier.storage import read_json, write_text
-from rockglacier.study import Study
-from rockglacier_stac.collection import (
-    COLLECTIONS,
-    CollectionName,
-    Publication,
-    catalog_files,
-    moved,
+from rockglacier.shelf import (
+    NOTICE,
+    add_to_catalog,
+    public_address,
+    with_base,
+    write_catalog,
 )
+from rockglacier.storage import listing, open_place, read_json
+from rockglacier.study import Study
+from rockglacier_stac.collection import COLLECTIONS, CollectionName, Publication, collection_id
 from rockglacier_stac.extensions import Json, file_info
 from rockglacier_stac.item import timestamp
+from rockglacier_stac.transactions import SERVER_LINKS, Sent, TransactionApi
 from rockglacier_stac.validate import validate_catalog
+from rockglacier_stac.versions import RELATIONS, STAMPS
 
 if TYPE_CHECKING:
     from rockglacier.model.bundle import Bundle
 
 logger = logging.getLogger(__name__)
 
-NOTICE = "NOTICE.txt"
-STAMPS = ("created", "updated")
-
 
 def publish(
     study: Study, *, bundle: Bundle | None = None, progress: Progress = silent
 ) -> dict[str, Any]:
-    """Write the study's catalog: four collections, an item in each, and a table of the items.
+    """Write the study's catalog: four collections, items in each, and a table of the items.
 
     Parameters
     ----------
     study
-        With cube, prediction and inventory; with models if it learned.
+        With cube, prediction and inventory; with models if it learned. Where the settings name a
+        shared catalog or an API, they get the items too.
     bundle
         The given model, if the study maps with one; it is kept beside the products.
     progress
@@ -55,7 +54,9 @@ def publish(
     Returns
     -------
     dict
-        ``items``, ``collections``, and ``changed``, the number of files whose content changed.
+        ``items``, ``collections``, and ``changed``, the number of files whose content changed; with
+        a shared catalog ``changed_in_catalog``; with an API ``sent``, the number of its objects
+        that were created or replaced.
 
     Raises
     ------
@@ -66,30 +67,66 @@ def publish(
 
     Notes
     -----
-    ``created`` and ``updated`` of an item stay as long as nothing else in it changes; files whose
-    content is the same are not touched. Files of items that are gone are removed.
+    Files whose content is the same are not touched, and publishing twice changes nothing. Files of
+    items that are gone are removed, those of earlier versions are kept.
     """
+    settings = study.config.publish
     items = _items(study, bundle, progress)
-    stamped = {
-        name: [_stamped(document, study.stac_path / name) for document in documents]
-        for name, documents in items.items()
-    }
     publication = _publication(study, items)
-    files = catalog_files(publication, stamped)
-    changed = sum(
-        _write_changed(study.stac_path / name, _as_json(document))
-        for name, document in files.items()
-    )
-    changed += _write_changed(study.stac_path / NOTICE, _notice_text(publication))
-    changed += _write_items_table(study.stac_path, files)
-    _remove_others(study.stac_path, set(files))
+    now = timestamp(datetime.now(UTC))
+    keep = settings.version is not None
+    changed = write_catalog(study.stac_path, publication, items, now=now, keep=keep)
     _check(study)
-    logger.info("publish: %s of %s files changed", changed, len(files) + 2)
-    return {
+    facts: dict[str, Any] = {
         "items": sum(len(documents) for documents in items.values()),
         "collections": len(items),
         "changed": changed,
     }
+    logger.info("publish: %s of the catalog's files changed", changed)
+    if settings.catalog:
+        folder = open_place(study.resolve(settings.catalog))
+        facts["changed_in_catalog"] = add_to_catalog(folder, study, publication, items, now=now)
+    if settings.api:
+        facts["sent"] = send(study, settings.api).changed
+    return facts
+
+
+def send(study: Study, url: str) -> Sent:
+    """Put the published items, and their earlier versions, into a STAC API.
+
+    Raises
+    ------
+    NotFoundError
+        Nothing was published yet.
+    InputError
+        Nobody but this machine can reach the products.
+    """
+    study.require(study.stac_path / "catalog.json", stage="publish")
+    base, api = public_address(study), TransactionApi(url)
+    collections: list[Json] = []
+    items: list[Json] = []
+    for name in COLLECTIONS:
+        for path in listing(study.stac_path / name, ".json"):
+            document = with_base(read_json(path), base=base)
+            document["links"] = [
+                _api_link(link, api, collection_id(name), base=base)
+                for link in document["links"]
+                if link["rel"] not in SERVER_LINKS
+            ]
+            (collections if document["type"] == "Collection" else items).append(document)
+    return api.send(collections, items)
+
+
+def _api_link(link: Json, api: TransactionApi, collection: str, *, base: str) -> Json:
+    """Return a link as the API has it: other items of the catalog are items of the API."""
+    folder, _, file = link["href"].rpartition("/")
+    identifier = file.removesuffix(".json")
+    if link["rel"] in RELATIONS:
+        return {**link, "href": api.item_url(collection, identifier)}
+    if link["rel"] == "derived_from" and folder.startswith("../"):
+        other = collection_id(cast("CollectionName", folder.removeprefix("../")))
+        return {**link, "href": api.item_url(other, identifier)}
+    return link
 
 
 def model_item(study: Study) -> Json:
@@ -105,21 +142,42 @@ def _items(
     study: Study, bundle: Bundle | None, progress: Progress
 ) -> dict[CollectionName, list[Json]]:
     """Return the items by collection, each linked to those that it was made from."""
-    total = 3 + int(bundle is not None or study.selection_path.is_file())
     items: dict[CollectionName, list[Json]] = {"cubes": [products.cube_item(study)]}
-    progress("publish", 1, total)
+    progress("publish", 1, 4)
     model = None
     if bundle is not None:
         items["models"] = [_given_model_item(study, bundle)]
     elif study.selection_path.is_file():
-        items["models"] = [products.trained_model_item(study)]
-    for document in items.get("models", []):
-        model = origin.own_source("models", document["id"], document["properties"]["title"])
+        _pack(study)
+        learnt = products.training_assets(study)
+        items["models"] = [
+            products.trained_model_item(study, more={**products.bundle_asset(study), **learnt}),
+            *(
+                products.trained_model_item(study, folder=folder, more=learnt)
+                for folder in products.other_models(study)
+            ),
+        ]
+    progress("publish", 2, 4)
+    if "models" in items:
+        chosen = items["models"][0]
+        model = origin.own_source("models", chosen["id"], chosen["properties"]["title"])
     items["predictions"] = [products.prediction_item(study, model=model)]
-    progress("publish", total - 1, total)
+    progress("publish", 3, 4)
     items["inventories"] = [products.inventory_item(study, model=model)]
-    progress("publish", total, total)
+    progress("publish", 4, 4)
     return {name: items[name] for name in COLLECTIONS if name in items}
+
+
+def _pack(study: Study) -> None:
+    """Pack the selected model beside the products, so that its item can be mapped with.
+
+    Packing asks the network once, on features that are a cache: without them it is left out.
+    """
+    if not (study.features_path.exists() and study.labels_path.exists()):
+        return
+    from rockglacier.model.bundle import write_bundle
+
+    write_bundle(study, products.bundle_path(study), item=model_item(study))
 
 
 def _given_model_item(study: Study, bundle: Bundle) -> Json:
@@ -191,83 +249,6 @@ def _providers(study: Study) -> tuple[Json, ...]:
     if study.config.publish.provider:
         found.append({"name": study.config.publish.provider, "roles": ["producer", "processor"]})
     return (*found, {"name": "rockglacier", "roles": ["processor"]})
-
-
-def _notice_text(publication: Publication) -> str:
-    lines = [publication.title, "", f"Licence: {publication.license}"]
-    if publication.license == "other":
-        lines.append("No licence was chosen: ask the publisher before you pass the data on.")
-    lines += ["", "Attribution:", *(f"- {notice}" for notice in publication.attribution)]
-    return "\n".join(lines) + "\n"
-
-
-def _stamped(document: Json, folder: Path) -> Json:
-    """Give an item its times: those of the published one, if it says the same."""
-    path = folder / f"{document['id']}.json"
-    held = read_json(path) if path.is_file() else None
-    now = timestamp(datetime.now(UTC))
-    created = now
-    if held is not None:
-        before = held["properties"]
-        created = before.get("created", now)
-        if _content(held) == _content(document):
-            now = before.get("updated", now)
-    properties = {**document["properties"], "created": created, "updated": now}
-    return {**document, "properties": properties}
-
-
-def _content(document: Json) -> str:
-    """Return what an item says beside its times and its place in the catalog."""
-    parts = {
-        "id": document["id"],
-        "extensions": document["stac_extensions"],
-        "geometry": document["geometry"],
-        "assets": document["assets"],
-        "sources": [link for link in document["links"] if link["rel"] == "derived_from"],
-        "properties": {
-            key: value for key, value in document["properties"].items() if key not in STAMPS
-        },
-    }
-    return json.dumps(parts, sort_keys=True, allow_nan=False)
-
-
-def _as_json(document: Json) -> str:
-    return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def _write_changed(path: Path, text: str) -> int:
-    if path.is_file() and path.read_text(encoding="utf-8") == text:
-        return 0
-    write_text(path, text)
-    return 1
-
-
-def _write_items_table(folder: Path, files: Mapping[str, Json]) -> int:
-    """Write the items as stac-geoparquet; their addresses are meant from the table's folder."""
-    items = [
-        moved(document, source=name.rpartition("/")[0], target=".")
-        for name, document in files.items()
-        if document["type"] == "Feature"
-    ]
-    path, partial = folder / "items.parquet", folder / ".items.parquet.partial"
-    table = stac_geoparquet.arrow.parse_stac_items_to_arrow(items)
-    stac_geoparquet.arrow.to_parquet(table, partial, compression="zstd")
-    if path.is_file() and path.read_bytes() == partial.read_bytes():
-        partial.unlink()
-        return 0
-    os.replace(partial, path)
-    return 1
-
-
-def _remove_others(folder: Path, names: set[str]) -> None:
-    for path in _documents(folder):
-        if path.relative_to(folder).as_posix() not in names:
-            path.unlink()
-
-
-def _documents(folder: Path) -> Iterator[Path]:
-    for name in COLLECTIONS:
-        yield from sorted((folder / name).glob("*.json"))
 
 
 def _check(study: Study) -> None:

@@ -20,10 +20,22 @@ CollectionName = Literal["cubes", "models", "predictions", "inventories"]
 COLLECTIONS: Final[tuple[CollectionName, ...]] = ("cubes", "models", "predictions", "inventories")
 """Names of the four collections in the order of production; also of their folders."""
 
+PLACE: Final = frozenset({"root", "parent", "collection", "license"})
+"""Links that an item's place in a catalog gives it."""
+
 JSON_TYPE = "application/json"
 ITEM_TYPE = "application/geo+json"
 _NOWHERE = "/x" * 32  # a folder deep enough for any number of `..`, wherever the process runs
-SUMMARISED = ("version", "proj:code", "mlm:architecture", "mlm:framework", "processing:level")
+SUMMARISED = (
+    "rockglacier:basin",
+    "version",
+    "proj:code",
+    "mlm:architecture",
+    "mlm:framework",
+    "processing:level",
+)
+SHARED_BY_ASSETS = ("title", "type", "roles", "classification:classes")
+"""What a collection says of an asset that its items have; statistics are the items' own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,11 +99,7 @@ def collection(name: CollectionName, items: Sequence[Json], publication: Publica
         "providers": [dict(provider) for provider in publication.providers],
         "extent": _extent(items),
         "summaries": _summaries(items),
-        "item_assets": {
-            key: value
-            for key, value in template["item_assets"].items()
-            if any(key in item["assets"] for item in items)
-        },
+        "item_assets": _item_assets(items, template["item_assets"]),
         "sci:publications": [extensions.METHOD],
         "links": [],
     }
@@ -99,6 +107,24 @@ def collection(name: CollectionName, items: Sequence[Json], publication: Publica
         del document["summaries"]
     document["stac_extensions"] = extensions.used_extensions(document)
     return document
+
+
+def _item_assets(items: Sequence[Json], said: Json) -> Json:
+    """Return what the assets of one name have in common; a template's words come first."""
+    found: Json = {}
+    for item in items:
+        for key, asset in item["assets"].items():
+            if key in found:
+                continue
+            found[key] = {name: asset[name] for name in SHARED_BY_ASSETS if name in asset}
+            found[key] |= said.get(key, {})
+            bands = [
+                {name: value for name, value in band.items() if name != "statistics"}
+                for band in asset.get("bands", [])
+            ]
+            if bands and "mlm:model" not in asset.get("roles", []):
+                found[key]["bands"] = bands
+    return dict(sorted(found.items()))
 
 
 def _notices(attribution: Sequence[str]) -> str:
@@ -191,7 +217,7 @@ def _placed(item: Json, collection_identifier: str, publication: Publication) ->
         *_family("../catalog.json", "./collection.json"),
         _link("collection", "./collection.json", JSON_TYPE),
         _notice_link(publication, up="../"),
-        *placed["links"],
+        *(link for link in placed["links"] if link["rel"] not in PLACE),
     ]
     return placed
 

@@ -143,13 +143,32 @@ def file_info(*, size: int, sha256: str) -> Json:
     return {"file:size": int(size), "file:checksum": multihash(sha256)}
 
 
-def processing(*, level: str, lineage: str, software: Mapping[str, str]) -> Json:
-    """Return how something was made: level (L3, L4), in words, with which versions."""
-    return {
+def processing(
+    *,
+    level: str,
+    lineage: str,
+    software: Mapping[str, str],
+    settings: Mapping[str, Any] | None = None,
+) -> Json:
+    """Return how something was made.
+
+    Parameters
+    ----------
+    level, lineage
+        L3 or L4, and in words.
+    software
+        Version by name.
+    settings
+        The configuration, if it is to be told.
+    """
+    fields: Json = {
         "processing:level": level,
         "processing:lineage": lineage,
         "processing:software": dict(sorted(software.items())),
     }
+    if settings:
+        fields["processing:expression"] = {"format": "rockglacier", "expression": dict(settings)}
+    return fields
 
 
 def raster_band(

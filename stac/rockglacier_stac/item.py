@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from pathlib import PurePosixPath
 from typing import Any
 
 from rockglacier_stac import extensions
@@ -19,6 +20,9 @@ GEOPACKAGE = "application/geopackage+sqlite3"
 CHECKPOINT = "application/octet-stream; application=pytorch"
 GEOJSON = "application/geo+json"
 HTML = "text/html"
+CSV = "text/csv"
+KEYWORDS = ("rock_glacier", "permafrost")
+"""Of every item: the class that it is about comes first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +91,10 @@ class Provenance:
     """SPDX identifier, or ``other``."""
     attribution: tuple[str, ...] = ()
     """Notices that a user of the data has to pass on."""
+    basin: str = ""
+    """Name of the basin, to search by."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """The configuration, without a path of one machine or a secret."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -311,6 +319,13 @@ def _model_output(facts: ModelFacts) -> Json:
     }
 
 
+def _id_of(source: Source) -> str:
+    """Return the id of a source: that of an own item is the name of its file."""
+    path = PurePosixPath(source.href)
+    is_own = len(path.parts) == 3 and path.parts[0] == ".." and path.suffix == ".json"
+    return path.stem if is_own else source.title
+
+
 def _item(
     identifier: str,
     title: str,
@@ -330,11 +345,20 @@ def _item(
         "license": provenance.license,
         "version": provenance.version,
         **extensions.processing(
-            level=provenance.level, lineage=provenance.lineage, software=provenance.software
+            level=provenance.level,
+            lineage=provenance.lineage,
+            software=provenance.software,
+            settings=provenance.settings,
         ),
+        "keywords": list(KEYWORDS),
         "sci:publications": [extensions.METHOD],
         **fields,
     }
+    if provenance.basin:
+        properties["rockglacier:basin"] = provenance.basin
+    if sources:
+        # links cannot be searched
+        properties["rockglacier:sources"] = [_id_of(source) for source in sources]
     if provenance.attribution:
         properties["rockglacier:attribution"] = list(provenance.attribution)
     document: Json = {

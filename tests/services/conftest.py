@@ -164,3 +164,27 @@ def fault_proxy(s3, s3_server, monkeypatch):
     with faults.fault_proxy(s3_server.url) as proxy:
         monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
         yield proxy
+
+
+def _neighbour(name):
+    """Return a module that lies beside this file."""
+    path = Path(__file__).with_name(f"{name}.py")
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def stac_api(tmp_path_factory):
+    """The address of a STAC API (pgstac, stac-fastapi) that takes transactions."""
+    servers = _neighbour("stac_api")
+    if missing := servers.missing():
+        pytest.skip(f"no {', '.join(missing)}: {servers.HOW}")
+    with servers.stac_api(tmp_path_factory.mktemp("pg"), free_ports(2)) as url:
+        yield url
+
+
+@pytest.fixture
+def a_port():
+    return free_ports(1)[0]

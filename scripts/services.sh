@@ -1,0 +1,30 @@
+#!/bin/sh
+# Servers for tests/services: a STAC API over PostgreSQL, and what checks the compose file. They live
+# in .services/, an environment of their own, so that none of their versions reaches the pipeline's.
+# PostgreSQL and PostGIS come from the system's packages; without the right to install them, they
+# are asked for, and the tests that need them are skipped.
+set -eu
+cd "$(dirname "$0")/.."
+export UV_SYSTEM_CERTS=1 UV_NATIVE_TLS=1
+
+if ! ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 && ! command -v initdb >/dev/null 2>&1; then
+  if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
+    apt-get update -qq
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+      postgresql postgis postgresql-postgis >/dev/null
+  else
+    echo "install PostgreSQL and PostGIS first, e.g. apt-get install postgresql postgresql-postgis" >&2
+    exit 1
+  fi
+fi
+
+stamp=.services/stamp
+wanted=$(cksum < scripts/services.txt)
+if [ "$(cat $stamp 2>/dev/null || true)" = "$wanted" ]; then
+  exit 0
+fi
+rm -rf .services
+.venv/bin/python -m uv venv --no-config --quiet --python .venv/bin/python .services
+.venv/bin/python -m uv pip install --no-config --quiet --compile-bytecode --python .services \
+  -r scripts/services.txt
+echo "$wanted" > $stamp

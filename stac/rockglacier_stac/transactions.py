@@ -1,0 +1,348 @@
+"""Collections and items into a live STAC API by Transactions; sending twice changes nothing."""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import quote
+
+import requests
+import stamina
+
+from rockglacier_stac.errors import AccessError, CatalogError, ServiceError
+from rockglacier_stac.extensions import Json
+from rockglacier_stac.sign import TRANSIENT
+from rockglacier_stac.versions import RELATIONS
+
+logger = logging.getLogger(__name__)
+
+ATTEMPTS, TIMEOUT_S = 6, 60
+TRANSACTION: Final = "/transaction"
+BULK: Final = "/collections/{collection_id}/bulk_items"
+BULK_FROM: Final = 20
+"""Items of one collection from which one large request is better than many small ones."""
+SERVER_LINKS: Final = frozenset({"self", "root", "parent", "collection", "items", "item"})
+"""Links that a server makes itself."""
+OWN_LINKS: Final = frozenset({"derived_from", "license", *RELATIONS})
+"""Links that say something of ours; a server may add any others."""
+
+
+@dataclass(slots=True)
+class Sent:
+    """What became of the objects that were sent."""
+
+    created: int = 0
+    replaced: int = 0
+    unchanged: int = 0
+
+    @property
+    def changed(self) -> int:
+        """Number of objects that are other than before."""
+        return self.created + self.replaced
+
+
+class BusyError(Exception):
+    """An answer after which it is worth asking again."""
+
+    def __init__(self, status: int, after: float | None) -> None:
+        super().__init__(f"status {status}")
+        self.status, self.after = status, after
+
+
+def _wait(error: Exception) -> bool | float:
+    if isinstance(error, BusyError):
+        return True if error.after is None else error.after
+    return isinstance(error, requests.ConnectionError | requests.Timeout)
+
+
+class TransactionApi:
+    """A STAC API that takes collections and items.
+
+    Parameters
+    ----------
+    url
+        Its landing page. Keys come from the environment: ``STAC_API_TOKEN`` is sent as a bearer
+        token, ``STAC_API_USER`` and ``STAC_API_PASSWORD`` as basic authentication; both only to
+        this host.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url.rstrip("/")
+        self._session = requests.Session()
+        self._session.trust_env = False  # no keys of ~/.netrc for a host that nobody meant
+        self._session.headers.update(_authorization())
+        self._bulk: bool | None = None
+
+    def send(self, collections: Sequence[Json], items: Sequence[Json]) -> Sent:
+        """Create or replace collections and items; those that are there already are left alone.
+
+        Parameters
+        ----------
+        collections
+            Their extent is widened by what the API holds of other publishers; their other content
+            replaces the API's.
+        items
+            With absolute addresses, and ``collection``.
+
+        Raises
+        ------
+        AccessError
+            The API wants keys, or other ones.
+        CatalogError
+            It takes no transactions, or refuses an object.
+        ServiceError
+            It failed, after it was asked again.
+
+        Notes
+        -----
+        Items of racing publishers are never lost. Of two that widen the same collection in the same
+        instant one may be: APIs offer no condition for that. Sending again mends it.
+        """
+        self._require_transactions()
+        sent = Sent()
+        for collection in collections:
+            self._put_collection(collection, sent)
+        by_collection: dict[str, list[Json]] = {}
+        for item in items:
+            by_collection.setdefault(item["collection"], []).append(item)
+        for name, found in by_collection.items():
+            self._put_items(name, found, sent)
+        logger.info("%s: %s", self.url, sent)
+        return sent
+
+    def item_url(self, collection: str, identifier: str) -> str:
+        """Return the address of an item."""
+        return f"{self.url}/collections/{quote(collection)}/items/{quote(identifier)}"
+
+    def _require_transactions(self) -> None:
+        landing = self._read(self.url + "/")
+        if landing is None or "conformsTo" not in landing:
+            raise CatalogError(
+                f"{self.url!r} does not answer like a STAC API",
+                expected="the URL of a STAC API's landing page",
+                todo="check publish.api",
+            )
+        if not any(str(name).endswith(TRANSACTION) for name in landing["conformsTo"]):
+            raise CatalogError(
+                f"{self.url!r} takes no transactions",
+                expected="a STAC API that conforms to the Transactions extension",
+                todo="ask its operator to enable them, or publish to another one",
+            )
+        links = {link.get("rel"): link.get("href") for link in landing.get("links", [])}
+        if self._bulk is None:
+            self._bulk = self._offers_bulk(links.get("service-desc"))
+
+    def _offers_bulk(self, description: str | None) -> bool:
+        if not description or not description.startswith(self.url):
+            return False
+        answer = self._ask("GET", description)
+        if answer.status_code != 200:
+            return False
+        try:
+            return BULK in answer.json().get("paths", {})
+        except (ValueError, AttributeError):
+            return False
+
+    def _put_collection(self, collection: Json, sent: Sent) -> None:
+        address = f"{self.url}/collections/{quote(collection['id'])}"
+        # somebody else may widen the extent at the same time: look again until it holds ours
+        for _ in range(ATTEMPTS):
+            held = self._read(address)
+            wanted = _widened(collection, held)
+            if held is not None and _core(held) == _core(wanted):
+                sent.unchanged += 1
+                return
+            if held is None:
+                status = self._write("POST", f"{self.url}/collections", wanted, {409})
+                kind = "created"
+            else:
+                status = self._write("PUT", address, wanted, {404})
+                kind = "replaced"
+            if status in (404, 409):
+                continue
+            again = self._read(address)
+            if again is not None and _core(again) == _core(_widened(collection, again)):
+                setattr(sent, kind, getattr(sent, kind) + 1)
+                return
+        raise ServiceError(
+            f"the collection {collection['id']!r} of {self.url!r} does not keep what is written",
+            todo="run the same command again later",
+        )
+
+    def _put_items(self, collection: str, items: Sequence[Json], sent: Sent) -> None:
+        new: list[Json] = []
+        for item in items:
+            held = self._read(self.item_url(collection, item["id"]))
+            if held is not None and _core(held) == _core(item):
+                sent.unchanged += 1
+            else:
+                new.append(item)
+                kind = "created" if held is None else "replaced"
+                setattr(sent, kind, getattr(sent, kind) + 1)
+        if self._bulk and len(new) >= BULK_FROM:
+            body = {"items": {item["id"]: item for item in new}, "method": "upsert"}
+            self._write("POST", f"{self.url}/collections/{quote(collection)}/bulk_items", body, ())
+            return
+        for item in new:
+            self._put_item(collection, item)
+
+    def _put_item(self, collection: str, item: Json) -> None:
+        """Create an item, or replace it where there is one: of racing publishers none fails."""
+        for _ in range(ATTEMPTS):
+            created = self._write(
+                "POST", f"{self.url}/collections/{quote(collection)}/items", item, {409}
+            )
+            if created != 409:
+                return
+            if self._write("PUT", self.item_url(collection, item["id"]), item, {404}) != 404:
+                return
+        raise ServiceError(
+            f"the item {item['id']!r} of {self.url!r} comes and goes",
+            expected="one publisher of an item at a time",
+            todo="run the same command again later",
+        )
+
+    def _read(self, address: str) -> Json | None:
+        answer = self._ask("GET", address)
+        if answer.status_code == 404:
+            return None
+        self._check(answer, "GET", address)
+        try:
+            found: Json = answer.json()
+        except ValueError as error:
+            raise CatalogError(
+                f"{address!r} answers {answer.headers.get('content-type', 'something')!r}, not "
+                "JSON",
+                expected="a STAC API",
+                todo="check publish.api",
+            ) from error
+        return found
+
+    def _write(self, method: str, address: str, body: Json, accepted: Iterable[int]) -> int:
+        data = json.dumps(body, allow_nan=False).encode()
+        answer = self._ask(method, address, data)
+        if answer.status_code not in set(accepted):
+            self._check(answer, method, address)
+        return answer.status_code
+
+    def _ask(self, method: str, address: str, data: bytes | None = None) -> requests.Response:
+        def once() -> requests.Response:
+            answer = self._session.request(
+                method,
+                address,
+                data=data,
+                headers={"Content-Type": "application/json"} if data else {},
+                timeout=TIMEOUT_S,
+                allow_redirects=method == "GET",
+            )
+            if answer.status_code in TRANSIENT:
+                after = answer.headers.get("Retry-After", "")
+                raise BusyError(
+                    answer.status_code, min(float(after), 60) if after.isdigit() else None
+                )
+            return answer
+
+        patient = stamina.RetryingCaller(attempts=ATTEMPTS, timeout=300, wait_initial=0.2)
+        try:
+            return patient(_wait, once)
+        except (BusyError, requests.RequestException) as error:
+            said = str(error) if isinstance(error, BusyError) else type(error).__name__
+            raise ServiceError(
+                f"{method} of {address!r} failed {ATTEMPTS} times, at last with {said}",
+                todo="run the same command again later: what was sent is kept",
+            ) from error
+
+    def _check(self, answer: requests.Response, method: str, address: str) -> None:
+        if answer.status_code in (401, 403):
+            raise AccessError(
+                f"{method} of {address!r} was refused with {answer.status_code}",
+                expected="STAC_API_TOKEN, or STAC_API_USER and STAC_API_PASSWORD, that may write",
+                todo="export them, and run the same command again",
+            )
+        if not answer.ok or answer.is_redirect:
+            raise CatalogError(
+                f"{method} of {address!r} was refused with {answer.status_code}: "
+                f"{answer.text[:300]}",
+                todo="report it, with this message, unless it says what is wrong",
+            )
+
+
+def _authorization() -> dict[str, str]:
+    token = os.environ.get("STAC_API_TOKEN")
+    if token:
+        return {"Authorization": f"Bearer {token}"}
+    user, password = (os.environ.get(f"STAC_API_{name}") for name in ("USER", "PASSWORD"))
+    if user and password:
+        both = base64.b64encode(f"{user}:{password}".encode()).decode()
+        return {"Authorization": f"Basic {both}"}
+    return {}
+
+
+def _core(document: Mapping[str, Any]) -> Json:
+    """Return what a document says beside the links that servers make, and empty values.
+
+    It is compared as values, not as text: 20.0 comes back as 20.
+    """
+    links = [
+        {key: link[key] for key in ("rel", "href", "type", "title") if link.get(key)}
+        for link in document.get("links", [])
+        if link["rel"] in OWN_LINKS
+    ]
+    kept = {
+        key: _without_nulls(value)
+        for key, value in document.items()
+        if key not in ("links", "stac_version") and value not in (None, [], {})
+    }
+    return {**kept, "links": sorted(links, key=lambda link: (link["rel"], link["href"]))}
+
+
+def _without_nulls(value: Any) -> Any:
+    """Return a value as servers give it back: some leave out what is null."""
+    if isinstance(value, dict):
+        return {key: _without_nulls(inner) for key, inner in value.items() if inner is not None}
+    return [_without_nulls(inner) for inner in value] if isinstance(value, list) else value
+
+
+def _widened(collection: Json, held: Json | None) -> Json:
+    """Return a collection whose extent and summaries also hold what the API's has."""
+    wanted = deepcopy(collection)
+    if held is None or "extent" not in held:
+        return wanted
+    boxes = [found["extent"]["spatial"]["bbox"][0] for found in (wanted, held)]
+    spans = [found["extent"]["temporal"]["interval"][0] for found in (wanted, held)]
+    west, south, east, north = zip(*boxes, strict=True)
+    if len({w > e for w, e in zip(west, east, strict=True)}) > 1:  # one crosses the antimeridian
+        box = [-180.0, min(south), 180.0, max(north)]
+    else:
+        box = [min(west), min(south), max(east), max(north)]
+    starts, ends = zip(*spans, strict=True)
+    wanted["extent"] = {
+        "spatial": {"bbox": [box]},
+        "temporal": {"interval": [[min(map(_moment, starts)), max(map(_moment, ends))]]},
+    }
+    if "summaries" in wanted or held.get("summaries"):
+        both = [found.get("summaries") or {} for found in (wanted, held)]
+        wanted["summaries"] = {
+            name: sorted({value for found in both for value in found.get(name, [])})
+            for name in sorted({*both[0], *both[1]})
+        }
+    assets = {**held.get("item_assets", {}), **wanted.get("item_assets", {})}
+    if assets:
+        wanted["item_assets"] = dict(sorted(assets.items()))
+    providers = list(wanted.get("providers", []))
+    providers += [found for found in held.get("providers", []) if found not in providers]
+    wanted["providers"] = sorted(providers, key=lambda found: json.dumps(found, sort_keys=True))
+    if held.get("license") not in (None, wanted["license"]):
+        wanted["license"] = "other"
+    return wanted
+
+
+def _moment(text: str) -> str:
+    """Return a time as we write it; servers write the same one with +00:00 or with fractions."""
+    return text.replace("+00:00", "Z").replace(".000000Z", "Z")
