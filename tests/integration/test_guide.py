@@ -12,9 +12,11 @@ GUIDE = Path(__file__).parents[2] / "pipeline" / "guide"
 PAGES = [
     "build-a-cube",
     "train-from-my-inventory",
+    "score-a-map",
+    "edit-in-qgis",
     "map-my-basin",
     "label-from-zero",
-]  # in this order: the last uses the model of the one before
+]  # in this order: pages use what those before them made
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
