@@ -16,7 +16,7 @@ import secrets
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from distributed.diagnostics.plugin import WorkerPlugin
@@ -167,8 +167,9 @@ def equipped(
         yield
     finally:
         if client.status == "running":
-            client.unregister_worker_plugin(equipment.name)
-            client.unsubscribe_topic(TOPIC)
+            with suppress(OSError, TimeoutError):  # a scheduler that just went needs no cleaning
+                client.unregister_worker_plugin(equipment.name)
+                client.unsubscribe_topic(TOPIC)
 
 
 def _heard(event: tuple[Any, Any]) -> None:

@@ -1,0 +1,105 @@
+"""A scheduler and workers as processes of their own: blocks that kill, hang, and the self-test."""
+
+import logging
+import os
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+
+from rockglacier.cluster import cluster_client
+from rockglacier.config import ComputeConfig
+from rockglacier.engine import Receipts, Task, run_tasks
+from rockglacier.errors import BlocksFailedError
+
+
+def dask(folder, *arguments, log):
+    environment = {**os.environ, "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "1"}
+    command = [sys.executable, "-m", "dask", *arguments]
+    return subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory):
+    """Of a scheduler with two workers, each brought back by its nanny when it dies."""
+    folder = tmp_path_factory.mktemp("dask")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"tcp://127.0.0.1:{free.getsockname()[1]}"
+    with (folder / "log").open("w") as log:
+        at = ("--host", "127.0.0.1", "--port", address.rpartition(":")[2])
+        scheduler = dask(folder, "scheduler", *at, "--no-dashboard", log=log)
+        options = ("--nworkers", "2", "--nthreads", "1", "--no-dashboard", "--memory-limit", "0")
+        workers = dask(folder, "worker", address, *options, log=log)
+        yield address
+        for process in (workers, scheduler):
+            process.terminate()
+        for process in (workers, scheduler):
+            process.wait(20)
+
+
+@pytest.fixture
+def client(address):
+    from distributed import Client
+
+    with Client(address, timeout=20) as client:
+        client.wait_for_workers(2, timeout=20)
+    with cluster_client(address, compute=ComputeConfig.model_validate({"timeout_s": 3})) as client:
+        yield client
+
+
+def make_work(folder):
+    # by value: workers cannot import the module of a test
+    def work(task):
+        import os
+        import signal
+        import time
+        from pathlib import Path
+
+        time.sleep(task.inputs.get("seconds", 0))
+        if task.inputs.get("kills"):
+            with (Path(folder) / "deaths").open("a") as deaths:
+                deaths.write(f"{os.getpid()}\n")
+            os.kill(os.getpid(), signal.SIGKILL)
+        return {"pid": os.getpid()}
+
+    return work
+
+
+def run(folder, tasks, client):
+    receipts = Receipts(folder / "receipts")
+    work = make_work(str(folder))
+    with pytest.raises(BlocksFailedError) as caught:
+        run_tasks(tasks, work, receipts=receipts, what="x", workers=1, client=client)
+    return [name for name, _ in caught.value.failures], dict(receipts.all())
+
+
+def test_a_block_that_kills_two_workers_is_set_aside_and_the_others_are_done(tmp_path, client):
+    tasks = [Task(name=f"b{n}", inputs={"n": n, "seconds": 0.05}) for n in range(12)]
+    tasks[4] = Task(name="b4", inputs={"kills": True})
+    failed, done = run(tmp_path, tasks, client)
+    assert failed == ["b4"]
+    assert sorted(done) == sorted(task.name for task in tasks if task.name != "b4")
+    assert len(set((tmp_path / "deaths").read_text().split())) == 2
+    assert Receipts(tmp_path / "receipts").failures().keys() == {"b4"}
+
+
+def test_a_block_that_hangs_is_ended_and_set_aside(tmp_path, client, caplog):
+    tasks = [Task(name=f"b{n}", inputs={"n": n}) for n in range(4)]
+    tasks[1] = Task(name="b1", inputs={"seconds": 600})
+    start = time.monotonic()
+    with caplog.at_level(logging.WARNING, "rockglacier"):
+        failed, done = run(tmp_path, tasks, client)
+    assert failed == ["b1"]
+    assert sorted(done) == ["b0", "b2", "b3"]
+    assert time.monotonic() - start < 20
+    assert "b1: not done after 3 s" in caplog.text
+
+
+def test_workers_show_that_they_reach_the_study(address, make_basin):
+    study = make_basin()
+    with cluster_client(address, study=study) as client:
+        assert client is not None
+    assert not list(study.folder.glob(".self-test*"))
