@@ -83,7 +83,12 @@ def new(
 
 
 @app.command()
-def plan(study: StudyFile) -> None:
+def plan(
+    study: StudyFile,
+    steps: Annotated[
+        int, typer.Option(help="Training steps of each network to time; 0: none, a rough figure.")
+    ] = 10,
+) -> None:
     """Say what a run will take: scenes, cloud, chips, bytes, disk and hours. Reads SCL only.
 
     Example: rockglacier plan hunza.yaml
@@ -96,7 +101,7 @@ def plan(study: StudyFile) -> None:
     opened = _open(study)
     with _progress() as progress:
         run_stages(opened, [stage_named("search")], Context(progress=progress))
-    out.print("\n".join(plan_lines(make_plan(opened))))
+    out.print("\n".join(plan_lines(make_plan(opened, steps=steps))))
 
 
 @app.command()
@@ -195,7 +200,6 @@ for _name, _summary in {
     "predict": "Write the probability and class rasters.",
     "inventory": "Draw outlines and measure them.",
     "report": "Write the report, one HTML file.",
-    "publish": "Write the STAC catalog of the products.",
 }.items():
     _add_stage_command(_name, _summary)
 
@@ -217,10 +221,44 @@ def evaluate(study: StudyFile, cluster: Cluster = None) -> None:
         out.print(line)
 
 
+@app.command(rich_help_panel="One stage")
+def publish(
+    study: StudyFile,
+    cluster: Cluster = "threads",
+    to: Annotated[
+        str,
+        typer.Option(
+            help="stac: the catalog, and where publish.catalog and publish.api say; deposit: a "
+            "folder for a data repository."
+        ),
+    ] = "stac",
+) -> None:
+    """Write the STAC catalog of the products, or a folder for a data repository.
+
+    Example: rockglacier publish hunza.yaml --to deposit
+    """
+    from rockglacier.console import out
+    from rockglacier.errors import InputError
+
+    if to == "deposit":
+        from rockglacier.publish import deposit
+
+        out.print(f"wrote {deposit(_open(study))}")
+    elif to == "stac":
+        _run_one(study, "publish", cluster=cluster)
+    else:
+        raise InputError(f"nothing is published to {to!r}", expected="stac or deposit")
+
+
 @app.command(name="map")
 def map_(
     area: Annotated[str, typer.Argument(help="Polygon file of the basin.")],
-    model: Annotated[Path, typer.Option(help="A packed model, from `rockglacier pack`.")],
+    model: Annotated[
+        str,
+        typer.Option(
+            help="A packed model, from `rockglacier pack`, or a published model's STAC item."
+        ),
+    ],
     name: Annotated[str | None, typer.Option(help="Default: the area file's name.")] = None,
     catalog: Annotated[str, typer.Option(help="As search.catalog of a study.")] = "earth-search",
     start: Annotated[str, typer.Option(help="First day, e.g. 2024-01-01.")] = "2024-01-01",
@@ -232,11 +270,11 @@ def map_(
 
     Example: rockglacier map gilgit.gpkg --model hunza-hrnet.rgbundle.zip
     """
-    from rockglacier.mapping import study_for_bundle
+    from rockglacier.mapping import model_file, study_for_bundle
     from rockglacier.model.bundle import read_bundle
     from rockglacier.stages import stages_of
 
-    bundle = read_bundle(model)
+    bundle = read_bundle(model_file(model))
     search = {"catalog": catalog, "start": start, "end": end}
     opened = study_for_bundle(area, bundle, name=name, search=search, output=output)
     _run(opened, stages_of(opened, mapping=True), cluster=cluster, bundle=bundle)
@@ -463,6 +501,98 @@ def compare(
     files = write_comparison(sides, folder)
     out.print(escape("\n".join(lines_of(sides.summary))))
     out.print(f"wrote {', '.join(file.name for file in files)} to {folder}")
+
+
+@app.command()
+def score(
+    map_: Annotated[
+        Path,
+        typer.Argument(
+            metavar="MAP",
+            help="A raster (probabilities or classes), polygons, or a folder with a file an area.",
+        ),
+    ],
+    benchmark: Annotated[
+        str,
+        typer.Option(help="A benchmark's folder, its name in benchmarks/, or a study's YAML file."),
+    ],
+    area: Annotated[
+        list[str] | None, typer.Option(help="Score this area only; may be given several times.")
+    ] = None,
+    threshold: Annotated[
+        float | None, typer.Option(help="Probability of a rock glacier; default: the rules'.")
+    ] = None,
+    against: Annotated[
+        Path | None, typer.Option(help="Another map, to give the difference with its interval.")
+    ] = None,
+    to: Annotated[Path | None, typer.Option(help="Folder; default: score-MAP-BENCHMARK.")] = None,
+) -> None:
+    """Score any map on ground that it must not have learnt from.
+
+    Example: rockglacier score theirs.tif --benchmark hunza.yaml
+    """
+    from rockglacier.console import out
+    from rockglacier.evaluation.benchmark import find_benchmark
+    from rockglacier.evaluation.score import score_map, write_score
+    from rockglacier.evaluation.show import difference_lines, score_table
+
+    ground = find_benchmark(benchmark)
+    result = score_map(map_, ground, areas=area, threshold=threshold, against=against)
+    files = write_score(result, to or Path(f"score-{map_.stem}-{ground.name}"))
+    out.print(score_table(result))
+    for line in difference_lines(result["paired"]):
+        out.print(line)
+    out.print(f"wrote {', '.join(file.name for file in files)} to {files[0].parent}")
+
+
+@app.command()
+def benchmark(
+    source: Annotated[
+        str, typer.Argument(help="synthetic, rogi-cci, or a study's YAML file: its test ground.")
+    ],
+    folder: Annotated[Path, typer.Argument(help="Where to write it, e.g. benchmarks/rogi-cci.")],
+    data: Annotated[
+        Path | None, typer.Option(help="rogi-cci: the GeoPackage that you downloaded.")
+    ] = None,
+    size_km: Annotated[
+        tuple[float, float], typer.Option(help="synthetic: width and height of a basin, km.")
+    ] = (20.0, 16.0),
+    scenes: Annotated[
+        bool, typer.Option(help="synthetic: also write imagery and elevation of the basins.")
+    ] = True,
+) -> None:
+    """Write a benchmark: which ground is scored, what is true there, and the rules.
+
+    Example: rockglacier benchmark rogi-cci benchmarks/rogi-cci --data rogi.gpkg
+    """
+    from rockglacier.console import out
+    from rockglacier.demo.benchmark import write_synthetic
+    from rockglacier.errors import InputError
+    from rockglacier.evaluation.benchmark import find_benchmark, write_benchmark
+    from rockglacier.evaluation.rogi import rogi_benchmark
+
+    if source == "synthetic":
+        with _progress() as progress:
+            made = write_synthetic(folder, size_km=size_km, scenes=scenes, progress=progress)
+    elif source == "rogi-cci":
+        if data is None:
+            raise InputError(
+                "rogi-cci without its data",
+                expected="--data, the GeoPackage of RoGI CCI",
+                todo="download it from doi 10.5281/zenodo.14501398",
+            )
+        made = rogi_benchmark(data)
+        write_benchmark(made, folder)
+    elif source.endswith((".yaml", ".yml")):
+        made = find_benchmark(source)
+        write_benchmark(made, folder)
+    else:
+        raise InputError(
+            f"no benchmark {source!r} is known", expected="synthetic, rogi-cci, or STUDY.yaml"
+        )
+    areas = made.test_areas()
+    landforms = int((made.reference["use"] == "landform").sum())
+    out.print(f"wrote {folder}: {made.title}; {landforms} outlines, scored: {', '.join(areas)}")
 
 
 @app.command()

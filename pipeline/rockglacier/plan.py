@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 import math
 import shutil
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
+from rockglacier.config import Config
+from rockglacier.features.sets import FEATURE_SETS
 from rockglacier.grid import geodesic_area_km2
 from rockglacier.scenes.cover import MEDIAN_LOOKS
 from rockglacier.scenes.record import read_scenes, read_table, scene_table
@@ -72,17 +76,29 @@ class Plan:
     disk_free_bytes: int | None
     """None in an object store."""
     hours: float
+    training: list[dict[str, Any]] = field(default_factory=list)
+    """A row a network whose steps were timed: ``network, trials, steps, seconds_per_step, hours,
+    device``."""
     warnings: list[str] = field(default_factory=list)
 
 
-def make_plan(study: Study) -> Plan:
+def make_plan(study: Study, *, steps: int = 0) -> Plan:
     """Count what a study needs; reads only what the search wrote.
+
+    Parameters
+    ----------
+    study
+        Searched.
+    steps
+        Training steps of every network to time on this machine; 0: none, and the hours of the
+        training are a rough figure for two cores. None are timed where Torch is not installed.
 
     Returns
     -------
     Plan
-        Hours are a rough figure for two cores.
+        Hours are those of two cores, as far as they were not timed.
     """
+    training = _timed(study, steps) if steps and study.config.labels.reference else []
     scenes = scene_table(read_scenes(study.require(study.scenes_path, stage="search")))
     facts = read_json(study.require(study.search_path, stage="search"))
     grid, config = study.grid, study.config
@@ -121,33 +137,93 @@ def make_plan(study: Study) -> Plan:
         read_bytes=int(height * width * looks * bands * 2),
         disk_bytes=disk,
         disk_free_bytes=free,
-        hours=_hours(study, megapixels, looks),
+        hours=_hours(study, megapixels, looks, training),
+        training=training,
     )
     plan.warnings.extend(_warnings(plan))
     return plan
 
 
-def _hours(study: Study, megapixels: float, looks: float) -> float:
+def _hours(
+    study: Study, megapixels: float, looks: float, timed: Sequence[Mapping[str, Any]]
+) -> float:
     config = study.config
     overlap = (config.predict.window / config.predict.stride) ** 2
-    forward = PREDICT_SECONDS_PER_WINDOW_MPX
     chip_mpx = config.train.chip**2 / 1e6
-    trained = (*config.train.networks, *config.train.random_split)
     per_trial = config.train.epochs * config.train.chips_per_epoch * chip_mpx * TRAIN_FACTOR
-    training = 0.0
-    if config.labels.reference:
-        for network in trained:
-            seconds = per_trial * forward[network]
+    training = sum(3600 * row["hours"] for row in timed)
+    if config.labels.reference and not timed:
+        for network, trials in _trainings(study):
+            seconds = per_trial * _forward_seconds(network)
             if config.train.max_minutes:
                 seconds = min(seconds, 60 * config.train.max_minutes)
-            training += seconds * config.train.trials
+            training += seconds * trials
     network = config.predict.network or config.train.networks[0]
     seconds = (
         megapixels * looks * CUBE_SECONDS_PER_LOOK_MPX
         + training
-        + megapixels * overlap * forward[network]
+        + megapixels * overlap * _forward_seconds(network)
     )
     return seconds / 3600
+
+
+def _forward_seconds(network: str) -> float:
+    """Return what a megapixel takes; a network of somebody else's is taken for a large one."""
+    known = PREDICT_SECONDS_PER_WINDOW_MPX
+    return known.get(network, max(known.values()))
+
+
+def _trainings(study: Study) -> list[tuple[str, int]]:
+    """Return every network with its trials; the random split has one of each."""
+    config = study.config.train
+    leaking = [(name, 1) for name in config.random_split]
+    return [*((name, config.trials) for name in config.networks), *leaking]
+
+
+def channel_count(config: Config) -> int:
+    """Return how many channels the configured feature set will have."""
+    chosen = FEATURE_SETS[config.features.set]
+    if chosen.kind == "component":
+        return len(chosen.composites)
+    if chosen.kind == "stretch":
+        return sum(map(len, chosen.composites.values()))
+    return len(chosen.inputs(config.cube.bands))
+
+
+def _timed(study: Study, steps: int) -> list[dict[str, Any]]:
+    """Time every network, or none where Torch is not installed."""
+    try:
+        from rockglacier.model.pace import time_steps, trial_seconds
+    except ImportError:
+        return []
+    config = study.config.train
+    height, width = study.grid.shape
+    validation = study.config.labels.validation_share * height * width / config.chip**2
+    paces = {}
+    rows = []
+    for network, trials in _trainings(study):
+        if network not in paces:
+            encoder = next((e for name, e in config.encoders.items() if name == network), None)
+            paces[network] = time_steps(
+                network,
+                config,
+                channels=channel_count(study.config),
+                encoder=encoder,
+                steps=steps,
+            )
+        pace = paces[network]
+        seconds = trials * trial_seconds(pace, config, validation_chips=validation)
+        rows.append(
+            {
+                "network": network,
+                "trials": trials,
+                "steps": pace.steps,
+                "seconds_per_step": round(pace.seconds, 5),
+                "hours": seconds / 3600,
+                "device": pace.device,
+            }
+        )
+    return rows
 
 
 def _warnings(plan: Plan) -> list[str]:
@@ -231,7 +307,8 @@ def plan_lines(plan: Plan) -> list[str]:
         f"chips      {plan.chips:,} at half overlap (the 2025 paper kept {PAPER_CHIPS:,})",
         f"to read    {_size(plan.read_bytes)} decoded",
         f"on disk    {_size(plan.disk_bytes)}{free}",
-        f"time       roughly {_duration(plan.hours)} on two cores",
+        *_training_lines(plan),
+        f"time       roughly {_duration(plan.hours)} {_where(plan)}",
     ]
     if plan.warped:
         zones = ", ".join(f"{n} of EPSG:{zone}" for zone, n in plan.warped.items())
@@ -242,6 +319,24 @@ def plan_lines(plan: Plan) -> list[str]:
             "scenes.parquet says what was used"
         )
     return lines + [f"warning    {warning}" for warning in plan.warnings]
+
+
+def _training_lines(plan: Plan) -> list[str]:
+    lines = []
+    for row in plan.training:
+        trials = "1 trial" if row["trials"] == 1 else f"{row['trials']} trials"
+        head = "training   " if not lines else "           "
+        lines.append(
+            f"{head}{row['network']}: {trials}, at most {_duration(row['hours'])} "
+            f"({row['seconds_per_step']:.2g} s a step, of {row['steps']} timed)"
+        )
+    return lines
+
+
+def _where(plan: Plan) -> str:
+    if not plan.training:
+        return "on two cores"
+    return f"here ({plan.training[0]['device']}), the cube on two cores"
 
 
 def _looks_line(plan: Plan) -> str:

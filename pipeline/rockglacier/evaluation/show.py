@@ -55,6 +55,36 @@ def caption(summary: Sequence[Mapping[str, Any]]) -> str:
     return "; ".join([what, *places])
 
 
+def score_table(result: Mapping[str, Any]) -> Table:
+    """Return the scores of :func:`rockglacier.evaluation.score.score_map`, a row an area."""
+    paired = next(iter(result["paired"]["networks"].values()))["iou_rock_glacier"]
+    note = f"threshold {result['threshold']:g}; protocol {result['protocol']}"
+    if paired["low"] is not None:
+        note += (
+            f"; IoU of all {paired['low']:.3f} to {paired['high']:.3f} "
+            f"(95 %, {result['paired']['blocks']} blocks drawn anew)"
+        )
+    table = Table(box=None, pad_edge=False, caption=note, caption_justify="left")
+    table.add_column(f"{result['map']} on {result['benchmark']} {result['version']}")
+    columns = {
+        "iou_rock_glacier": "IoU",
+        "f1_rock_glacier": "F1",
+        "precision_rock_glacier": "precision",
+        "recall_rock_glacier": "recall",
+        "boundary_f": "boundary F",
+        "object_f1": "landforms F1",
+    }
+    for label in columns.values():
+        table.add_column(label, justify="right")
+    parts = dict(result["areas"])
+    if len(parts) > 1:
+        parts["all"] = result["all"]
+    for area, part in parts.items():
+        values = (part[name] for name in columns)
+        table.add_row(area, *("-" if v is None else f"{v:.3f}" for v in values))
+    return table
+
+
 def difference_lines(paired: Mapping[str, Any]) -> list[str]:
     """Return a line for every two networks: by how much the IoU differs, with its interval."""
     lines = []
@@ -65,7 +95,7 @@ def difference_lines(paired: Mapping[str, Any]) -> list[str]:
         lines.append(
             f"{row['first']} - {row['second']}: IoU {iou['value']:+.3f} "
             f"({iou['low']:+.3f} to {iou['high']:+.3f}, 95 %, paired over {paired['blocks']} "
-            f"blocks of {paired['block_px']} px)"
+            "blocks)"
         )
     if paired["few_blocks"] and lines:
         lines.append("so few blocks say little: the true intervals are wider")
