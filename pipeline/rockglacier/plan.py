@@ -322,7 +322,7 @@ def plan_lines(plan: Plan) -> list[str]:
 
 
 def _training_lines(plan: Plan) -> list[str]:
-    lines = []
+    lines: list[str] = []
     for row in plan.training:
         trials = "1 trial" if row["trials"] == 1 else f"{row['trials']} trials"
         head = "training   " if not lines else "           "
