@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from rockglacier.config import parse_config
+from rockglacier.errors import ContractError, InputError
+from rockglacier.origin import sha256_of
+from rockglacier.storage import write_bytes
 from rockglacier.study import Study
+from rockglacier_stac.extensions import multihash
+from rockglacier_stac.files import read_bytes, read_item
+from rockglacier_stac.search import absolute
 
 if TYPE_CHECKING:
     from rockglacier.model.bundle import Bundle
@@ -63,4 +70,48 @@ def pack_model(study: Study, to: Path | None = None) -> Path:
     selection = read_json(study.require(study.selection_path, stage="train"))
     path = to or Path(f"{study.config.name}-{selection['network']}.rgbundle.zip")
     write_bundle(study, path, item=model_item(study))
+    return path
+
+
+def model_file(address: str) -> Path:
+    """Return the packed model at an address as a local file.
+
+    Parameters
+    ----------
+    address
+        A packed model's path, or the path or URL of a published model's STAC item: then its asset
+        ``bundle`` is fetched (kept in ``models/`` of the working folder) and its checksum compared.
+
+    Raises
+    ------
+    InputError
+        The item offers no packed model.
+    ContractError
+        What was fetched is not what the item says.
+    """
+    if "://" not in address and not address.endswith(".json"):
+        return Path(address)
+    item = read_item(address)
+    assets = {**item.get("assets", {})}
+    packed = assets.get("bundle") or next(
+        (asset for asset in assets.values() if asset.get("type") == "application/zip"), None
+    )
+    if packed is None:
+        raise InputError(
+            f"the item {item.get('id')!r} offers no packed model",
+            expected="an asset `bundle` of type application/zip",
+            todo="ask its publisher to publish it again, or for the packed file",
+        )
+    href = absolute(packed["href"], base=address)
+    path = Path(href)
+    if "://" in href:
+        path = Path("models") / PurePosixPath(urlsplit(href).path).name
+        write_bytes(path, read_bytes(href))
+    said = packed.get("file:checksum")
+    if said and path.is_file() and multihash(sha256_of(path)) != said:
+        raise ContractError(
+            f"the packed model of item {item.get('id')!r} is not the one that the item names",
+            expected=f"file:checksum {said}",
+            todo="get it again, or ask its publisher",
+        )
     return path

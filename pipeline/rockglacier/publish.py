@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from rockglacier import origin, products
+from rockglacier.deposit import write_deposit
 from rockglacier.engine import Progress, silent
 from rockglacier.errors import ContractError
 from rockglacier.shelf import (
@@ -89,6 +90,20 @@ def publish(
     if settings.api:
         facts["sent"] = send(study, settings.api).changed
     return facts
+
+
+def deposit(study: Study, folder: Path | None = None) -> Path:
+    """Write the folder for a data repository; see :mod:`rockglacier.deposit`."""
+    study.require(study.stac_path / "catalog.json", stage="publish")
+    items: dict[CollectionName, list[Json]] = {
+        name: [
+            document
+            for path in listing(study.stac_path / name, ".json")
+            if (document := read_json(path))["type"] == "Feature"
+        ]
+        for name in COLLECTIONS
+    }
+    return write_deposit(study, _publication(study, items), folder)
 
 
 def send(study: Study, url: str) -> Sent:

@@ -18,6 +18,7 @@ from shapely.geometry import mapping
 from shapely.geometry.base import BaseGeometry
 from urllib3 import Retry
 
+from rockglacier_stac import guard
 from rockglacier_stac.errors import CatalogError, ServiceError
 from rockglacier_stac.globe import sides
 from rockglacier_stac.search import (
@@ -150,7 +151,10 @@ class ApiCatalog:
             fields=self._fields(query),
             **self._cloud_condition(query),
         )
-        answered = [tidied(item, base=self.url + "/") for item in search.items_as_dicts()]
+        base = self.url + "/"
+        answered = [
+            guard.check_item(tidied(item, base=base), base=base) for item in search.items_as_dicts()
+        ]
         unique = {item["id"]: item for item in answered}
         found = [item for item in unique.values() if satisfies(item, query)]
         logger.info(

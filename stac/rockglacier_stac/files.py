@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Iterator
 from datetime import date
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
 import numpy as np
 import pyarrow as pa
@@ -20,6 +20,7 @@ import shapely
 import stamina
 from shapely.geometry.base import BaseGeometry
 
+from rockglacier_stac import guard
 from rockglacier_stac.errors import CatalogError, ServiceError
 from rockglacier_stac.globe import HALF, sides
 from rockglacier_stac.search import (
@@ -95,7 +96,7 @@ class ParquetCatalog:
             raise unknown_collection(collection, self.collections(), catalog=self.name)
         rows = self._table.filter(self._near(query))
         items = (tidied(item, base=self.name) for item in stac_table_to_items(rows))
-        return [item for item in items if satisfies(item, query)]
+        return [guard.check_item(item, base=self.name) for item in items if satisfies(item, query)]
 
     def _near(self, query: Query) -> np.ndarray:
         """Return the part of a query that columns can answer, (row,) bool; items tell the rest."""
@@ -142,19 +143,20 @@ class StaticCatalog:
         if href in seen:
             return
         seen.add(href)
-        try:
-            entry = json.loads(read_bytes(href))
-        except ValueError as error:
-            raise CatalogError(f"{href!r} is not JSON: {error}") from error
+        entry = guard.loads(read_bytes(href), source=href)
+        if not isinstance(entry, dict):
+            raise CatalogError(f"{href!r} is a {type(entry).__name__}", expected="a JSON object")
         kind = entry.get("type")
         if kind == "Feature":
-            yield tidied(entry, base=href)
+            yield guard.check_item(tidied(entry, base=href), base=href)
         elif kind == "FeatureCollection":
-            yield from (tidied(item, base=href) for item in entry["features"])
+            for item in entry["features"]:
+                yield guard.check_item(tidied(item, base=href), base=href)
         elif kind in ("Catalog", "Collection"):
             for link in entry.get("links", []):
                 if link.get("rel") in ("child", "item"):
-                    yield from self._walk(absolute(link["href"], base=href), seen)
+                    below = guard.check_href(absolute(link["href"], base=href), base=href)
+                    yield from self._walk(below, seen)
         else:
             raise CatalogError(
                 f"{href!r} is of type {kind!r}",
@@ -192,6 +194,23 @@ class StaticCatalog:
         if collection not in self.collections():
             raise unknown_collection(collection, self.collections(), catalog=self.name)
         return [item for item in self._items if satisfies(item, query)]
+
+
+def read_item(address: str) -> dict[str, Any]:
+    """Read one STAC item from a path or URL.
+
+    Raises
+    ------
+    CatalogError
+        There is no item, or something in it is refused.
+    """
+    item = guard.loads(read_bytes(address), source=address)
+    if not isinstance(item, dict) or item.get("type") != "Feature":
+        raise CatalogError(
+            f"{address!r} is no STAC item",
+            expected="the path or URL of an item, e.g. stac/models/hunza-2024-hrnet.json",
+        )
+    return guard.check_item(tidied(item, base=address), base=address)
 
 
 def read_bytes(address: str) -> bytes:
@@ -243,6 +262,15 @@ def _is_transient(error: Exception) -> bool:
 
 @stamina.retry(on=_is_transient, attempts=5, timeout=180)
 def _download(url: str) -> bytes:
-    response = requests.get(url, timeout=60)
+    with requests.Session() as session:
+        session.hooks["response"].append(_follow_checked)
+        response = session.get(url, timeout=60)
     response.raise_for_status()
     return response.content
+
+
+def _follow_checked(response: requests.Response, **_: Any) -> None:
+    """Refuse a redirect to where a catalog may not lead."""
+    if response.is_redirect:
+        target = urljoin(response.url, response.headers["location"])
+        guard.check_href(target, base=response.url)

@@ -338,9 +338,24 @@ def _widened(collection: Json, held: Json | None) -> Json:
     providers = list(wanted.get("providers", []))
     providers += [found for found in held.get("providers", []) if found not in providers]
     wanted["providers"] = sorted(providers, key=lambda found: json.dumps(found, sort_keys=True))
+    wanted["description"] = _with_notices(wanted["description"], held.get("description", ""))
+    said = {link["href"] for link in wanted["links"]}
+    wanted["links"] += [
+        {key: link[key] for key in ("rel", "href", "type", "title") if link.get(key)}
+        for link in held.get("links", [])
+        if link["rel"] == "license" and link["href"] not in said
+    ]
     if held.get("license") not in (None, wanted["license"]):
         wanted["license"] = "other"
     return wanted
+
+
+def _with_notices(text: str, held: str) -> str:
+    """Return a description with the notices of both: other basins may owe other ones."""
+    heading = "\n\nAttribution:\n"
+    head, _, ours = text.partition(heading)
+    notices = sorted({*ours.splitlines(), *held.partition(heading)[2].splitlines()})
+    return head + heading + "\n".join(notices) if notices else head
 
 
 def _moment(text: str) -> str:

@@ -1,0 +1,193 @@
+"""What a stranger's catalog may not do: lead to other files and hosts, or be no catalog at all."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import os
+import socket
+from pathlib import Path
+from typing import Any, Final, NoReturn
+from urllib.parse import unquote, urlsplit
+
+from rockglacier_stac.errors import CatalogError
+
+LARGEST_BYTES: Final = 512 * 2**20
+"""Of one JSON or Parquet document of a catalog."""
+DEEPEST: Final = 100
+"""Nesting of a document: items need 10."""
+LARGEST_EDGE: Final = 10**7
+"""Pixels along a raster: the globe at 4 m."""
+METADATA_HOSTS: Final = frozenset({"metadata", "metadata.google.internal", "instance-data"})
+METADATA_ADDRESSES: Final = frozenset({"100.100.100.200", "fd00:ec2::254", "192.0.0.192"})
+SCHEMES: Final = frozenset({"http", "https", "s3", "gs", "az", "abfs", "file", "memory"})
+ROOTS: Final = "ROCKGLACIER_ROOTS"
+"""Environment: folders, apart by the path separator, to which local catalogs may lead; default:
+any. A catalog's own folder is always one."""
+
+
+def check_href(href: str, *, base: str) -> str:
+    """Return an address of a catalog if it may be followed.
+
+    Parameters
+    ----------
+    href
+        Absolute.
+    base
+        Path or URL of the document that says it.
+
+    Raises
+    ------
+    CatalogError
+        It leads from a server to a file of this machine, or out of the allowed folders; to an
+        address that only this machine or its network sees, link-local and metadata services among
+        them; or it is no address.
+    """
+    scheme = urlsplit(href).scheme.lower() if "://" in href else ""
+    if scheme and scheme not in SCHEMES:
+        raise _refused(href, base, f"the scheme {scheme!r}", "https, s3, gs, az or a path")
+    if "\x00" in href or "\n" in href:
+        raise _refused(href, base, "a control character", "an address")
+    # a server on this machine is the person's own
+    is_remote = "://" in base and not base.startswith("file://") and not _is_own(_host(base))
+    if scheme in ("", "file"):
+        if is_remote:
+            raise _refused(href, base, "a file of this machine", "an address that anybody can read")
+        _check_file(href, base)
+    else:
+        _check_host(href, base)
+        if ".." in unquote(urlsplit(href).path).split("/"):
+            raise _refused(href, base, "'..' in a path", "an address without it")
+    return href
+
+
+def _check_file(href: str, base: str) -> None:
+    allowed = os.environ.get(ROOTS)
+    if not allowed:
+        return
+    path = Path(unquote(href.removeprefix("file://"))).resolve()
+    own = Path(base.removeprefix("file://")).resolve().parent
+    roots = [own, *(Path(root).resolve() for root in allowed.split(os.pathsep) if root)]
+    if not any(path.is_relative_to(root) for root in roots):
+        raise _refused(href, base, "a file outside the allowed folders", f"a file in {ROOTS}")
+
+
+def _check_host(href: str, base: str) -> None:
+    host = (_host(href) or "").rstrip(".").lower()
+    if urlsplit(href).scheme not in ("http", "https"):
+        return
+    if host in METADATA_HOSTS or host in METADATA_ADDRESSES:
+        raise _refused(href, base, "a metadata service", "a host of the internet")
+    address = _address(host)
+    if address is None and host != "localhost" and not host.endswith(".localhost"):
+        return
+    if address is not None and (address.is_link_local or address.is_multicast):
+        raise _refused(href, base, "a link-local address", "a host of the internet")
+    if address is not None and str(address) in METADATA_ADDRESSES:
+        raise _refused(href, base, "a metadata service", "a host of the internet")
+    is_own = address is None or address.is_loopback or address.is_unspecified
+    if is_own and not _is_own(_host(base)) and "://" in base:
+        raise _refused(href, base, "this machine itself", "a host of the internet")
+
+
+def _host(address: str) -> str | None:
+    try:
+        return urlsplit(address).hostname
+    except ValueError:  # of a broken IPv6 address
+        return None
+
+
+def _is_own(host: str | None) -> bool:
+    address = _address(host or "")
+    return host == "localhost" or (address is not None and address.is_loopback)
+
+
+def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """Return a host that is an address, in any spelling that resolvers take: 0xA9FEA9FE too."""
+    try:
+        found = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        try:
+            found = ipaddress.ip_address(socket.inet_aton(host))
+        except OSError:
+            return None
+    mapped = getattr(found, "ipv4_mapped", None)
+    return mapped or found
+
+
+def loads(data: bytes | str, *, source: str) -> Any:
+    """Return JSON of a stranger.
+
+    Raises
+    ------
+    CatalogError
+        It is too large, too deep, holds NaN or infinity, is a page for people, or cut short.
+    """
+    if len(data) > LARGEST_BYTES:
+        raise _refused(source, source, f"{len(data) / 1e6:.0f} MB", f"{LARGEST_BYTES / 1e6:.0f} MB")
+    start = data[:200].lstrip() if isinstance(data, str) else data[:200].lstrip().decode("latin-1")
+    if start.lower().startswith(("<!doctype", "<html", "<?xml")):
+        raise _refused(source, source, "a page instead of JSON", "JSON")
+    try:
+        found = json.loads(data, parse_constant=_no_constant)
+    except RecursionError:
+        raise _refused(source, source, "nesting without end", f"{DEEPEST} levels") from None
+    except _ConstantError as error:
+        raise _refused(source, source, f"{error}, which is not JSON", "numbers or null") from None
+    except ValueError as error:
+        raise CatalogError(f"{source!r} is not JSON: {error}") from error
+    if _depth(found) > DEEPEST:
+        raise _refused(source, source, "nesting without end", f"{DEEPEST} levels")
+    return found
+
+
+class _ConstantError(Exception):
+    pass
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise _ConstantError(name)
+
+
+def _depth(value: Any) -> int:
+    deepest, level = 0, [value] if isinstance(value, dict | list) else []
+    while level and deepest <= DEEPEST:
+        deepest += 1
+        level = [inner for outer in level for inner in _inner(outer)]
+    return deepest
+
+
+def _inner(value: Any) -> list[Any]:
+    held = value.values() if isinstance(value, dict) else value
+    return [inner for inner in held if isinstance(inner, dict | list)]
+
+
+def check_item(item: dict[str, Any], *, base: str) -> dict[str, Any]:
+    """Return an item, whose addresses are absolute, if nothing in it is refused.
+
+    Raises
+    ------
+    CatalogError
+        An asset leads where it may not, or says an absurd size or shape.
+    """
+    for name, asset in item["assets"].items():
+        check_href(asset["href"], base=base)
+        shape = asset.get("proj:shape") or item["properties"].get("proj:shape") or []
+        is_shape = isinstance(shape, list) and all(
+            isinstance(edge, int | float) and 0 < edge <= LARGEST_EDGE for edge in shape
+        )
+        if not is_shape:
+            raise _refused(asset["href"], base, f"proj:shape {shape} of {name!r}", "a raster")
+        size = asset.get("file:size", 0)
+        if not isinstance(size, int | float) or not 0 <= size < 2**50:
+            raise _refused(asset["href"], base, f"file:size {size} of {name!r}", "bytes")
+    return item
+
+
+def _refused(href: str, base: str, reason: str, expected: str) -> CatalogError:
+    shown = href.partition("?")[0].rpartition("@")[2][:200]
+    return CatalogError(
+        f"refused: {base.partition('?')[0]!r} leads to {reason}: {shown!r}",
+        expected=expected,
+        todo="do not use this catalog, unless you know its author; then ask them",
+    )

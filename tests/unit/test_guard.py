@@ -1,0 +1,181 @@
+"""Catalogs of strangers that mean harm: each is refused, and the message says for what."""
+
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from rockglacier_stac import guard
+from rockglacier_stac.catalogs import open_catalog
+from rockglacier_stac.errors import CatalogError
+from rockglacier_stac.files import read_item
+
+STRANGER = "https://stac.example/catalog.json"
+
+
+@pytest.mark.parametrize(
+    ("href", "reason"),
+    [
+        ("file:///etc/passwd", "a file of this machine"),
+        ("/etc/passwd", "a file of this machine"),
+        ("http://169.254.169.254/latest/meta-data/", "a link-local address"),
+        ("http://0xA9FEA9FE/latest", "a link-local address"),
+        ("http://2852039166/latest", "a link-local address"),
+        ("http://[fe80::1]/x.tif", "a link-local address"),
+        ("http://[::ffff:169.254.169.254]/x.tif", "a link-local address"),
+        ("http://metadata.google.internal/computeMetadata/v1/", "a metadata service"),
+        ("http://METADATA.google.internal./", "a metadata service"),
+        ("http://100.100.100.200/latest", "a metadata service"),
+        ("http://[fd00:ec2::254]/latest", "a metadata service"),
+        ("http://127.0.0.1:8080/x.tif", "this machine itself"),
+        ("http://localhost/x.tif", "this machine itself"),
+        ("http://127.1/x.tif", "this machine itself"),
+        ("http://0.0.0.0/x.tif", "this machine itself"),
+        ("https://data.example/a/../../b.tif", r"'\.\.' in a path"),
+        ("https://data.example/a/%2e%2e/b.tif", r"'\.\.' in a path"),
+        ("s3://bucket/../other/x.tif", r"'\.\.' in a path"),
+        ("gopher://data.example/x", "the scheme 'gopher'"),
+        ("javascript://x", "the scheme 'javascript'"),
+        ("https://data.example/a\nb", "a control character"),
+    ],
+)
+def test_an_address_that_leads_astray_is_refused(href, reason):
+    with pytest.raises(CatalogError, match=f"refused: .* leads to {reason}"):
+        guard.check_href(href, base=STRANGER)
+
+
+@pytest.mark.parametrize(
+    ("href", "base"),
+    [
+        ("https://sentinel-cogs.s3.us-west-2.amazonaws.com/43/S/DA/B02.tif", STRANGER),
+        ("https://data.example/a..b/x.tif", STRANGER),
+        ("s3://bucket/x.tif", STRANGER),
+        ("https://10.0.0.7/x.tif", STRANGER),
+        ("/data/x.tif", "/data/catalog.json"),
+        ("http://127.0.0.1:8333/x.tif", "http://127.0.0.1:8081/"),
+        ("http://127.0.0.1:8333/x.tif", "/data/catalog.json"),
+    ],
+)
+def test_honest_addresses_are_followed(href, base):
+    assert guard.check_href(href, base=base) == href
+
+
+def test_a_message_shows_no_signature():
+    with pytest.raises(CatalogError) as caught:
+        guard.check_href("http://user:SECRET@127.0.0.1/x.tif?sig=SECRET", base=STRANGER)
+    assert "SECRET" not in str(caught.value)
+
+
+def test_local_catalogs_lead_to_allowed_folders_only(tmp_path, monkeypatch):
+    base = str(tmp_path / "catalog" / "catalog.json")
+    for folder in ("catalog", "allowed", "else"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "catalog" / "way-out").symlink_to(tmp_path / "else")
+    outside = str(tmp_path / "else" / "x.tif")
+    assert guard.check_href(outside, base=base) == outside
+    monkeypatch.setenv("ROCKGLACIER_ROOTS", str(tmp_path / "allowed"))
+    for href in (str(tmp_path / "catalog" / "x.tif"), f"file://{tmp_path}/allowed/x.tif"):
+        assert guard.check_href(href, base=base) == href
+    for href in (
+        outside,
+        f"file://{outside}",
+        f"{tmp_path}/allowed/../else/x.tif",
+        f"file://{tmp_path}/allowed/%2e%2e/else/x.tif",
+        f"{tmp_path}/catalog/way-out/x.tif",
+    ):
+        with pytest.raises(CatalogError, match="a file outside the allowed folders"):
+            guard.check_href(href, base=base)
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"<!DOCTYPE html><html>sign in</html>", "a page instead of JSON"),
+        (b"  <html></html>", "a page instead of JSON"),
+        (b'{"a": NaN}', "NaN, which is not JSON"),
+        (b'{"a": -Infinity}', "-Infinity, which is not JSON"),
+        (b"[" * 50_000 + b"]" * 50_000, "nesting without end"),
+        (b"[" * 200 + b"]" * 200, "nesting without end"),
+        (b'{"type": "Feature", "id', "is not JSON"),
+        (b"", "is not JSON"),
+        (b"\xff\xfe\x00", "is not JSON"),
+    ],
+)
+def test_what_is_no_json_is_named(data, reason):
+    with pytest.raises(CatalogError, match=reason):
+        guard.loads(data, source=STRANGER)
+
+
+def test_a_document_without_end_is_refused(monkeypatch):
+    monkeypatch.setattr(guard, "LARGEST_BYTES", 100)
+    with pytest.raises(CatalogError, match="leads to 0 MB"):
+        guard.loads(b'"' + b"x" * 200 + b'"', source=STRANGER)
+
+
+def make_item(href="./x.tif", **asset):
+    return {
+        "type": "Feature",
+        "id": "bad",
+        "collection": "c",
+        "geometry": None,
+        "properties": {"datetime": "2024-08-01T00:00:00Z"},
+        "assets": {"data": {"href": href, **asset}},
+        "links": [],
+    }
+
+
+@pytest.mark.parametrize(
+    ("asset", "reason"),
+    [
+        ({"proj:shape": [10**12, 10**12]}, "proj:shape"),
+        ({"proj:shape": [-1, 10]}, "proj:shape"),
+        ({"proj:shape": "wide"}, "proj:shape"),
+        ({"file:size": 2**60}, "file:size"),
+        ({"file:size": "big"}, "file:size"),
+    ],
+)
+def test_absurd_sizes_are_refused(tmp_path, asset, reason):
+    path = tmp_path / "item.json"
+    path.write_text(json.dumps(make_item(**asset)))
+    with pytest.raises(CatalogError, match=reason):
+        read_item(str(path))
+
+
+class Hostile(BaseHTTPRequestHandler):
+    def do_GET(self):
+        if self.path == "/away/catalog.json":
+            self.send_response(302)
+            self.send_header("Location", "http://169.254.169.254/latest/meta-data/")
+            self.end_headers()
+            return
+        link = {"rel": "item", "href": "http://169.254.169.254/item.json"}
+        body = json.dumps({"type": "Catalog", "id": "x", "links": [link]}).encode()
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *args):
+        """Say nothing."""
+
+
+@pytest.mark.parametrize("path", ["away", "links"])
+def test_neither_redirects_nor_links_lead_to_the_metadata_service(path):
+    with ThreadingHTTPServer(("127.0.0.1", 0), Hostile) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            address = f"http://127.0.0.1:{server.server_port}/{path}/catalog.json"
+            with pytest.raises(CatalogError, match="a link-local address"):
+                open_catalog(address).search("c")
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_a_static_catalog_with_a_hostile_item_is_refused(tmp_path):
+    (tmp_path / "item.json").write_text(json.dumps(make_item("http://metadata/x.tif")))
+    root = {"type": "Catalog", "id": "r", "links": [{"rel": "item", "href": "./item.json"}]}
+    (tmp_path / "catalog.json").write_text(json.dumps(root))
+    with pytest.raises(CatalogError, match="a metadata service"):
+        open_catalog(str(tmp_path / "catalog.json")).search("c")
