@@ -65,7 +65,7 @@ def score_table(result: Mapping[str, Any]) -> Table:
             f"(95 %, {result['paired']['blocks']} blocks drawn anew)"
         )
     table = Table(box=None, pad_edge=False, caption=note, caption_justify="left")
-    table.add_column(f"{result['map']} on {result['benchmark']} {result['version']}")
+    table.add_column(f"{result['map']} on {result['benchmark']} {result['version']}", no_wrap=True)
     columns = {
         "iou_rock_glacier": "IoU",
         "f1_rock_glacier": "F1",
