@@ -173,6 +173,29 @@ def test_two_networks_are_compared_on_the_same_blocks(trained_ground, tmp_path):
     assert text.startswith("first,second,iou_rock_glacier_value")
 
 
+def test_strips_of_any_height_count_the_same(monkeypatch):
+    from rockglacier.evaluation import judge
+
+    rng = np.random.default_rng(0)
+    truth = (rng.random((50, 30)) < 0.3).astype(np.uint8)
+    piece = judge.Piece(
+        window=Window(y=7, x=3, height=50, width=30),
+        truth=truth,
+        probability=rng.random((50, 30)).astype(np.float32),
+    )
+    odd = np.zeros((100, 100), bool)
+    odd[::2] = True
+
+    def kinds(window):
+        return {"all": np.ones((window.height, window.width), bool), "odd": odd[window.slices]}
+
+    whole = judge.inspect([piece], threshold=0.5, kinds=kinds, edge=16).errors.table()
+    monkeypatch.setattr(judge, "STRIP_PX", 7 * 30)
+    cut = judge.inspect([piece], threshold=0.5, kinds=kinds, edge=16).errors.table()
+    assert cut == whole
+    assert [row["pixels"] for row in whole] == [1500, 750]
+
+
 # pieces
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -33,6 +33,8 @@ from rockglacier.study import Study
 FOLDER: Final = "evaluation"
 """In the folder of the models."""
 BLOCKS: Final = "blocks.csv"
+STRIP_PX: Final = 2**22
+"""Pixels whose kinds of ground are in memory at a time."""
 
 
 def evaluate(study: Study, *, infer: Infer, progress: Progress = silent) -> dict[str, Any]:
@@ -96,7 +98,9 @@ def inspect(
         called = piece.classes(threshold)
         boundary += compare_boundaries(piece.truth, called, tolerance=tolerance)
         reliability.add(piece.probability, piece.truth)
-        errors.add(piece.truth, called, kinds(piece.window))
+        for strip in _strips(piece.window):
+            rows, _ = strip.within(piece.window)
+            errors.add(piece.truth[rows], called[rows], kinds(strip))
         for place, counts in block_counts(piece.truth, called, piece.window, edge=edge).items():
             blocks[place] = blocks.get(place, np.zeros((2, 2), np.int64)) + counts
     return Findings(
@@ -106,6 +110,14 @@ def inspect(
         blocks=blocks,
         tolerance=tolerance,
     )
+
+
+def _strips(window: Window) -> Iterator[Window]:
+    """Cut a window into strips of rows: two dozen kinds of ground take memory."""
+    step = max(1, STRIP_PX // max(window.width, 1))
+    for y in range(window.y, window.y + window.height, step):
+        height = min(step, window.y + window.height - y)
+        yield Window(y=y, x=window.x, height=height, width=window.width)
 
 
 class StudyJudge:

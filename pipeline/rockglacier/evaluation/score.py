@@ -152,11 +152,12 @@ def _score_area(path: Path, benchmark: Benchmark, area: str, threshold: float) -
     if rules.unmapped == "background":
         probability = np.where(np.isnan(probability), np.float32(0), probability)
     piece = Piece(window=grid.whole, truth=truth, probability=probability)
+    kinds = _kinds(benchmark, area, grid)
     edge = block_edge([grid.whole], largest=rules.block_px)
     findings = inspect(
         [piece],
         threshold=threshold,
-        kinds=lambda _window: _kinds(benchmark, area, grid),
+        kinds=lambda window: {name: where[window.slices] for name, where in kinds.items()},
         edge=edge,
         tolerance=rules.boundary_px,
     )
