@@ -173,6 +173,28 @@ def test_two_networks_are_compared_on_the_same_blocks(trained_ground, tmp_path):
     assert text.startswith("first,second,iou_rock_glacier_value")
 
 
+def test_a_raster_of_the_same_map_scores_the_same_on_the_ground_of_the_study(judged, tmp_path):
+    import rasterio
+
+    from rockglacier.evaluation.benchmark import benchmark_of
+    from rockglacier.evaluation.score import score_map
+
+    study, labels, found = judged
+    probability = np.where(labels == 1, 0.9, 0.1).astype(np.float32)
+    probability[:, :12] = 0.1
+    with rasterio.open(
+        tmp_path / "map.tif", "w", driver="GTiff", width=labels.shape[1], height=labels.shape[0],
+        count=1, dtype="float32", crs=f"EPSG:{study.grid.epsg}", transform=study.grid.transform,
+    ) as target:  # fmt: skip
+        target.write(probability, 1)
+    benchmark = benchmark_of(study)
+    part = score_map(tmp_path / "map.tif", benchmark, threshold=0.5)["areas"]["test"]
+    expected = found["networks"]["hrnet"]["confusion"]
+    # rims of outlines that went to degrees and back may gain or lose a pixel centre
+    assert part["confusion"][1] == pytest.approx(expected[1], rel=0.005)
+    assert part["confusion"][0][1] == pytest.approx(expected[0][1], abs=5)
+
+
 def test_strips_of_any_height_count_the_same(monkeypatch):
     from rockglacier.evaluation import judge
 

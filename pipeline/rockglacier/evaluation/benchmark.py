@@ -205,9 +205,12 @@ def benchmark_of(study: Study) -> Benchmark:
             todo="set labels.test_share above 0, then `rockglacier run STUDY.yaml`",
         )
     ground = shapely.union_all([shapely.box(*cell.bbox) for cell in cells])
-    ground = ground.intersection(projected(complete_area(study), epsg=grid.epsg))
     labels = gpd.read_parquet(study.require(study.label_table_path, stage="label")).to_crs(4326)
     labels = labels[labels["used"] | (labels["action"] == "filtered")]
+    # as burnt: a landform is known beyond the ground on which the reference is complete
+    landforms = labels.geometry[labels["used"]].to_crs(grid.epsg)
+    known = shapely.union_all([projected(complete_area(study), epsg=grid.epsg), *landforms])
+    ground = ground.intersection(known)
     return Benchmark(
         name=study.config.name,
         version="1",
