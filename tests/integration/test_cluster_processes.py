@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -18,7 +19,9 @@ from rockglacier.errors import BlocksFailedError
 def dask(folder, *arguments, log):
     environment = {**os.environ, "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "1"}
     command = [sys.executable, "-m", "dask", *arguments]
-    return subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
+    return subprocess.Popen(
+        command, cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True
+    )
 
 
 @pytest.fixture(scope="module")
@@ -35,8 +38,7 @@ def address(tmp_path_factory):
         workers = dask(folder, "worker", address, *options, log=log)
         yield address
         for process in (workers, scheduler):
-            process.terminate()
-        for process in (workers, scheduler):
+            os.killpg(process.pid, signal.SIGKILL)  # with the nannies' children
             process.wait(20)
 
 
@@ -78,12 +80,19 @@ def run(folder, tasks, client):
 
 def test_a_block_that_kills_two_workers_is_set_aside_and_the_others_are_done(tmp_path, client):
     tasks = [Task(name=f"b{n}", inputs={"n": n, "seconds": 0.05}) for n in range(12)]
-    tasks[4] = Task(name="b4", inputs={"kills": True})
+    tasks[4] = Task(name="b4", inputs={"kills": True, "seconds": 0.3})
     failed, done = run(tmp_path, tasks, client)
-    assert failed == ["b4"]
-    assert sorted(done) == sorted(task.name for task in tasks if task.name != "b4")
+    # one that waited twice behind it, on workers that died, may share its fate; no more than that
+    assert "b4" in failed
+    assert len(failed) <= 2
+    assert set(done) | set(failed) == {task.name for task in tasks}
     assert len(set((tmp_path / "deaths").read_text().split())) == 2
-    assert Receipts(tmp_path / "receipts").failures().keys() == {"b4"}
+    assert set(Receipts(tmp_path / "receipts").failures()) >= {"b4"}
+    again = [task for task in tasks if task.name != "b4"]
+    receipts = Receipts(tmp_path / "receipts")
+    work = make_work(str(tmp_path))
+    outcome = run_tasks(again, work, receipts=receipts, what="x", workers=1, client=client)
+    assert outcome.built + outcome.kept == len(again)
 
 
 def test_a_block_that_hangs_is_ended_and_set_aside(tmp_path, client, caplog):
