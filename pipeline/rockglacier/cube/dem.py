@@ -40,6 +40,8 @@ FINER = 0.9
 ON_PIXEL = 0.05
 """Tiles whose pixels miss those of the others by less than this share are moved onto them."""
 
+REMEDY = "set search.dem_catalog and search.dem_collection to another DEM"
+
 LON_WRAPPED = "+proj=longlat +datum=WGS84 +lon_wrap=180 +no_defs"
 """Longitudes 0 to 360, for tiles on both sides of the antimeridian."""
 
@@ -286,7 +288,7 @@ def _paste(tile: Tile, place: Window, held: Window, source: NDArray[np.float32])
         with ExitStack() as stack:
             reading.run(open_raster(tile.href, stack))
 
-    retried(work, item=tile.id, asset="data", href=tile.href, again=_nothing)
+    retried(work, item=tile.id, asset="data", href=tile.href, again=_nothing, remedy=REMEDY)
     known = ~np.isnan(values) if tile.nodata is None else values != np.float32(tile.nodata)
     np.copyto(source[inside.within(here)], values, where=known)
 
@@ -321,7 +323,7 @@ def _warped(
 
     ids = ", ".join(tile.id for tile in tiles)
     hrefs = [tile.href for tile in tiles]
-    return retried(work, item=ids, asset="data", href=hrefs, again=_nothing)
+    return retried(work, item=ids, asset="data", href=hrefs, again=_nothing, remedy=REMEDY)
 
 
 def _unrolled(tiles: tuple[Tile, ...]) -> tuple[Tile, ...]:
@@ -391,7 +393,7 @@ def _header(tile: DemTile) -> Tile:
                 nodata=raster.nodata,
             )
 
-    return retried(work, item=tile.id, asset="data", href=tile.href, again=_nothing)
+    return retried(work, item=tile.id, asset="data", href=tile.href, again=_nothing, remedy=REMEDY)
 
 
 def _nothing() -> None:

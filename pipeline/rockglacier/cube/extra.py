@@ -15,7 +15,7 @@ from rasterio.enums import Resampling
 from rasterio.warp import transform_bounds
 
 from rockglacier.cube.raster import Placed, place, read_window, warp
-from rockglacier.errors import InputError, RemoteError
+from rockglacier.errors import InputError
 from rockglacier.grid import Grid, Window
 from rockglacier.scenes.asset import open_raster, retried
 from rockglacier.storage import redact
@@ -114,20 +114,14 @@ class ExtraLayer:
             with ExitStack() as stack:
                 return work(open_raster(self.href, stack))
 
-        try:
-            return retried(
-                attempt, item=self.name, asset="extra", href=self.href, again=lambda: None
-            )
-        except RemoteError as error:
-            raise RemoteError(
-                error.found,
-                expected=error.expected,
-                todo="run the same command again; if it fails again, mend the address of the "
-                f"layer {self.name!r} in cube.extra, or take it out",
-                item=error.item,
-                asset=error.asset,
-                href=error.href,
-            ) from error
+        return retried(
+            attempt,
+            item=self.name,
+            asset="extra",
+            href=self.href,
+            again=lambda: None,
+            remedy=f"mend the address of the layer {self.name!r} in cube.extra, or take it out",
+        )
 
     def _require(self, raster: Any, grid: Grid) -> None:
         where = f"{redact(self.href)!r}, the extra layer {self.name!r},"

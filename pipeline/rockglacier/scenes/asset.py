@@ -45,6 +45,9 @@ WAIT_S = 0.2
 WAIT_MAX_S = 10.0
 """Before any try, unless a server asks for more."""
 
+SKIP = "set cube.on_unreadable: skip to leave such scenes out and count them"
+"""The remedy for scenes."""
+
 
 def read_asset[T](scene: Scene, asset: str, read: Callable[[rasterio.DatasetReader], T]) -> T:
     """Open an asset and return what ``read`` makes of it.
@@ -79,6 +82,7 @@ def retried[T](
     asset: str,
     href: str | Sequence[str],
     again: Callable[[], None],
+    remedy: str = SKIP,
 ) -> T:
     """Run a read, a few times if its failure looks transient.
 
@@ -95,6 +99,8 @@ def retried[T](
         Where it lies, unsigned; several if one read needs them all.
     again
         Called before every further try.
+    remedy
+        What to do where it fails again and again, for the message.
 
     Raises
     ------
@@ -124,8 +130,8 @@ def retried[T](
             f"item {item!r}, asset {asset!r} cannot be read: {redact(patience.culprit)}\n"
             f"  cause:    {patience.cause(error)}",
             expected="a raster that GDAL can open and read",
-            todo="run the same command again (finished blocks are kept); if it fails again, set "
-            "cube.on_unreadable: skip to leave such scenes out and count them",
+            todo="run the same command again (finished blocks are kept); if it fails again, "
+            f"{remedy}",
             item=item,
             asset=asset,
             href=patience.culprit,
