@@ -596,6 +596,31 @@ def benchmark(
 
 
 @app.command()
+def view(
+    study: StudyFile,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: a free one.")] = 8080,
+) -> None:
+    """Serve the report and the rasters to this machine alone, until Ctrl-C.
+
+    Example: rockglacier view hunza.yaml
+    """
+    from rockglacier.console import out
+    from rockglacier.report.serve import HOST, serving
+
+    opened = _open(study)
+    opened.require(opened.report_path, stage="report")
+    with serving(opened.folder, port=port) as server:
+        place = f"http://{HOST}:{server.server_address[1]}/"
+        out.print(f"report:  {place}")
+        for raster in sorted(opened.folder.glob("predictions/*/*.tif")):
+            out.print(f"raster:  {place}{raster.relative_to(opened.folder).as_posix()}")
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            out.print("stopped")
+
+
+@app.command()
 def validate(
     study: StudyFile,
 ) -> None:
