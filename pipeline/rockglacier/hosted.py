@@ -91,10 +91,8 @@ def _started(kind: str, start: Callable[[], Any]) -> Any:
 
 
 def _start_gateway(library: Any, compute: ComputeConfig) -> Any:
-    gateway = library.Gateway()
-    return gateway.new_cluster(
-        gateway.cluster_options(**gateway_options(compute)), shutdown_on_close=True
-    )
+    with library.Gateway() as gateway:  # the cluster has a connection of its own
+        return gateway.new_cluster(shutdown_on_close=True, **gateway_options(compute))
 
 
 def _start_kubernetes(library: Any, compute: ComputeConfig) -> Any:

@@ -1,0 +1,106 @@
+"""A real Dask Gateway with its local backend: a cluster, the self-test, a whole small cube."""
+
+import gc
+import os
+import secrets
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+import pytest
+import zarr
+
+from rockglacier.cluster import cluster_client
+from rockglacier.config import ComputeConfig
+from rockglacier.cube.build import build_cube
+from rockglacier.errors import RemoteError
+
+CONFIG = Path(__file__).parents[2] / "deploy" / "dask-gateway" / "dask_gateway_config.py"
+START_SECONDS = 60
+
+
+def free_ports():
+    """Return a port whose next two are free as well."""
+    for _ in range(50):
+        with socket.socket() as first:
+            first.bind(("127.0.0.1", 0))
+            port = first.getsockname()[1]
+        try:
+            for offset in range(3):
+                with socket.socket() as other:
+                    other.bind(("127.0.0.1", port + offset))
+        except OSError:
+            continue
+        return port
+    raise AssertionError("no three free ports in a row")
+
+
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory):
+    pytest.importorskip("dask_gateway", reason="needs the extra gateway")
+    pytest.importorskip("dask_gateway_server", reason="needs dask-gateway-server[local]")
+    import dask
+
+    folder, port = tmp_path_factory.mktemp("gateway"), free_ports()
+    password = secrets.token_hex(8)
+    environment = {**os.environ, "GATEWAY_PASSWORD": password, "GATEWAY_PORT": str(port)}
+    with (folder / "log").open("w") as log:
+        server = subprocess.Popen(
+            [sys.executable, "-m", "dask_gateway_server", "--config", CONFIG],
+            cwd=folder,
+            env=environment,
+            stdout=log,
+            stderr=log,
+        )
+        url = f"http://127.0.0.1:{port}"
+        for _ in range(10 * START_SECONDS):
+            try:
+                urllib.request.urlopen(f"{url}/api/health", timeout=5).close()  # noqa: S310 ours
+                break
+            except OSError:
+                time.sleep(0.1)
+        settings = {
+            "gateway.address": url,
+            "gateway.proxy-address": f"tls://127.0.0.1:{port + 1}",
+            "gateway.auth.type": "basic",
+            "gateway.auth.kwargs": {"username": "alice", "password": password},
+        }
+        with dask.config.set(settings):
+            yield folder / "log"
+            gc.collect()  # a cluster that was refused leaves its connection to the collector
+        server.terminate()
+        server.wait(30)
+
+
+def compute(**values):
+    return ComputeConfig.model_validate({"cluster": "gateway", "workers": 2, **values})
+
+
+@pytest.mark.soak
+def test_a_cube_built_behind_a_gateway_equals_one_built_here(gateway, make_basin, monkeypatch):
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "very-secret")
+    here, there = make_basin("here", block=128), make_basin("there", block=128)
+    build_cube(here)
+    asked = compute(options={"worker_cores": 1, "worker_memory": 1.5})
+    with cluster_client(compute=asked, study=there) as client:
+        held = client.run(os.getenv, "AWS_SECRET_ACCESS_KEY")
+        assert set(held.values()) == {"very-secret"}
+        facts = build_cube(there, client=client)
+    assert facts["built"] == 9
+    mine, theirs = (zarr.open_group(str(s.cube_path), mode="r") for s in (here, there))
+    for name in mine.array_keys():
+        if name != "band":
+            np.testing.assert_array_equal(mine[name][...], theirs[name][...], err_msg=name)
+
+
+@pytest.mark.soak
+def test_an_option_that_the_server_has_not_is_named(gateway):
+    with (
+        pytest.raises(RemoteError, match=r"gateway gave no cluster: .*worker_speed"),
+        cluster_client(compute=compute(options={"worker_speed": 9})),
+    ):
+        pass
