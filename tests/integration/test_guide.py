@@ -16,6 +16,7 @@ PAGES = [
     "edit-in-qgis",
     "map-my-basin",
     "label-from-zero",
+    "cluster",
 ]  # in this order: pages use what those before them made
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
