@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import logging
+from collections.abc import Iterator
 from datetime import date
 from functools import cached_property
 from typing import Any
@@ -13,6 +15,7 @@ import stamina
 from pystac_client import Client
 from pystac_client.conformance import ConformanceClasses
 from pystac_client.exceptions import APIError
+from pystac_client.item_search import ItemSearch
 from pystac_client.stac_api_io import StacApiIO
 from shapely.geometry import mapping
 from shapely.geometry.base import BaseGeometry
@@ -37,6 +40,8 @@ PAGE, SMALLEST_PAGE = 100, 10
 """Items asked for at a time; halved when a server fails, as too large answers end in 502
 (Element84/earth-search#17)."""
 ATTEMPTS = 5
+IDLE_PAGES = 3
+"""Pages without a new item that may follow one another."""
 BRIEF = (
     "id",
     "type",
@@ -153,7 +158,9 @@ class ApiCatalog:
         )
         base = self.url + "/"
         answered = [
-            guard.check_item(tidied(item, base=base), base=base) for item in search.items_as_dicts()
+            guard.check_item(tidied(item, base=base), base=base)
+            for sent in self._pages(search)
+            for item in sent["features"]
         ]
         unique = {item["id"]: item for item in answered}
         found = [item for item in unique.values() if satisfies(item, query)]
@@ -165,6 +172,22 @@ class ApiCatalog:
             len(found),
         )
         return found
+
+    def _pages(self, search: ItemSearch) -> Iterator[dict[str, Any]]:
+        """Yield pages, as long as some of them bring something new."""
+        seen: set[str] = set()
+        idle = 0
+        for page in search.pages_as_dicts():
+            new = {str(item["id"]) for item in page["features"]} - seen
+            idle = 0 if new else idle + 1
+            if idle > IDLE_PAGES:
+                raise CatalogError(
+                    f"{self.url!r} sends pages without end: {idle} brought nothing new",
+                    expected="a last page without a link `next`",
+                    todo="report it to the operator of the catalog, or take another one",
+                )
+            seen |= new
+            yield page
 
     def _fields(self, query: Query) -> dict[str, list[str]] | None:
         if not query.brief or not self._client.conforms_to(ConformanceClasses.FIELDS):
@@ -218,6 +241,8 @@ def _outline(area: BaseGeometry | None) -> dict[str, Any] | None:
 
 
 def _is_transient(error: Exception) -> bool:
+    if isinstance(error, json.JSONDecodeError):
+        return not error.doc.lstrip().startswith("<")  # cut short, unless it is a page for people
     if not isinstance(error, APIError):
         return False
     status = getattr(error, "status_code", None)
