@@ -1,7 +1,7 @@
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint real soak bench bench-cube bench-chips lock env clean
+.PHONY: help demo test lint real soak bench bench-cube bench-chips bench-inventory lock env clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -26,13 +26,16 @@ real: env ## the pipeline on real pixels; needs ../shared/data
 soak: env ## long trials: minutes to hours
 	@$(BIN)/pytest -m soak -s
 
-bench: bench-cube bench-chips ## measure beside the limits and the peers
+bench: bench-cube bench-chips bench-inventory ## measure beside the limits and the peers
 
 bench-cube: env ## the cube engine: minutes, and 2 GB in .bench/
 	@$(BIN)/python tests/benchmarks/cube --folder .bench --json .bench/bench-cube.json
 
 bench-chips: env ## chips a second beside the memory map and TorchGeo
 	@$(BIN)/python tests/benchmarks/chips --folder .bench --json .bench/bench-chips.json
+
+bench-inventory: env ## outlines and attributes beside rasterio.features and rasterstats
+	@$(BIN)/python tests/benchmarks/inventory --folder .bench --json .bench/bench-inventory.json
 
 lock: env ## resolve the newest versions that work together
 	@$(BIN)/python -m uv pip compile --no-config --universal --python-version 3.12 \
