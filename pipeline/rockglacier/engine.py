@@ -429,12 +429,14 @@ def _on_cluster(
     """Run groups on a cluster: two a worker in flight, so that none waits for the scheduler.
 
     A group that takes its worker down with it is tried again block by block, and a block that does
-    so is set aside.
+    so alone at the end, as it may only have waited behind another; then it is set aside.
     """
     from distributed import KilledWorker, as_completed
 
     queue = iter(todo)
     flying: dict[Any, Sequence[Task]] = {}
+    suspects: list[Task] = []
+    alone: Task | None = None
     running = as_completed()
 
     def submit(group: Sequence[Task]) -> None:
@@ -442,9 +444,15 @@ def _on_cluster(
         flying[future] = group
         running.add(future)
 
-    try:
-        for _, group in zip(range(2 * max(1, len(client.nthreads()))), queue, strict=False):
+    def fill() -> None:
+        while len(flying) < 2 * max(1, len(client.nthreads())):  # workers come and go
+            group = next(queue, None)
+            if group is None:
+                return
             submit(group)
+
+    try:
+        fill()
         for future in running:
             group = flying.pop(future)
             try:
@@ -454,9 +462,13 @@ def _on_cluster(
                     for task in group:
                         submit([task])
                     continue
-                failure = _failure(group[0].name, error)
-                receipts.fail(failure)
-                outcomes = [failure]
+                outcomes = []
+                if group[0] is not alone:
+                    suspects.append(group[0])
+                else:
+                    failure = _failure(group[0].name, error)
+                    receipts.fail(failure)
+                    outcomes = [failure]
             except CancelledError as error:
                 raise RemoteError(
                     f"the Dask scheduler is gone, with {len(flying) + 1} group(s) at work",
@@ -465,9 +477,10 @@ def _on_cluster(
                 ) from error
             for outcome in outcomes:
                 tally.add(outcome)
-            following = next(queue, None)
-            if following is not None:
-                submit(following)
+            fill()
+            if not flying and suspects:
+                alone = suspects.pop()
+                submit([alone])
     finally:
         if client.status == "running":
             client.cancel(list(flying))

@@ -78,21 +78,15 @@ def run(folder, tasks, client):
     return [name for name, _ in caught.value.failures], dict(receipts.all())
 
 
-def test_a_block_that_kills_two_workers_is_set_aside_and_the_others_are_done(tmp_path, client):
+def test_a_block_that_kills_its_workers_is_set_aside_and_the_others_are_done(tmp_path, client):
     tasks = [Task(name=f"b{n}", inputs={"n": n, "seconds": 0.05}) for n in range(12)]
     tasks[4] = Task(name="b4", inputs={"kills": True, "seconds": 0.3})
     failed, done = run(tmp_path, tasks, client)
-    # one that waited twice behind it, on workers that died, may share its fate; no more than that
-    assert "b4" in failed
-    assert len(failed) <= 2
-    assert set(done) | set(failed) == {task.name for task in tasks}
-    assert len(set((tmp_path / "deaths").read_text().split())) == 2
-    assert set(Receipts(tmp_path / "receipts").failures()) >= {"b4"}
-    again = [task for task in tasks if task.name != "b4"]
-    receipts = Receipts(tmp_path / "receipts")
-    work = make_work(str(tmp_path))
-    outcome = run_tasks(again, work, receipts=receipts, what="x", workers=1, client=client)
-    assert outcome.built + outcome.kept == len(again)
+    assert failed == ["b4"]
+    assert set(done) == {task.name for task in tasks} - {"b4"}
+    # twice among others, which might have been to blame, and twice alone
+    assert len(set((tmp_path / "deaths").read_text().split())) == 4
+    assert set(Receipts(tmp_path / "receipts").failures()) == {"b4"}
 
 
 def test_a_block_that_hangs_is_ended_and_set_aside(tmp_path, client, caplog):
