@@ -13,7 +13,6 @@ from rockglacier.storage import write_bytes
 from rockglacier.study import Study
 from rockglacier_stac.extensions import multihash
 from rockglacier_stac.files import read_bytes, read_item
-from rockglacier_stac.search import absolute
 
 if TYPE_CHECKING:
     from rockglacier.model.bundle import Bundle
@@ -102,7 +101,7 @@ def model_file(address: str) -> Path:
             expected="an asset `bundle` of type application/zip",
             todo="ask its publisher to publish it again, or for the packed file",
         )
-    href = absolute(packed["href"], base=address)
+    href = packed["href"]
     path = Path(href)
     if "://" in href:
         path = Path("models") / PurePosixPath(urlsplit(href).path).name
