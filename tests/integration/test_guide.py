@@ -12,6 +12,7 @@ GUIDE = Path(__file__).parents[2] / "pipeline" / "guide"
 PAGES = [
     "build-a-cube",
     "train-from-my-inventory",
+    "publish",
     "score-a-map",
     "edit-in-qgis",
     "map-my-basin",
