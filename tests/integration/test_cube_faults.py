@@ -1,5 +1,6 @@
 """Faults that stay: told by block, item, asset and cause, and the rest of the cube is done."""
 
+import shlex
 import shutil
 import subprocess
 import sys
@@ -169,11 +170,11 @@ def test_a_disk_that_fills_up_keeps_what_is_done(make_basin, tmp_path):
     (study.base / "study.yaml").write_text(text)
     (tmp_path / "fill.py").write_text(FILL)
     disk, kept = tmp_path / "disk", tmp_path / "kept"
+    folder, full, copy = (shlex.quote(str(path)) for path in (study.folder, disk, kept))
+    fill = shlex.join([sys.executable, str(tmp_path / "fill.py"), str(study.base / "study.yaml")])
     steps = (
-        f"cp -r {study.folder} {disk} && mount -t tmpfs -o size=4m none {study.folder}"
-        f" && cp -r {disk}/. {study.folder}"
-        f" && {sys.executable} {tmp_path}/fill.py {study.base}/study.yaml"
-        f" && cp -r {study.folder} {kept}"
+        f"cp -r {folder} {full} && mount -t tmpfs -o size=4m none {folder}"
+        f" && cp -r {full}/. {folder} && {fill} && cp -r {folder} {copy}"
     )
     answer = subprocess.run(
         [unshare, "-rm", "sh", "-c", steps], capture_output=True, text=True, check=False
