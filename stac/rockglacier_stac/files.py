@@ -273,4 +273,8 @@ def _follow_checked(response: requests.Response, **_: Any) -> None:
     """Refuse a redirect to where a catalog may not lead."""
     if response.is_redirect:
         target = urljoin(response.url, response.headers["location"])
-        guard.check_href(target, base=response.url)
+        try:
+            guard.check_href(target, base=response.url)
+        except CatalogError:
+            response.close()
+            raise
