@@ -4,16 +4,12 @@ Two overlapping tiles on a cloudy day, and one of them on a clear day, decimated
 items claim 10 m pixels, that the offset was taken off, and that it is still there.
 """
 
-import json
-import shutil
-
 import geopandas as gpd
 import numpy as np
 import pytest
 import rasterio
 import rasterio.features
 import shapely
-import stac_geoparquet.arrow as stac_arrow
 from rasterio.windows import from_bounds
 
 from rockglacier.config import parse_config
@@ -42,37 +38,8 @@ BOTH = shapely.box(15.4, 45.9, 15.6, 46.2)  # beyond 33TWL
 
 
 @pytest.fixture(scope="module")
-def folder(shared_data, tmp_path_factory):
-    """The items with a DEM tile, which they do not have, in one catalog beside their files."""
-    root = tmp_path_factory.mktemp("cloudy")
-    items = []
-    for name in (CLEAR_DAY, CLOUDY, NORTH):
-        source = shared_data / "s2" / "mapchete-eo_33TWL_33TWM" / name
-        shutil.copytree(source, root / name)
-        item = json.loads((source / f"{name}.json").read_text())
-        there = {path.name for path in source.iterdir()}
-        item["assets"] = {
-            key: {**asset, "href": f"./{name}/{asset['href']}"}
-            for key, asset in item["assets"].items()
-            if asset["href"] in there
-        }
-        item["links"] = []
-        items.append(item)
-    dem = {
-        **{key: items[0][key] for key in ("type", "stac_version", "geometry", "bbox")},
-        "id": "dem",
-        "collection": "cop-dem-glo-30",
-        "stac_extensions": [],
-        "geometry": shapely.box(15, 45, 17, 47).__geo_interface__,
-        "bbox": [15, 45, 17, 47],
-        "properties": {"datetime": "2021-04-22T00:00:00Z"},
-        "assets": {"data": {"href": "./dem.tif"}},
-        "links": [],
-    }
-    for name, content in {"scenes": items, "dem": [dem]}.items():
-        table = stac_arrow.parse_stac_items_to_arrow(content)
-        stac_arrow.to_parquet(table, root / f"{name}.parquet")
-    return root
+def folder(neighbours):
+    return neighbours
 
 
 @pytest.fixture

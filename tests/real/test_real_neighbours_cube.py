@@ -4,14 +4,9 @@ Two overlapping tiles on a cloudy day and one of them on a clear day, decimated 
 makes what they come without: an area, a catalog, and a DEM, which is a tilted plane.
 """
 
-import json
-import shutil
-
 import numpy as np
 import pytest
 import rasterio
-import shapely
-import stac_geoparquet.arrow as stac_arrow
 from pyproj import Transformer
 from rasterio.transform import from_origin
 
@@ -42,37 +37,9 @@ def elevation(lon, lat):
 
 
 @pytest.fixture(scope="module")
-def folder(shared_data, tmp_path_factory):
-    root = tmp_path_factory.mktemp("neighbours")
-    items = []
-    for name in (CLEAR_DAY, CLOUDY, NORTH):
-        source = shared_data / "s2" / "mapchete-eo_33TWL_33TWM" / name
-        shutil.copytree(source, root / name)
-        item = json.loads((source / f"{name}.json").read_text())
-        item["assets"] = {
-            key: {**asset, "href": f"./{name}/{asset['href']}"}
-            for key, asset in item["assets"].items()
-            if (source / asset["href"]).is_file()
-        }
-        item["links"] = []
-        items.append(item)
-    write_dem(root / "dem.tif")
-    dem = {
-        "type": "Feature",
-        "stac_version": "1.0.0",
-        "stac_extensions": [],
-        "id": "dem",
-        "collection": "cop-dem-glo-30",
-        "geometry": shapely.box(15, 45, 17, 47).__geo_interface__,
-        "bbox": [15, 45, 17, 47],
-        "properties": {"datetime": "2021-04-22T00:00:00Z"},
-        "assets": {"data": {"href": "./dem.tif"}},
-        "links": [],
-    }
-    for name, content in {"scenes": items, "dem": [dem]}.items():
-        table = stac_arrow.parse_stac_items_to_arrow(content)
-        stac_arrow.to_parquet(table, root / f"{name}.parquet")
-    return root
+def folder(neighbours):
+    write_dem(neighbours / "dem.tif")
+    return neighbours
 
 
 def write_dem(path):
