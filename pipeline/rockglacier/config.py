@@ -248,6 +248,11 @@ class LabelConfig(Section):
     fold: int = Field(
         0, ge=0, description="Number of the fold, or of the sub-basin in the file, that is tested."
     )
+    every_fold: bool = Field(
+        False,
+        description="Also fuse and train every other fold, each on ground of its own, in `folds/`; "
+        "`evaluate` pools the ground that they test (split: folds, sub-basins).",
+    )
     split_block: int = Field(
         512, ge=64, description="Edge of a block of the split, pixels (split: blocks)."
     )
@@ -266,6 +271,8 @@ class LabelConfig(Section):
             raise ValueError(f"fold {self.fold} is none of 0 to {self.folds - 1}")
         if self.split == "sub-basins" and self.sub_basins is None:
             raise ValueError("split sub-basins needs the polygon file sub_basins")
+        if self.every_fold and self.split not in ("folds", "sub-basins"):
+            raise ValueError(f"split {self.split} has no folds to train every one of")
         return self
 
 
@@ -311,6 +318,12 @@ class TrainConfig(Section):
     )
     landform_weight: float = Field(
         2.0, gt=0, description="Weight of a landform's pixel (loss: weighted-ce, ce-dice)."
+    )
+    hard_weight: float = Field(
+        2.0,
+        gt=0,
+        description="Weight of a pixel of hard negatives (labels.in_glaciers: hard) against other "
+        "background (loss: all but dice).",
     )
     optimizer: Literal["adamw", "sgd"] = "adamw"
     learning_rate: float = Field(1e-3, gt=0)
@@ -373,6 +386,36 @@ class PredictConfig(Section):
         0.5, ge=0, le=0.75, description="Share of a window shared with the next."
     )
     batch: int = Field(8, ge=1)
+    ensemble: Literal["none", "trials", "networks", "all"] = Field(
+        "none",
+        description="Whose mean is the probability: the selected trial alone; all trials of its "
+        "network; the best trial of every network; all trials of all networks. Each takes the time "
+        "of one.",
+    )
+    views: Literal[1, 2, 4, 8] = Field(
+        1,
+        description="How often a network sees every window: as it is, also mirrored (2), upside "
+        "down too (4), turned by quarters too (8). The mean counts; the time is so many times as "
+        "long.",
+    )
+    temperature: float | None = Field(
+        None,
+        ge=0.1,
+        le=10,
+        description="What logits are divided by; thresholds move with it. Default: what fits the "
+        "validation ground.",
+    )
+    out_of_fold: bool = Field(
+        False,
+        description="Every pixel by the networks of a fold that never saw it (labels.every_fold). "
+        "`predict --out-of-fold` does it once.",
+    )
+
+    @model_validator(mode="after")
+    def _one_network_or_several(self) -> PredictConfig:
+        if self.network is not None and self.ensemble in ("networks", "all"):
+            raise ValueError(f"network {self.network} is one, ensemble {self.ensemble} is several")
+        return self
 
     @property
     def stride(self) -> int:
@@ -532,6 +575,12 @@ class Config(Section):
     inventory: InventoryConfig = InventoryConfig()  # type: ignore[call-arg]
     publish: PublishConfig = PublishConfig()  # type: ignore[call-arg]
     compute: ComputeConfig = ComputeConfig()  # type: ignore[call-arg]
+
+    @model_validator(mode="after")
+    def _folds_for_out_of_fold(self) -> Config:
+        if self.predict.out_of_fold and not self.labels.every_fold:
+            raise ValueError("predict.out_of_fold needs labels.every_fold")
+        return self
 
     @model_validator(mode="before")
     @classmethod

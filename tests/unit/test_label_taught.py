@@ -6,10 +6,11 @@ import torch
 import zarr
 
 from rockglacier.chips.dataset import CubeDataset
-from rockglacier.config import parse_config
+from rockglacier.config import TrainConfig, parse_config
 from rockglacier.model.fit import _content
 from rockglacier.model.loaders import chips_of, grounds_of
 from rockglacier.model.losses import HARD_WEIGHT, segmentation_loss
+from rockglacier.model.task import SegmentationTask
 
 
 def teach(study, change):
@@ -92,15 +93,18 @@ def test_hard_background_is_background_that_weighs_more(kind):
         assert segmentation_loss(wrong, hard, kind=kind) > segmentation_loss(wrong, mask, kind=kind)
 
 
-def test_the_weight_of_hard_background_is_as_said():
+@pytest.mark.parametrize("hard_weight", [None, 1.0, 5.0])
+def test_the_weight_of_hard_background_is_as_said(hard_weight):
     logits = torch.randn(1, 2, 4, 4, generator=torch.Generator().manual_seed(1))
     mask = torch.zeros(1, 4, 4, dtype=torch.long)
     mask[0, 0] = 2
     entropy = torch.nn.functional.cross_entropy(logits, torch.zeros_like(mask), reduction="none")
     weight = torch.ones_like(entropy)
-    weight[0, 0] = HARD_WEIGHT
+    weight[0, 0] = hard_weight or HARD_WEIGHT
     expected = (entropy * weight).sum() / weight.sum()
-    assert segmentation_loss(logits, mask, kind="ce") == pytest.approx(float(expected))
+    config = TrainConfig(loss="ce", **({"hard_weight": hard_weight} if hard_weight else {}))
+    task = SegmentationTask(torch.nn.Identity(), config=config, total_steps=1, steps_an_epoch=1)
+    assert task.loss(logits, mask) == pytest.approx(float(expected))
 
 
 def test_the_random_split_is_over_chips_with_a_landform(make_ground):

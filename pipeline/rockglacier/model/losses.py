@@ -16,7 +16,7 @@ LANDFORM_WEIGHT = 2.0
 HARD = 2
 """Label of background that is easily taken for a landform."""
 HARD_WEIGHT = 2.0
-"""A pixel of it against another one of the background."""
+"""A pixel of it against another one of the background; ``train.hard_weight`` sets another."""
 FOCUS = 2.0
 """Exponent of the focal loss, as its authors chose it."""
 
@@ -27,6 +27,7 @@ def segmentation_loss(
     *,
     kind: LossName = "ce-dice",
     landform_weight: float = LANDFORM_WEIGHT,
+    hard_weight: float = HARD_WEIGHT,
 ) -> Tensor:
     """Return the loss of a batch.
 
@@ -41,8 +42,9 @@ def segmentation_loss(
         in which a pixel of probability p of its own class weighs (1 - p) squared; ``dice``: of the
         rock glacier class; ``ce-dice``: the sum of ``weighted-ce`` and ``dice``.
     landform_weight
-        Weight of class 1 in the weighted cross-entropy; background has 1, hard background
-        :data:`HARD_WEIGHT` in every entropy.
+        Weight of class 1 in the weighted cross-entropy; background has 1.
+    hard_weight
+        Weight of hard background in every entropy; the Dice term takes it for background.
 
     Returns
     -------
@@ -59,7 +61,7 @@ def segmentation_loss(
     Lin et al. 2017, Focal loss for dense object detection, arXiv:1708.02002, equation 4.
     """
     logits, mask = logits.float(), mask.long()
-    weight = torch.where(mask == HARD, HARD_WEIGHT, 1.0) * (mask != IGNORE)
+    weight = torch.where(mask == HARD, hard_weight, 1.0) * (mask != IGNORE)
     mask = torch.where(mask == HARD, 0, mask)
     if kind == "dice":
         return _dice(logits, mask)

@@ -95,7 +95,11 @@ class SegmentationTask(lightning.LightningModule):
         """Return the loss that the config names."""
         config = self.config
         return segmentation_loss(
-            logits, mask, kind=config.loss, landform_weight=config.landform_weight
+            logits,
+            mask,
+            kind=config.loss,
+            landform_weight=config.landform_weight,
+            hard_weight=config.hard_weight,
         )
 
     def training_step(self, batch: dict[str, Any], index: int) -> Tensor:
