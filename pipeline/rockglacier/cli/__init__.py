@@ -1,0 +1,6 @@
+"""The command line: parse, build the study, call one function, show what came of it."""
+
+from rockglacier.cli import basin, exchange, look, scores, stage
+from rockglacier.cli.app import app, main
+
+__all__ = ["app", "basin", "exchange", "look", "main", "scores", "stage"]

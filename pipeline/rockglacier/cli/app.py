@@ -1,0 +1,46 @@
+"""The program that every module of commands adds to, and options that many of them share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+# Heavy imports live inside the commands, so that `--help` answers at once.
+
+app = typer.Typer(
+    name="rockglacier",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    help="""Map rock glaciers of any mountain basin, from STAC search to a published STAC catalog.
+
+    [bold]First steps[/bold]
+
+    rockglacier demo                              the whole job on a made-up basin, offline
+
+    rockglacier new hunza --area hunza.gpkg --reference outlines.gpkg
+
+    rockglacier plan hunza.yaml
+
+    rockglacier run hunza.yaml
+    """,
+)
+
+StudyFile = Annotated[Path, typer.Argument(help="The study's YAML file, e.g. hunza.yaml.")]
+Cluster = Annotated[
+    str | None,
+    typer.Option(
+        help="threads, local (worker processes), a scheduler, e.g. tcp://host:8786, or gateway, "
+        "kubernetes, coiled; default: compute.cluster of the study."
+    ),
+]
+
+
+def main() -> None:
+    """Run the command line."""
+    from rockglacier.console import errors_shown
+
+    with errors_shown():
+        app()

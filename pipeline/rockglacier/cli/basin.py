@@ -1,0 +1,138 @@
+"""Commands of a whole basin: new, plan, run, status, map, pack."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rockglacier.cli.app import Cluster, StudyFile, app
+from rockglacier.cli.running import progress_shown, run_shown, show_standings, study_of
+
+
+@app.command()
+def new(
+    name: Annotated[str, typer.Argument(help="Name of the basin: lower case, no spaces.")],
+    area: Annotated[str, typer.Option(help="Polygon file of the basin.")],
+    reference: Annotated[str | None, typer.Option(help="Inventory to learn from.")] = None,
+) -> None:
+    """Write a commented NAME.yaml with modest defaults.
+
+    Example: rockglacier new hunza --area hunza.gpkg --reference outlines.gpkg
+    """
+    import yaml
+
+    from rockglacier.config import parse_config
+    from rockglacier.console import out
+    from rockglacier.errors import InputError
+    from rockglacier.storage import write_text
+    from rockglacier.study import read_area
+    from rockglacier.template import commented_yaml
+
+    path = Path(f"{name}.yaml")
+    if path.exists():
+        raise InputError(
+            f"{str(path)!r} is there already", todo="choose another name, or delete it"
+        )
+    text = commented_yaml(name, area=area, reference=reference)
+    parse_config(yaml.safe_load(text), source=str(path))
+    read_area(area)
+    write_text(path, text)
+    out.print(f"wrote {path}\nnext: rockglacier plan {path}")
+
+
+@app.command()
+def plan(
+    study: StudyFile,
+    steps: Annotated[
+        int, typer.Option(help="Training steps of each network to time; 0: none, a rough figure.")
+    ] = 10,
+) -> None:
+    """Say what a run will take: scenes, cloud, chips, bytes, disk and hours. Reads SCL only.
+
+    Example: rockglacier plan hunza.yaml
+    """
+    from rockglacier.console import out
+    from rockglacier.plan import make_plan, plan_lines
+    from rockglacier.run import run_stages
+    from rockglacier.stages import Context, stage_named
+
+    opened = study_of(study)
+    with progress_shown() as progress:
+        run_stages(opened, [stage_named("search")], Context(progress=progress))
+    out.print("\n".join(plan_lines(make_plan(opened, steps=steps))))
+
+
+@app.command()
+def run(study: StudyFile, cluster: Cluster = None) -> None:
+    """Run every stage in order, resuming where it stopped; says first which stages are stale.
+
+    Example: rockglacier run hunza.yaml --cluster local
+    """
+    from rockglacier.stages import Context, stages_of
+
+    opened = study_of(study)
+    stages = stages_of(opened, mapping=False)
+    show_standings(opened, stages, Context())
+    run_shown(opened, stages, cluster=cluster)
+
+
+@app.command()
+def status(study: StudyFile) -> None:
+    """Show which stages are done, stale or failed, and why.
+
+    Example: rockglacier status hunza.yaml
+    """
+    from rockglacier.stages import Context, stages_of
+
+    opened = study_of(study)
+    mapping = opened.config.labels.reference is None
+    show_standings(opened, stages_of(opened, mapping=mapping), Context(), every=True)
+
+
+@app.command(name="map")
+def map_(
+    area: Annotated[str, typer.Argument(help="Polygon file of the basin.")],
+    model: Annotated[
+        str,
+        typer.Option(
+            help="A packed model, from `rockglacier pack`, or a published model's STAC item."
+        ),
+    ],
+    name: Annotated[str | None, typer.Option(help="Default: the area file's name.")] = None,
+    catalog: Annotated[str, typer.Option(help="As search.catalog of a study.")] = "earth-search",
+    start: Annotated[str, typer.Option(help="First day, e.g. 2024-01-01.")] = "2024-01-01",
+    end: Annotated[str, typer.Option(help="Last day, e.g. 2024-12-31.")] = "2024-12-31",
+    output: Annotated[str | None, typer.Option(help="Folder; default: the name.")] = None,
+    cluster: Cluster = None,
+) -> None:
+    """Map a basin with a given model: no labels, no training.
+
+    Example: rockglacier map gilgit.gpkg --model hunza-hrnet.rgbundle.zip
+    """
+    from rockglacier.mapping import model_file, study_for_bundle
+    from rockglacier.model.bundle import read_bundle
+    from rockglacier.stages import stages_of
+
+    bundle = read_bundle(model_file(model))
+    search = {"catalog": catalog, "start": start, "end": end}
+    opened = study_for_bundle(area, bundle, name=name, search=search, output=output)
+    run_shown(opened, stages_of(opened, mapping=True), cluster=cluster, bundle=bundle)
+
+
+@app.command()
+def pack(
+    study: StudyFile,
+    to: Annotated[Path | None, typer.Option(help="Default: NAME-NETWORK.rgbundle.zip.")] = None,
+) -> None:
+    """Put the trained model into one file that `map` reads.
+
+    Example: rockglacier pack hunza.yaml
+    """
+    from rockglacier.console import out
+    from rockglacier.mapping import pack_model
+
+    path = pack_model(study_of(study), to)
+    out.print(f"wrote {path} ({path.stat().st_size / 1e6:.1f} MB)")
+    out.print(f"next: rockglacier map AREA.gpkg --model {path}")

@@ -1,0 +1,87 @@
+"""Commands to look at things: view, validate, schema, demo."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rockglacier.cli.app import StudyFile, app
+from rockglacier.cli.running import progress_shown, study_of, told
+
+
+@app.command()
+def view(
+    study: StudyFile,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: a free one.")] = 8080,
+) -> None:
+    """Serve the report and the rasters to this machine alone, until Ctrl-C.
+
+    Example: rockglacier view hunza.yaml
+    """
+    from rockglacier.console import out
+    from rockglacier.report.serve import HOST, serving
+
+    opened = study_of(study)
+    opened.require(opened.report_path, stage="report")
+    with serving(opened.folder, port=port) as server:
+        place = f"http://{HOST}:{server.server_address[1]}/"
+        out.print(f"report:  {place}")
+        for raster in sorted(opened.folder.glob("predictions/*/*.tif")):
+            out.print(f"raster:  {place}{raster.relative_to(opened.folder).as_posix()}")
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            out.print("stopped")
+
+
+@app.command()
+def validate(
+    study: StudyFile,
+) -> None:
+    """Check the published catalog against the STAC schemas, offline.
+
+    Example: rockglacier validate hunza.yaml
+    """
+    from rockglacier.console import out
+    from rockglacier.errors import ContractError
+    from rockglacier_stac.validate import validate_catalog
+
+    opened = study_of(study)
+    catalog = opened.require(opened.stac_path / "catalog.json", stage="publish")
+    problems = validate_catalog(catalog)
+    if problems:
+        raise ContractError(
+            f"{len(problems)} problem(s) in {str(catalog)!r}:\n"
+            + "\n".join(f"    {problem}" for problem in problems[:20]),
+            todo="rockglacier publish STUDY.yaml, then report it if it stays",
+        )
+    out.print(f"{catalog}: valid")
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of a study's file.
+
+    Example: rockglacier schema > study.schema.json
+    """
+    from rockglacier.config import json_schema
+
+    typer.echo(json_schema())
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Argument(help="Where to put it all.")] = Path("rockglacier-demo"),
+    seed: Annotated[int, typer.Option(help="Another seed makes another basin.")] = 7,
+    picture: Annotated[Path | None, typer.Option(help="Also write the README's picture.")] = None,
+) -> None:
+    """Do the whole job on a made-up basin with an embedded catalog: no network, no account.
+
+    Example: rockglacier demo my-demo
+    """
+    from rockglacier.demo.show import run_demo
+
+    with progress_shown() as progress:
+        run_demo(folder, seed=seed, progress=progress, told=told, picture=picture)

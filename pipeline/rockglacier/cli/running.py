@@ -1,0 +1,103 @@
+"""What commands share: open a study, run its stages, show how they stand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rockglacier.run import Standing
+    from rockglacier.stages import Context, Stage
+    from rockglacier.study import Study
+
+
+def study_of(path: Path) -> Study:
+    """Open the study of a YAML file."""
+    from rockglacier.study import open_study
+
+    return open_study(path)
+
+
+def progress_shown() -> Any:
+    """Show progress on the terminal while the context lasts."""
+    from rockglacier.console import shown_progress
+
+    return shown_progress()
+
+
+def run_shown(
+    study: Study,
+    stages: Any,
+    *,
+    cluster: str | None,
+    force: bool = False,
+    **options: Any,
+) -> None:
+    """Run stages on the cluster that is meant, and say what came of each."""
+    from rockglacier.cluster import cluster_client, dashboard_link
+    from rockglacier.console import log_to, out
+    from rockglacier.run import run_stages
+    from rockglacier.stages import Context
+
+    log_to(study.folder / "logs")
+    with cluster_client(cluster, study=study) as client, progress_shown() as progress:
+        if client is not None and (link := dashboard_link(client)):
+            out.print(f"dashboard: {link}")
+        context = Context(progress=progress, client=client, **options)
+        run_stages(study, stages, context, force=force, told=told)
+    out.print(f"products: {study.folder}")
+
+
+def told(stage: Stage, kept: Standing | None, facts: dict[str, Any], seconds: float) -> None:
+    """Print a line about a stage that ended or was kept."""
+    from rockglacier.console import out
+
+    if kept is not None:
+        out.print(f"[dim]{stage.name:<10} kept: done before[/dim]")
+        return
+    shown = ", ".join(
+        f"{key.replace('_', ' ')} {_short(value)}"
+        for key, value in facts.items()
+        if isinstance(value, str | int | float)
+    )
+    out.print(f"[bold]{stage.name:<10}[/bold] {seconds:6.1f} s  {shown}")
+
+
+def _short(value: str | float) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def show_standings(study: Study, stages: Any, context: Context, *, every: bool = False) -> None:
+    """Print how stages stand: the stale and failed ones, or with ``every`` all and their blocks."""
+    from rich.markup import escape
+
+    from rockglacier.console import out
+    from rockglacier.run import block_counts, standings
+
+    colours = {"done": "green", "stale": "yellow", "missing": "dim", "failed": "red"}
+    for standing in standings(study, stages, context):
+        if every or standing.state in {"stale", "failed"}:
+            took = f" ({standing.seconds:.0f} s)" if standing.seconds else ""
+            out.print(
+                f"[{colours[standing.state]}]{standing.state:<8}[/] {standing.stage.name:<10} "
+                f"{standing.why or standing.stage.makes}{took}"
+            )
+        counts = block_counts(study, standing.stage) if every else None
+        if counts is not None:
+            out.print(
+                f"{'':<20}blocks: {counts.done} done, {counts.stale} stale, "
+                f"{counts.missing} missing, {len(counts.failures)} failed"
+            )
+            for failure in counts.failures.values():
+                out.print(f"[red]{'':<20}{failure.name}: {escape(failure.message)}[/red]")
+
+
+def run_one(study: Path, name: str, *, cluster: str | None, **options: Any) -> None:
+    """Run one stage of a study, though it may be done."""
+    from rockglacier.run import require_stages_before
+    from rockglacier.stages import Context, stage_named
+
+    opened = study_of(study)
+    stage = stage_named(name)
+    require_stages_before(opened, stage, Context())
+    run_shown(opened, [stage], cluster=cluster, force=True, **options)

@@ -1,0 +1,119 @@
+"""Commands of one stage each, from search to publish."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from rockglacier.cli.app import Cluster, StudyFile, app
+from rockglacier.cli.running import run_one, study_of
+
+
+def _add_stage_command(name: str, summary: str) -> None:
+    def command(study: StudyFile, cluster: Cluster = None) -> None:
+        run_one(study, name, cluster=cluster)
+
+    command.__doc__ = f"{summary}\n\nExample: rockglacier {name} hunza.yaml"
+    app.command(name, rich_help_panel="One stage")(command)
+
+
+_add_stage_command("search", "Choose scenes and DEM tiles from the catalog.")
+
+
+@app.command(rich_help_panel="One stage")
+def cube(
+    study: StudyFile,
+    cluster: Cluster = None,
+    blocks: Annotated[
+        str | None,
+        typer.Option(help="Rows and columns of blocks, e.g. 0:2,3:5; the ends not included."),
+    ] = None,
+    only_failed: Annotated[
+        bool, typer.Option("--only-failed", help="Try again the blocks that failed, no others.")
+    ] = False,
+) -> None:
+    """Compose reflectance and terrain on one grid.
+
+    Example: rockglacier cube hunza.yaml --only-failed
+    """
+    from rockglacier.engine import Selection
+
+    selection = Selection(only_failed=only_failed)
+    if blocks is not None:
+        selection = Selection.parse(blocks, only_failed=only_failed)
+    run_one(study, "cube", cluster=cluster, selection=selection)
+
+
+_add_stage_command("label", "Burn the reference inventory and split the ground.")
+
+
+@app.command(rich_help_panel="One stage")
+def fuse(
+    study: StudyFile,
+    cluster: Cluster = None,
+    refit: Annotated[
+        bool,
+        typer.Option("--refit", help="Fit the features anew; models trained before do not fit."),
+    ] = False,
+) -> None:
+    """Turn bands and terrain into what a network sees.
+
+    Example: rockglacier fuse hunza.yaml
+    """
+    run_one(study, "fuse", cluster=cluster, refit=refit)
+
+
+for _name, _summary in {
+    "train": "Train the networks.",
+    "predict": "Write the probability and class rasters.",
+    "inventory": "Draw outlines and measure them.",
+    "report": "Write the report, one HTML file.",
+}.items():
+    _add_stage_command(_name, _summary)
+
+
+@app.command(rich_help_panel="One stage")
+def evaluate(study: StudyFile, cluster: Cluster = None) -> None:
+    """Score the networks on held-out ground, and print the table.
+
+    Example: rockglacier evaluate hunza.yaml
+    """
+    from rockglacier.console import out
+    from rockglacier.evaluation.show import difference_lines, network_table
+    from rockglacier.storage import read_json
+
+    run_one(study, "evaluate", cluster=cluster)
+    found = read_json(study_of(study).evaluation_path)
+    out.print(network_table(found["table"]))
+    for line in difference_lines(found["paired"]):
+        out.print(line)
+
+
+@app.command(rich_help_panel="One stage")
+def publish(
+    study: StudyFile,
+    cluster: Cluster = "threads",
+    to: Annotated[
+        str,
+        typer.Option(
+            help="stac: the catalog, and where publish.catalog and publish.api say; deposit: a "
+            "folder for a data repository."
+        ),
+    ] = "stac",
+) -> None:
+    """Write the STAC catalog of the products, or a folder for a data repository.
+
+    Example: rockglacier publish hunza.yaml --to deposit
+    """
+    from rockglacier.console import out
+    from rockglacier.errors import InputError
+
+    if to == "deposit":
+        from rockglacier.publish import deposit
+
+        out.print(f"wrote {deposit(study_of(study))}")
+    elif to == "stac":
+        run_one(study, "publish", cluster=cluster)
+    else:
+        raise InputError(f"nothing is published to {to!r}", expected="stac or deposit")
