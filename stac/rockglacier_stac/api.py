@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import date
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import pystac
@@ -25,6 +26,7 @@ from rockglacier_stac import guard
 from rockglacier_stac.errors import CatalogError, ServiceError
 from rockglacier_stac.globe import sides
 from rockglacier_stac.search import (
+    UNREADABLE,
     Bbox,
     Query,
     make_query,
@@ -40,6 +42,8 @@ PAGE, SMALLEST_PAGE = 100, 10
 """Items asked for at a time; halved when a server fails, as too large answers end in 502
 (Element84/earth-search#17)."""
 ATTEMPTS = 5
+TIMEOUT_S = 60
+"""Without a byte of an answer."""
 IDLE_PAGES = 3
 """Pages without a new item that may follow one another."""
 BRIEF = (
@@ -69,12 +73,16 @@ class ApiCatalog:
         Address of its landing page.
     page
         Items to ask for at a time.
+    roots
+        Folders to whose files a server on this machine may lead.
     """
 
     is_remote = True
 
-    def __init__(self, *, name: str, url: str, page: int = PAGE) -> None:
-        self.name, self.url, self.page = name, url.rstrip("/"), page
+    def __init__(
+        self, *, name: str, url: str, page: int = PAGE, roots: Sequence[str | Path] = ()
+    ) -> None:
+        self.name, self.url, self.page, self.roots = name, url.rstrip("/"), page, roots
 
     @cached_property
     def _io(self) -> StacApiIO:
@@ -87,7 +95,7 @@ class ApiCatalog:
             respect_retry_after_header=True,
             raise_on_status=False,
         )
-        return StacApiIO(max_retries=polite, timeout=60)
+        return _GuardedIO(self.url, max_retries=polite, timeout=TIMEOUT_S)
 
     @cached_property
     def _client(self) -> Client:
@@ -97,7 +105,9 @@ class ApiCatalog:
         """Return the ids of the collections."""
         found: list[str] = []
         href: str | None = f"{self.url}/collections"
-        while href:
+        seen: set[str] = set()
+        while href and href not in seen:
+            seen.add(href)
             answer = self._io.read_json(href)
             found += [collection["id"] for collection in answer["collections"]]
             links = answer.get("links", [])
@@ -132,7 +142,7 @@ class ApiCatalog:
             known = self.collections() if not found else [collection]
         except APIError as error:
             raise self._failure(error) from error
-        except (pystac.STACError, pystac.STACTypeError, KeyError, ValueError) as error:
+        except (pystac.STACError, pystac.STACTypeError, *UNREADABLE) as error:
             raise CatalogError(
                 f"{self.url!r} does not answer like a STAC API: {error!r}",
                 expected="the URL of a STAC API's landing page",
@@ -158,7 +168,7 @@ class ApiCatalog:
         )
         base = self.url + "/"
         answered = [
-            guard.check_item(tidied(item, base=base), base=base)
+            guard.check_item(tidied(item, base=base), base=base, roots=self.roots)
             for sent in self._pages(search)
             for item in sent["features"]
         ]
@@ -240,9 +250,33 @@ def _outline(area: BaseGeometry | None) -> dict[str, Any] | None:
     return mapping(hulls[0] if len(hulls) == 1 else shapely.MultiPolygon(hulls))
 
 
+class _GuardedIO(StacApiIO):
+    """Follows no address and takes no answer that :mod:`rockglacier_stac.guard` refuses."""
+
+    def __init__(self, url: str, **options: Any) -> None:
+        super().__init__(**options)
+        self._url = url
+        self.session.hooks["response"].append(guard.follow_checked)
+
+    def request(self, href: str, *arguments: Any, **options: Any) -> str:
+        """Ask, where the address may be followed."""
+        guard.check_href(href, base=self._url)
+        try:
+            return super().request(href, *arguments, **options)
+        except APIError as error:
+            if isinstance(error.__context__, CatalogError):  # of a redirect
+                raise error.__context__ from None
+            raise
+
+    def json_loads(self, txt: str, *_: Any, **__: Any) -> dict[str, Any]:
+        """Read an answer, if it is JSON and nothing else."""
+        found: dict[str, Any] = guard.loads(txt, source=self._url)
+        return found
+
+
 def _is_transient(error: Exception) -> bool:
-    if isinstance(error, json.JSONDecodeError):
-        return not error.doc.lstrip().startswith("<")  # cut short, unless it is a page for people
+    if isinstance(error, CatalogError):
+        return isinstance(error.__cause__, json.JSONDecodeError)  # cut short
     if not isinstance(error, APIError):
         return False
     status = getattr(error, "status_code", None)

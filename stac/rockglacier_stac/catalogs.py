@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any, Protocol
@@ -65,7 +66,7 @@ class Catalog(Protocol):
         """
 
 
-def open_catalog(address: str) -> Catalog:
+def open_catalog(address: str, *, roots: Sequence[str | Path] = ()) -> Catalog:
     """Open a catalog.
 
     Parameters
@@ -74,6 +75,9 @@ def open_catalog(address: str) -> Catalog:
         The name of a provider (``earth-search``, ``planetary-computer``, ``cdse``); the path or
         URL of a ``.parquet`` file (stac-geoparquet) or of a ``.json`` file (static catalog); a
         folder that holds ``catalog.json`` or ``items.parquet``; or the URL of a STAC API.
+    roots
+        Folders to whose files a catalog on this machine may lead, beside its own and those of the
+        environment variable ``ROCKGLACIER_ROOTS``.
 
     Raises
     ------
@@ -87,11 +91,11 @@ def open_catalog(address: str) -> Catalog:
         address = _local(address)
     suffix = address.split("?", 1)[0].rsplit(".", 1)[-1].lower()
     if suffix in ("parquet", "geoparquet"):
-        return ParquetCatalog(name=address)
+        return ParquetCatalog(name=address, roots=roots)
     if suffix == "json":
-        return StaticCatalog(name=address)
+        return StaticCatalog(name=address, roots=roots)
     if address.startswith(("http://", "https://")):
-        return ApiCatalog(name=address, url=address)
+        return ApiCatalog(name=address, url=address, roots=roots)
     raise _no_catalog(address)
 
 

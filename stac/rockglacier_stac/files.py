@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import date
 from functools import cached_property
 from pathlib import Path
 from typing import Any
-from urllib.parse import urljoin
 
 import numpy as np
 import pyarrow as pa
@@ -34,6 +33,8 @@ from rockglacier_stac.search import (
 )
 from rockglacier_stac.sign import TRANSIENT
 
+PART_BYTES = 2**20
+
 
 class ParquetCatalog:
     """Items in one stac-geoparquet file, of one or several collections.
@@ -42,12 +43,14 @@ class ParquetCatalog:
     ----------
     name
         Path or URL of the file (``https://``, ``s3://``, ``gs://``).
+    roots
+        Folders to whose files it may lead, beside its own.
     """
 
     is_remote = False
 
-    def __init__(self, *, name: str) -> None:
-        self.name = name
+    def __init__(self, *, name: str, roots: Sequence[str | Path] = ()) -> None:
+        self.name, self.roots = name, roots
 
     @cached_property
     def _table(self) -> pa.Table:
@@ -96,7 +99,11 @@ class ParquetCatalog:
             raise unknown_collection(collection, self.collections(), catalog=self.name)
         rows = self._table.filter(self._near(query))
         items = (tidied(item, base=self.name) for item in stac_table_to_items(rows))
-        return [guard.check_item(item, base=self.name) for item in items if satisfies(item, query)]
+        return [
+            guard.check_item(item, base=self.name, roots=self.roots)
+            for item in items
+            if satisfies(item, query)
+        ]
 
     def _near(self, query: Query) -> np.ndarray:
         """Return the part of a query that columns can answer, (row,) bool; items tell the rest."""
@@ -128,12 +135,16 @@ class StaticCatalog:
     ----------
     name
         Path or URL of the root.
+    roots
+        Folders to whose files it may lead, beside its own.
     """
 
     is_remote = False
 
-    def __init__(self, *, name: str) -> None:
-        self.name = name
+    def __init__(self, *, name: str, roots: Sequence[str | Path] = ()) -> None:
+        local = name.removeprefix("file://")
+        own = [] if "://" in local else [Path(local).parent]
+        self.name, self.roots = name, [*own, *roots]
 
     @cached_property
     def _items(self) -> list[dict[str, Any]]:
@@ -148,14 +159,15 @@ class StaticCatalog:
             raise CatalogError(f"{href!r} is a {type(entry).__name__}", expected="a JSON object")
         kind = entry.get("type")
         if kind == "Feature":
-            yield guard.check_item(tidied(entry, base=href), base=href)
+            yield self._checked(entry, href)
         elif kind == "FeatureCollection":
-            for item in entry["features"]:
-                yield guard.check_item(tidied(item, base=href), base=href)
+            for item in _list_of(entry, "features", href):
+                yield self._checked(item, href)
         elif kind in ("Catalog", "Collection"):
-            for link in entry.get("links", []):
-                if link.get("rel") in ("child", "item"):
-                    below = guard.check_href(absolute(link["href"], base=href), base=href)
+            for link in _list_of(entry, "links", href):
+                if isinstance(link, dict) and link.get("rel") in ("child", "item"):
+                    below = absolute(str(link.get("href")), base=href)
+                    guard.check_href(below, base=href, roots=self.roots)
                     yield from self._walk(below, seen)
         else:
             raise CatalogError(
@@ -163,6 +175,9 @@ class StaticCatalog:
                 expected="a STAC catalog, collection or item",
                 todo="mend search.catalog, or the link that leads there",
             )
+
+    def _checked(self, item: Any, href: str) -> dict[str, Any]:
+        return guard.check_item(tidied(item, base=href), base=href, roots=self.roots)
 
     def collections(self) -> list[str]:
         """Return the ids of the collections that have items."""
@@ -210,7 +225,22 @@ def read_item(address: str) -> dict[str, Any]:
             f"{address!r} is no STAC item",
             expected="the path or URL of an item, e.g. stac/models/hunza-2024-hrnet.json",
         )
-    return guard.check_item(tidied(item, base=address), base=address)
+    return guard.check_item(tidied(item, base=address), base=address, roots=_products(address))
+
+
+def _products(address: str) -> list[Path]:
+    """Return the folder of the products, where an item lies in a catalog as we publish it."""
+    path = address.removeprefix("file://")
+    if "://" in path or not (Path(path).parent.parent / "catalog.json").is_file():
+        return []
+    return [Path(path).resolve().parents[2]]
+
+
+def _list_of(entry: dict[str, Any], name: str, href: str) -> list[Any]:
+    found = entry.get(name) or []
+    if not isinstance(found, list):
+        raise CatalogError(f"{name!r} of {href!r} is a {type(found).__name__}", expected="a list")
+    return found
 
 
 def read_bytes(address: str) -> bytes:
@@ -263,18 +293,11 @@ def _is_transient(error: Exception) -> bool:
 @stamina.retry(on=_is_transient, attempts=5, timeout=180)
 def _download(url: str) -> bytes:
     with requests.Session() as session:
-        session.hooks["response"].append(_follow_checked)
-        response = session.get(url, timeout=60)
-    response.raise_for_status()
-    return response.content
-
-
-def _follow_checked(response: requests.Response, **_: Any) -> None:
-    """Refuse a redirect to where a catalog may not lead."""
-    if response.is_redirect:
-        target = urljoin(response.url, response.headers["location"])
-        try:
-            guard.check_href(target, base=response.url)
-        except CatalogError:
-            response.close()
-            raise
+        session.hooks["response"].append(guard.follow_checked)
+        with session.get(url, timeout=60, stream=True) as response:
+            response.raise_for_status()
+            content = bytearray()
+            for part in response.iter_content(PART_BYTES):
+                content += part
+                guard.check_size(len(content), source=url)
+    return bytes(content)

@@ -6,9 +6,12 @@ import ipaddress
 import json
 import os
 import socket
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final, NoReturn
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote, urljoin, urlsplit
+
+import requests
 
 from rockglacier_stac.errors import CatalogError
 
@@ -22,11 +25,11 @@ METADATA_HOSTS: Final = frozenset({"metadata", "metadata.google.internal", "inst
 METADATA_ADDRESSES: Final = frozenset({"100.100.100.200", "fd00:ec2::254", "192.0.0.192"})
 SCHEMES: Final = frozenset({"http", "https", "s3", "gs", "az", "abfs", "file", "memory"})
 ROOTS: Final = "ROCKGLACIER_ROOTS"
-"""Environment: folders, apart by the path separator, to which local catalogs may lead; default:
-any. A catalog's own folder is always one."""
+"""Environment: folders, apart by the path separator, to which catalogs on this machine may lead
+beside their own folder and that of the study."""
 
 
-def check_href(href: str, *, base: str) -> str:
+def check_href(href: str, *, base: str, roots: Iterable[str | Path] = ()) -> str:
     """Return an address of a catalog if it may be followed.
 
     Parameters
@@ -35,6 +38,9 @@ def check_href(href: str, *, base: str) -> str:
         Absolute.
     base
         Path or URL of the document that says it.
+    roots
+        Folders to whose files it may lead, beside that of the document and those of the environment
+        variable ``ROCKGLACIER_ROOTS``.
 
     Raises
     ------
@@ -53,7 +59,7 @@ def check_href(href: str, *, base: str) -> str:
     if scheme in ("", "file"):
         if is_remote:
             raise _refused(href, base, "a file of this machine", "an address that anybody can read")
-        _check_file(href, base)
+        _check_file(href, base, roots)
     else:
         _check_host(href, base)
         if ".." in unquote(urlsplit(href).path).split("/"):
@@ -61,15 +67,39 @@ def check_href(href: str, *, base: str) -> str:
     return href
 
 
-def _check_file(href: str, base: str) -> None:
-    allowed = os.environ.get(ROOTS)
-    if not allowed:
-        return
-    path = Path(unquote(href.removeprefix("file://"))).resolve()
-    own = Path(base.removeprefix("file://")).resolve().parent
-    roots = [own, *(Path(root).resolve() for root in allowed.split(os.pathsep) if root)]
-    if not any(path.is_relative_to(root) for root in roots):
-        raise _refused(href, base, "a file outside the allowed folders", f"a file in {ROOTS}")
+def _check_file(href: str, base: str, roots: Iterable[str | Path]) -> None:
+    path = href.removeprefix("file://")
+    allowed = [Path(root).resolve() for root in (*_own_folder(base), *roots, *_said_roots())]
+    for spelling in (path, unquote(path)):
+        file = Path(spelling).resolve()
+        if not any(file.is_relative_to(folder) for folder in allowed):
+            raise _refused(
+                href,
+                base,
+                "a file outside the allowed folders",
+                f"a file below {' or '.join(dict.fromkeys(map(str, allowed))) or 'one of them'}",
+                todo=f"if you trust this catalog, allow the folder: export {ROOTS}={file.parent}",
+            )
+
+
+def _own_folder(base: str) -> list[Path]:
+    path = base.removeprefix("file://")
+    return [] if "://" in path else [Path(path).resolve().parent]
+
+
+def _said_roots() -> list[str]:
+    return [root for root in os.environ.get(ROOTS, "").split(os.pathsep) if root]
+
+
+def follow_checked(response: requests.Response, **_: Any) -> None:
+    """Refuse a redirect to where a catalog may not lead; a hook of sessions."""
+    if response.is_redirect:
+        target = urljoin(response.url, response.headers["location"])
+        try:
+            check_href(target, base=response.url)
+        except CatalogError:
+            response.close()
+            raise
 
 
 def _check_host(href: str, base: str) -> None:
@@ -115,6 +145,18 @@ def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     return mapped or found
 
 
+def check_size(size: int, *, source: str) -> None:
+    """Refuse a document of a stranger that is too large.
+
+    Raises
+    ------
+    CatalogError
+        It is.
+    """
+    if size > LARGEST_BYTES:
+        raise _refused(source, source, f"{size / 1e6:.0f} MB", f"{LARGEST_BYTES / 1e6:.0f} MB")
+
+
 def loads(data: bytes | str, *, source: str) -> Any:
     """Return JSON of a stranger.
 
@@ -123,8 +165,7 @@ def loads(data: bytes | str, *, source: str) -> Any:
     CatalogError
         It is too large, too deep, holds NaN or infinity, is a page for people, or cut short.
     """
-    if len(data) > LARGEST_BYTES:
-        raise _refused(source, source, f"{len(data) / 1e6:.0f} MB", f"{LARGEST_BYTES / 1e6:.0f} MB")
+    check_size(len(data), source=source)
     start = data[:200].lstrip() if isinstance(data, str) else data[:200].lstrip().decode("latin-1")
     if start.lower().startswith(("<!doctype", "<html", "<?xml")):
         raise _refused(source, source, "a page instead of JSON", "JSON")
@@ -162,16 +203,74 @@ def _inner(value: Any) -> list[Any]:
     return [inner for inner in held if isinstance(inner, dict | list)]
 
 
-def check_item(item: dict[str, Any], *, base: str) -> dict[str, Any]:
+def require_item(item: Any, *, base: str) -> dict[str, Any]:
+    """Return an item if its parts are of the kinds that STAC gives them.
+
+    Parameters
+    ----------
+    item
+        As JSON or a table gave it.
+    base
+        Path or URL of the document that holds it.
+
+    Raises
+    ------
+    CatalogError
+        A part is missing, or of another kind.
+    """
+    for place, kind in _oddities(item):
+        raise _refused(base, base, f"an item whose {place} is {kind}", "an item of STAC")
+    found: dict[str, Any] = item
+    return found
+
+
+def _oddities(item: Any) -> Iterator[tuple[str, str]]:
+    """Yield what is not as STAC has it: its place, and what was found."""
+    if not isinstance(item, dict):
+        yield "whole", _kind(item)
+        return
+    if not isinstance(item.get("id"), str) or not item["id"]:
+        yield "id", _kind(item.get("id"))
+    if not isinstance(item.get("properties"), dict):
+        yield "properties", _kind(item.get("properties"))
+    for name, inner in (("assets", dict), ("links", list)):
+        if not isinstance(item.get(name) or inner(), inner):
+            yield name, _kind(item[name])
+            return
+    assets = (item.get("assets") or {}).items()
+    entries = [(f"asset {name!r}", asset) for name, asset in assets]
+    entries += [("link", link) for link in item.get("links") or []]
+    for name, entry in entries:
+        if entry is not None and not isinstance(entry, dict):
+            yield name, _kind(entry)
+        elif entry and not isinstance(entry.get("href") or "", str):
+            yield f"href of {name}", _kind(entry["href"])
+
+
+def _kind(value: Any) -> str:
+    return "missing" if value is None else f"of type {type(value).__name__}"
+
+
+def check_item(
+    item: dict[str, Any], *, base: str, roots: Iterable[str | Path] = ()
+) -> dict[str, Any]:
     """Return an item, whose addresses are absolute, if nothing in it is refused.
+
+    Parameters
+    ----------
+    item
+        Of :func:`~rockglacier_stac.search.tidied`.
+    base, roots
+        See :func:`check_href`.
 
     Raises
     ------
     CatalogError
         An asset leads where it may not, or says an absurd size or shape.
     """
+    roots = tuple(roots)
     for name, asset in item["assets"].items():
-        check_href(asset["href"], base=base)
+        check_href(asset["href"], base=base, roots=roots)
         shape = asset.get("proj:shape") or item["properties"].get("proj:shape") or []
         is_shape = isinstance(shape, list) and all(
             isinstance(edge, int | float) and 0 < edge <= LARGEST_EDGE for edge in shape
@@ -184,10 +283,16 @@ def check_item(item: dict[str, Any], *, base: str) -> dict[str, Any]:
     return item
 
 
-def _refused(href: str, base: str, reason: str, expected: str) -> CatalogError:
+def _refused(
+    href: str,
+    base: str,
+    reason: str,
+    expected: str,
+    todo: str = "do not use this catalog, unless you know its author; then ask them",
+) -> CatalogError:
     shown = href.partition("?")[0].rpartition("@")[2][:200]
     return CatalogError(
         f"refused: {base.partition('?')[0]!r} leads to {reason}: {shown!r}",
         expected=expected,
-        todo="do not use this catalog, unless you know its author; then ask them",
+        todo=todo,
     )

@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 import difflib
+import math
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urljoin
 
+from shapely.errors import ShapelyError
 from shapely.geometry.base import BaseGeometry
 
-from rockglacier_stac.errors import UnknownCollectionError
+from rockglacier_stac import guard
+from rockglacier_stac.errors import CatalogError, UnknownCollectionError
 from rockglacier_stac.globe import box_of, footprint_of
+
+UNREADABLE: Final = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    TypeError,
+    ValueError,
+    ShapelyError,
+)
+"""What values of another kind than STAC's end in, wherever they are used."""
 
 Bbox = tuple[float, float, float, float]
 """West, south, east, north, degrees; west is larger than east across the antimeridian."""
@@ -74,12 +87,28 @@ def make_query(
 def satisfies(item: dict[str, Any], query: Query) -> bool:
     """Say whether an item meets every condition; servers have been seen to ignore some.
 
+    Raises
+    ------
+    CatalogError
+        Its time, cloud or geometry cannot be read.
+
     References
     ----------
     brazil-data-cube/rstac#145: a filter that the server ignored.
     """
     if item.get("collection") != query.collection:
         return False
+    try:
+        return _meets(item, query)
+    except UNREADABLE as error:
+        raise CatalogError(
+            f"item {item['id']!r} cannot be read: {type(error).__name__}: {error}",
+            expected="a time by RFC 3339, a number as cloud, and a geometry by GeoJSON",
+            todo="mend the item, or take it out of the catalog",
+        ) from error
+
+
+def _meets(item: dict[str, Any], query: Query) -> bool:
     if not _has_cloud(item, query):
         return False
     if query.start is not None or query.end is not None:
@@ -93,13 +122,14 @@ def satisfies(item: dict[str, Any], query: Query) -> bool:
 
 
 def _has_cloud(item: dict[str, Any], query: Query) -> bool:
+    said = item["properties"].get("eo:cloud_cover")
+    cloud = None if said is None else float(said)
     if query.cloud_max is None and query.cloud_min is None:
         return True
-    cloud = item["properties"].get("eo:cloud_cover")
     if cloud is None:
         return False
-    too_much = query.cloud_max is not None and float(cloud) >= query.cloud_max
-    too_little = query.cloud_min is not None and float(cloud) < query.cloud_min
+    too_much = query.cloud_max is not None and cloud >= query.cloud_max
+    too_little = query.cloud_min is not None and cloud < query.cloud_min
     return not too_much and not too_little
 
 
@@ -120,7 +150,13 @@ def tidied(item: dict[str, Any], *, base: str) -> dict[str, Any]:
         A STAC item as a provider wrote it; nothing is migrated.
     base
         Path or URL of the file that holds the item, against which relative addresses are meant.
+
+    Raises
+    ------
+    CatalogError
+        It is no item.
     """
+    guard.require_item(item, base=base)
     assets = {
         key: {**_filled(asset), "href": absolute(asset["href"], base=base)}
         for key, asset in (item.get("assets") or {}).items()
@@ -135,7 +171,12 @@ def tidied(item: dict[str, Any], *, base: str) -> dict[str, Any]:
 
 
 def _filled(values: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in values.items() if value is not None}
+    return {key: value for key, value in values.items() if not _is_empty(value)}
+
+
+def _is_empty(value: Any) -> bool:
+    """Say whether nothing is said: tables have NaN where JSON has null."""
+    return value is None or (isinstance(value, float) and math.isnan(value))
 
 
 def absolute(href: str, *, base: str) -> str:

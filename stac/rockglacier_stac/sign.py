@@ -9,7 +9,8 @@ from urllib.parse import urlsplit
 import requests
 import stamina
 
-from rockglacier_stac.errors import ServiceError
+from rockglacier_stac import guard
+from rockglacier_stac.errors import CatalogError, ServiceError
 from rockglacier_stac.providers import provider_of
 
 TOKEN_URL = "https://planetarycomputer.microsoft.com/api/sas/v1/token"  # noqa: S105 - an address
@@ -92,17 +93,24 @@ class Tokens:
 
     def _ask(self, container: str) -> tuple[str, datetime]:
         try:
-            response = _get(f"{self.url}/{container}")
-        except requests.RequestException as error:
+            content = _get(f"{self.url}/{container}")
+            if content is None:  # a container that the service does not know is a public one
+                return "", datetime.now(UTC) + timedelta(hours=1)
+            answer = guard.loads(content, source=self.url)
+            end = datetime.fromisoformat(answer["msft:expiry"])
+            return str(answer["token"]), end if end.tzinfo else end.replace(tzinfo=UTC)
+        except (
+            requests.RequestException,
+            CatalogError,
+            LookupError,
+            TypeError,
+            ValueError,
+        ) as error:
             raise ServiceError(
                 f"no token for {container!r}: {error}",
                 expected="an answer of the Planetary Computer's token service",
                 todo="run the same command again later: finished work is kept",
             ) from error
-        if response is None:  # a container that the service does not know is a public one
-            return "", datetime.now(UTC) + timedelta(hours=1)
-        answer = response.json()
-        return answer["token"], datetime.fromisoformat(answer["msft:expiry"])
 
 
 def _container(address: str) -> str:
@@ -121,12 +129,12 @@ def _wait(error: Exception) -> bool | float:
 
 
 @stamina.retry(on=_wait, attempts=5, timeout=180)
-def _get(url: str) -> requests.Response | None:
+def _get(url: str) -> bytes | None:
     response = requests.get(url, timeout=30)
     if response.status_code == 404:
         return None
     response.raise_for_status()
-    return response
+    return response.content
 
 
 _TOKENS = Tokens()

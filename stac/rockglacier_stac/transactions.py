@@ -15,6 +15,7 @@ from urllib.parse import quote
 import requests
 import stamina
 
+from rockglacier_stac import guard
 from rockglacier_stac.errors import AccessError, CatalogError, ServiceError
 from rockglacier_stac.extensions import Json
 from rockglacier_stac.sign import TRANSIENT
@@ -214,14 +215,19 @@ class TransactionApi:
             return None
         self._check(answer, "GET", address)
         try:
-            found: Json = answer.json()
-        except ValueError as error:
+            found: Json = guard.loads(answer.content, source=address)
+        except CatalogError as error:
             raise CatalogError(
-                f"{address!r} answers {answer.headers.get('content-type', 'something')!r}, not "
-                "JSON",
-                expected="a STAC API",
+                f"{address!r} does not answer like a STAC API: {error.found}",
+                expected="JSON",
                 todo="check publish.api",
             ) from error
+        if not isinstance(found, dict):
+            raise CatalogError(
+                f"{address!r} answers with a {type(found).__name__}",
+                expected="a STAC API",
+                todo="check publish.api",
+            )
         return found
 
     def _write(self, method: str, address: str, body: Json, accepted: Iterable[int]) -> int:

@@ -14,6 +14,14 @@ NEIGHBOURS = (
 )
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _may_be_led_to(request):
+    """The tests' own catalogs lead to the folder of real data."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ROCKGLACIER_ROOTS", str(request.getfixturevalue("shared_data")))
+        yield
+
+
 @pytest.fixture(scope="module")
 def neighbours(shared_data, tmp_path_factory):
     """The catalog of two overlapping cloudy tiles and a clear date, beside their files.

@@ -2,13 +2,17 @@
 
 import json
 import threading
-from contextlib import contextmanager
+import time
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
 QUERY, FILTER = "item-search#query", "item-search#filter"
 LARGEST_BYTES = 60_000
 """Larger pages end in 502 where a gateway limits answers."""
+SLOW_S = 0.6
+CONSTANTS = ("NaN", "Infinity", "-Infinity")
+"""What Python writes as JSON and JSON has not."""
 
 
 class Replay(ThreadingHTTPServer):
@@ -112,9 +116,16 @@ class Handler(BaseHTTPRequestHandler):
             return self.answer({"message": "made up"}, status=fault)
         if isinstance(fault, tuple):
             return self.answer({"message": "made up"}, status=fault[0], **fault[1])
+        if fault == "slow":  # nothing at all, longer than anybody waits
+            time.sleep(SLOW_S)
         if fault == "page":
             return self.send(200, b"<!DOCTYPE html><html>maintenance</html>", "text/html")
+        if fault == "away":
+            target = {"Location": "http://169.254.169.254/latest/meta-data/"}
+            return self.send(307, b"", **target)
         data = json.dumps(server.search(body)).encode()
+        if fault in CONSTANTS:
+            data = data.replace(b'"links"', f'"context": {{"time": {fault}}}, "links"'.encode(), 1)
         if server.limits_bytes and len(data) > LARGEST_BYTES:
             return self.answer({"message": "too large"}, status=502)
         if fault == "cut":  # a gateway that closes the answer neatly
@@ -138,7 +149,8 @@ class Handler(BaseHTTPRequestHandler):
         for name, value in headers.items():
             self.send_header(name.replace("_", "-"), value)
         self.end_headers()
-        self.wfile.write(data)
+        with suppress(OSError):  # of a client that waits no longer
+            self.wfile.write(data)
 
     def log_message(self, *args):
         """Say nothing."""

@@ -117,7 +117,6 @@ def test_items_that_come_on_two_pages_count_once(provider):
         ["cut", "cut"],
         ["text"],
         ["moved"],
-        [(429, {"Retry_After": "1"})],
     ],
     ids=str,
 )
@@ -130,7 +129,7 @@ def test_faults_that_pass_are_overcome(provider, faults):
 def test_a_pause_that_is_asked_for_is_given(provider):
     provider.faults = [(429, {"Retry_After": "1"})]
     began = time.monotonic()
-    search(provider)
+    assert sorted(search(provider)) == ids_of(provider)
     assert time.monotonic() - began >= 1
 
 
@@ -153,8 +152,38 @@ def test_a_server_that_stays_away_is_told():
 
 def test_a_page_for_people_is_told(provider):
     provider.faults = ["page"] * 50
-    with pytest.raises(CatalogError, match="does not answer like a STAC API"):
+    with pytest.raises(CatalogError, match="leads to a page instead of JSON"):
         search(provider)
+    assert len(provider.asked) == 1
+
+
+@pytest.mark.parametrize("constant", module.CONSTANTS)
+def test_what_is_no_number_of_json_is_told(provider, constant):
+    provider.faults = [constant] * 50
+    with pytest.raises(CatalogError, match=f"leads to {constant}, which is not JSON"):
+        search(provider)
+    assert len(provider.asked) == 1
+
+
+def test_an_answer_that_is_cut_short_every_time_is_told(provider):
+    provider.faults = ["cut"] * 50
+    with pytest.raises(CatalogError, match="is not JSON"):
+        search(provider)
+    assert len(provider.asked) == 5
+
+
+def test_a_redirect_to_the_metadata_service_is_refused(provider):
+    provider.faults = ["away"] * 50
+    with pytest.raises(CatalogError, match="a link-local address"):
+        search(provider)
+    assert len(provider.asked) == 1
+
+
+@pytest.mark.parametrize("faults", [["slow"], ["slow", "slow", 502]], ids=str)
+def test_a_first_byte_that_does_not_come_is_asked_for_again(provider, monkeypatch, faults):
+    monkeypatch.setattr("rockglacier_stac.api.TIMEOUT_S", module.SLOW_S / 3)
+    provider.faults = list(faults)
+    assert sorted(search(provider)) == ids_of(provider)
 
 
 def test_pages_without_end_are_given_up():

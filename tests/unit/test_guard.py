@@ -2,9 +2,12 @@
 
 import json
 import threading
+from contextlib import suppress
+from datetime import date
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+import stac_geoparquet.arrow as arrow
 
 from rockglacier_stac import guard
 from rockglacier_stac.catalogs import open_catalog
@@ -53,6 +56,7 @@ def test_an_address_that_leads_astray_is_refused(href, reason):
         ("s3://bucket/x.tif", STRANGER),
         ("https://10.0.0.7/x.tif", STRANGER),
         ("/data/x.tif", "/data/catalog.json"),
+        ("file:///data/deep/x.tif", "file:///data/catalog.json"),
         ("http://127.0.0.1:8333/x.tif", "http://127.0.0.1:8081/"),
         ("http://127.0.0.1:8333/x.tif", "/data/catalog.json"),
     ],
@@ -73,9 +77,14 @@ def test_local_catalogs_lead_to_allowed_folders_only(tmp_path, monkeypatch):
         (tmp_path / folder).mkdir()
     (tmp_path / "catalog" / "way-out").symlink_to(tmp_path / "else")
     outside = str(tmp_path / "else" / "x.tif")
-    assert guard.check_href(outside, base=base) == outside
+    within, allowed = str(tmp_path / "catalog" / "x.tif"), f"file://{tmp_path}/allowed/x.tif"
+    monkeypatch.delenv("ROCKGLACIER_ROOTS", raising=False)
+    assert guard.check_href(within, base=base) == within
+    with pytest.raises(CatalogError, match="a file outside the allowed folders"):
+        guard.check_href(allowed, base=base)
+    assert guard.check_href(allowed, base=base, roots=[tmp_path / "allowed"]) == allowed
     monkeypatch.setenv("ROCKGLACIER_ROOTS", str(tmp_path / "allowed"))
-    for href in (str(tmp_path / "catalog" / "x.tif"), f"file://{tmp_path}/allowed/x.tif"):
+    for href in (within, allowed):
         assert guard.check_href(href, base=base) == href
     for href in (
         outside,
@@ -86,6 +95,56 @@ def test_local_catalogs_lead_to_allowed_folders_only(tmp_path, monkeypatch):
     ):
         with pytest.raises(CatalogError, match="a file outside the allowed folders"):
             guard.check_href(href, base=base)
+
+
+def test_the_message_says_how_to_allow_a_folder(tmp_path, monkeypatch):
+    monkeypatch.delenv("ROCKGLACIER_ROOTS", raising=False)
+    with pytest.raises(CatalogError) as caught:
+        guard.check_href("/archive/s2/x.tif", base=str(tmp_path / "catalog.json"))
+    assert caught.value.expected == f"a file below {tmp_path}"
+    assert "export ROCKGLACIER_ROOTS=/archive/s2" in caught.value.todo
+
+
+def test_a_server_on_this_machine_leads_to_files_of_the_study_only(tmp_path, monkeypatch):
+    monkeypatch.delenv("ROCKGLACIER_ROOTS", raising=False)
+    base, href = "http://127.0.0.1:8081/", f"file://{tmp_path}/x.tif"
+    assert guard.check_href(href, base=base, roots=[tmp_path]) == href
+    with pytest.raises(CatalogError, match="a file outside the allowed folders"):
+        guard.check_href(href, base=base)
+
+
+@pytest.mark.parametrize("kind", ["static", "parquet"])
+def test_a_catalog_leads_to_files_of_its_folder_and_of_the_study(tmp_path, monkeypatch, kind):
+    monkeypatch.delenv("ROCKGLACIER_ROOTS", raising=False)
+    item = {**make_item("../../archive/x.tif"), "stac_version": "1.1.0", "bbox": [74, 36, 75, 37]}
+    item["geometry"] = {"type": "Point", "coordinates": [74, 36]}
+    folder = tmp_path / "study" / "catalog"
+    (folder / "deep").mkdir(parents=True)
+    if kind == "static":
+        path = folder / "catalog.json"
+        (folder / "deep" / "item.json").write_text(json.dumps(item).replace("../../", "../../../"))
+        link = {"rel": "item", "href": "./deep/item.json"}
+        path.write_text(json.dumps({"type": "Catalog", "id": "r", "links": [link]}))
+    else:
+        path = folder / "items.parquet"
+        arrow.to_parquet(arrow.parse_stac_items_to_arrow([item]), path)
+    for roots in ([], [tmp_path / "study"]):
+        with pytest.raises(CatalogError, match="a file outside the allowed folders"):
+            open_catalog(str(path), roots=roots).search("c")
+    (found,) = open_catalog(str(path), roots=[tmp_path]).search("c")
+    assert found["assets"]["data"]["href"] == str(tmp_path / "archive" / "x.tif")
+
+
+def test_a_published_item_leads_to_the_products_beside_its_catalog(tmp_path, monkeypatch):
+    monkeypatch.delenv("ROCKGLACIER_ROOTS", raising=False)
+    path = tmp_path / "products" / "stac" / "models" / "item.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(make_item("../../models/m.zip")))
+    with pytest.raises(CatalogError, match="a file outside the allowed folders"):
+        read_item(str(path))
+    (path.parent.parent / "catalog.json").write_text("{}")
+    held = read_item(str(path))["assets"]["data"]["href"]
+    assert held == str(tmp_path / "products" / "models" / "m.zip")
 
 
 @pytest.mark.parametrize(
@@ -142,6 +201,50 @@ def test_absurd_sizes_are_refused(tmp_path, asset, reason):
         read_item(str(path))
 
 
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"id": None}, "id is missing"),
+        ({"id": 7}, "id is of type int"),
+        ({"properties": None}, "properties is missing"),
+        ({"properties": []}, "properties is of type list"),
+        ({"assets": ["x"]}, "assets is of type list"),
+        ({"assets": {"a": "x"}}, "asset 'a' is of type str"),
+        ({"assets": {"a": {"href": 7}}}, "href of asset 'a' is of type int"),
+        ({"links": {"a": 1}}, "links is of type dict"),
+        ({"links": ["x"]}, "link is of type str"),
+    ],
+)
+def test_what_is_no_item_is_named(tmp_path, change, reason):
+    path = tmp_path / "item.json"
+    path.write_text(json.dumps({**make_item(), **change}))
+    with pytest.raises(CatalogError, match=f"leads to an item whose {reason}"):
+        read_item(str(path))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"properties": {"datetime": "yesterday"}},
+        {"properties": {"datetime": 20240801}},
+        {"properties": {}},
+        {"properties": {"datetime": "2024-08-01T00:00:00Z", "eo:cloud_cover": "few"}},
+        {"geometry": {"type": "Polygon", "coordinates": "everywhere"}},
+        {"geometry": {"type": "Circle"}},
+        {"geometry": 7},
+        {"bbox": "all"},
+    ],
+    ids=str,
+)
+def test_an_item_that_cannot_be_read_is_named(tmp_path, change):
+    (tmp_path / "item.json").write_text(json.dumps({**make_item(), **change}))
+    root = {"type": "Catalog", "id": "r", "links": [{"rel": "item", "href": "./item.json"}]}
+    (tmp_path / "catalog.json").write_text(json.dumps(root))
+    catalog = open_catalog(str(tmp_path / "catalog.json"))
+    with pytest.raises(CatalogError, match="item 'bad' cannot be read"):
+        catalog.search("c", bbox=(74, 36, 75, 37), start=date(2024, 1, 1))
+
+
 class Hostile(BaseHTTPRequestHandler):
     def do_GET(self):
         if self.path == "/away/catalog.json":
@@ -168,6 +271,31 @@ def test_neither_redirects_nor_links_lead_to_the_metadata_service(path):
             address = f"http://127.0.0.1:{server.server_port}/{path}/catalog.json"
             with pytest.raises(CatalogError, match="a link-local address"):
                 open_catalog(address).search("c")
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+class Endless(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        with suppress(OSError):  # of a client that has enough
+            while True:
+                self.wfile.write(b" " * 100_000)
+
+    def log_message(self, *args):
+        """Say nothing."""
+
+
+def test_an_answer_without_end_is_given_up(monkeypatch):
+    monkeypatch.setattr(guard, "LARGEST_BYTES", 3_000_000)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Endless) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            with pytest.raises(CatalogError, match=r"leads to [34] MB"):
+                open_catalog(f"http://127.0.0.1:{server.server_port}/catalog.json").search("c")
         finally:
             server.shutdown()
             thread.join()

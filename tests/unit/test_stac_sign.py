@@ -22,18 +22,20 @@ def no_waiting():
 
 @pytest.fixture
 def service():
-    """A token service: `answers` are (status, minutes of validity), the last one for ever."""
+    """A token service: `answers` are (status, minutes or content), the last one for ever."""
     answers, asked = [(200, 60)], []
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
             asked.append(self.path)
             status, minutes = answers[min(len(asked), len(answers)) - 1]
-            end = datetime.now(UTC) + timedelta(minutes=minutes)
+            valid = 60 if isinstance(minutes, bytes) else minutes
+            end = datetime.now(UTC) + timedelta(minutes=valid)
             body = {"token": f"sig={len(asked)}", "msft:expiry": end.isoformat()}
+            said = minutes if isinstance(minutes, bytes) else json.dumps(body).encode()
             self.send_response(status)
             self.end_headers()
-            self.wfile.write(json.dumps(body).encode())
+            self.wfile.write(said)
 
         def log_message(self, *args):
             pass
@@ -83,6 +85,22 @@ def test_service_that_stays_down_is_named(service):
     with pytest.raises(ServiceError, match="no token for 'acc/box'") as caught:
         Tokens(service[0]).sign(BLOB)
     assert "again later" in caught.value.todo
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"<html>sign in</html>", b'{"token": "sig=1"}', b'{"msft:expiry": NaN}', b"[]", b'{"tok'],
+)
+def test_an_answer_that_is_no_token_is_named(service, content):
+    service[1][:] = [(200, content)]
+    with pytest.raises(ServiceError, match="no token for 'acc/box'"):
+        Tokens(service[0]).sign(BLOB)
+
+
+def test_a_token_that_had_ended_when_it_came_is_asked_for_again(service):
+    service[1][:] = [(200, -30), (200, 60)]
+    tokens = Tokens(service[0])
+    assert [tokens.sign(BLOB)[-5:] for _ in range(3)] == ["sig=1", "sig=2", "sig=2"]
 
 
 @pytest.mark.parametrize("href", ["b.tif", "/data/b.tif", "https://x.org/b.tif", "s3://mine/b.tif"])

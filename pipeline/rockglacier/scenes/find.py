@@ -15,11 +15,13 @@ from rockglacier.errors import InputError, NotFoundError
 from rockglacier.grid import projected
 from rockglacier.scenes.choose import Dropped, Rule, in_season, season_name, season_of
 from rockglacier.scenes.record import DemTile, Scene, dem_from_item, scene_from_item
+from rockglacier.storage import is_local
 from rockglacier.study import Study
 from rockglacier_stac import dialects
 from rockglacier_stac.catalogs import Catalog, open_catalog
 from rockglacier_stac.errors import ServiceError
 from rockglacier_stac.globe import bbox_of, footprint_of
+from rockglacier_stac.kept import KeptCatalog
 from rockglacier_stac.providers import PROVIDERS
 from rockglacier_stac.search import item_datetime
 
@@ -41,7 +43,18 @@ class Found:
 
 def open_named(study: Study, address: str) -> Catalog:
     """Open a catalog of the config: a provider's name, a URL, or a path meant from its file."""
-    return open_catalog(address if address in PROVIDERS else study.resolve(address))
+    place = address if address in PROVIDERS else study.resolve(address)
+    return open_catalog(
+        place, roots=[path for path in (study.base, study.folder) if is_local(path)]
+    )
+
+
+def open_shared(study: Study, address: str) -> Catalog:
+    """Open a catalog of the config; what a server answers is kept where basins share it."""
+    catalog = open_named(study, address)
+    if study.answers is None or not catalog.is_remote:
+        return catalog
+    return KeptCatalog(catalog, study.answers)
 
 
 def find_scenes(study: Study, catalog: Catalog) -> Found:
@@ -204,7 +217,7 @@ def find_dem(study: Study, catalog: Catalog, zones: Iterable[int]) -> list[DemTi
     """
     search = study.config.search
     if search.dem_catalog is not None:
-        catalog = open_named(study, search.dem_catalog)
+        catalog = open_shared(study, search.dem_catalog)
     around = shapely.union_all(
         [projected(_rectangle(study.area, zone), epsg=4326, source_epsg=zone) for zone in zones]
     )

@@ -21,7 +21,7 @@ from rockglacier.storage import read_bytes, redact, write_bytes
 from rockglacier_stac import dialects
 from rockglacier_stac.globe import bbox_of, footprint_of
 from rockglacier_stac.providers import ASSET_KEYS
-from rockglacier_stac.search import item_datetime
+from rockglacier_stac.search import UNREADABLE, item_datetime
 from rockglacier_stac.sign import unsigned
 
 MASK = "MASK"
@@ -124,8 +124,22 @@ def scene_from_item(
     Raises
     ------
     InputError
-        A band's asset, the geometry or any hint at the CRS is missing, or nothing tells the offset.
+        A band's asset, the geometry or any hint at the CRS is missing, nothing tells the offset, or
+        a value is of another kind than STAC's.
     """
+    try:
+        return _scene_of(item, bands, keys)
+    except InputError:
+        raise
+    except UNREADABLE as error:
+        raise InputError(
+            f"item {item['id']!r} cannot be read: {type(error).__name__}: {error}",
+            expected="fields of the kinds that STAC gives them",
+            todo="mend the item, or take it out of the catalog",
+        ) from error
+
+
+def _scene_of(item: dict[str, Any], bands: Sequence[str], keys: Mapping[str, str] | None) -> Scene:
     classes = ("SCL", MASK) if keys and MASK in keys else ("SCL",)
     assets = {band: _asset(item, band, keys) for band in (*bands, *classes)}
     geometry, notes = _footprint(item)
