@@ -28,6 +28,8 @@ class Study:
     config: Config
     base: Path
     """Folder against which relative paths of the config are meant."""
+    answers: Path | None = None
+    """Folder of what servers answered, which several basins share; None: they are asked anew."""
 
     @cached_property
     def folder(self) -> Path:

@@ -2,6 +2,7 @@
 
 import json
 import threading
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import geopandas as gpd
@@ -148,6 +149,19 @@ def test_server_is_asked_for_what_is_wanted_and_counts_the_rest_without_assets(s
     assert second["query"] == {"eo:cloud_cover": {"gte": 5.0}}
     assert second["fields"]["exclude"] == ["assets", "links"]
     assert "id" in second["fields"]["include"]
+
+
+def test_basins_that_share_answers_find_the_same_without_asking_again(served, api, tmp_path):
+    plain = search(served, api)
+    shared = [
+        replace(served.study(catalog=api.url, start="2024-01-01"), answers=tmp_path / "answers")
+        for _ in range(2)
+    ]
+    facts = [search_scenes(shared[0])]
+    asked = len(api.asked)
+    facts.append(search_scenes(shared[1]))
+    assert facts == [plain[0]] * 2
+    assert len(api.asked) == asked
 
 
 def test_passes_lost_to_the_items_cloud_alone_are_counted_once(served, api):

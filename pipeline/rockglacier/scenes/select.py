@@ -23,7 +23,7 @@ from rockglacier.scenes.choose import (
     without_duplicates,
 )
 from rockglacier.scenes.cover import MEDIAN_LOOKS, fewest, looks_at, overpasses
-from rockglacier.scenes.find import Found, find_dem, find_scenes, none_left, open_named
+from rockglacier.scenes.find import Found, find_dem, find_scenes, none_left, open_shared
 from rockglacier.scenes.measure import Measured, lattice, measure_all
 from rockglacier.scenes.record import Scene, write_dem_tiles, write_scenes, write_table
 from rockglacier.scenes.settle import settle_all
@@ -59,7 +59,7 @@ def search_scenes(study: Study, *, progress: Progress = silent) -> dict[str, Any
         A catalog or a scene could not be read.
     """
     with _stac_errors():
-        catalog = open_named(study, study.config.search.catalog)
+        catalog = open_shared(study, study.config.search.catalog)
         found = find_scenes(study, catalog)
         zones = utm_shares(study.area)
         tiles = find_dem(study, catalog, zones)
