@@ -463,6 +463,36 @@ def test_whole_scene_is_equal_where_every_fifth_answer_fails(server, make_basin,
     assert faults > 0
 
 
+def test_further_tries_of_elevation_and_extra_layers_are_counted(
+    server, make_basin, monkeypatch, caplog
+):
+    monkeypatch.setattr("rockglacier.cube.surface.SHADOW_REACH_M", 500.0)
+    layer = {"name": "red", "href": f"{server.url}/a1_B04.tif", "license": "MIT"}
+    study = make_basin(block=512, extra=[layer])
+    tiles = read_dem_tiles(study.dem_path)
+    for path in [*(Path(tile.href) for tile in tiles), study.base / "a1_B04.tif"]:
+        server.files[f"/{path.name}"] = path.read_bytes()
+    remote = [
+        dataclasses.replace(tile, href=f"{server.url}/{Path(tile.href).name}") for tile in tiles
+    ]
+    write_dem_tiles(remote, study.dem_path)
+    heard = Counter()
+
+    def fault(number, path):
+        heard[path] += 1
+        return 503 if heard[path] <= 6 else None
+
+    def start(what, done, total):
+        server.fault = fault  # the headers are read before any block
+
+    facts = build_cube(study, progress=start)
+    receipts = dict(Receipts(study.receipts_path / "cube").all())
+    scheduled = [record for record in caplog.records if record.name == "stamina"]
+    assert len(heard) == 3
+    assert [receipt["retries"] for receipt in receipts.values()] == [len(scheduled)]
+    assert facts["retries"] == len(scheduled) > 2
+
+
 @pytest.mark.parametrize(
     "seed", [0, *(pytest.param(s, marks=pytest.mark.soak) for s in range(1, 31))]
 )

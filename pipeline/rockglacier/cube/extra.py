@@ -17,7 +17,7 @@ from rasterio.warp import transform_bounds
 from rockglacier.cube.raster import Placed, place, read_window, warp
 from rockglacier.errors import InputError
 from rockglacier.grid import Grid, Window
-from rockglacier.scenes.asset import open_raster, retried
+from rockglacier.scenes.asset import Again, nothing, open_raster, retried
 from rockglacier.storage import redact
 from rockglacier.study import Study
 
@@ -68,8 +68,10 @@ class ExtraLayer:
         """
         self._opened(lambda raster: self._require(raster, grid))
 
-    def read(self, grid: Grid, window: Window) -> NDArray[np.float32]:
+    def read(self, grid: Grid, window: Window, *, again: Again = nothing) -> NDArray[np.float32]:
         """Return the raster in a window of the grid, scaled as its file says.
+
+        ``again`` is called before every further try.
 
         A raster whose pixels are a whole number of pixels of the grid is pasted (``bilinear`` and
         ``cubic`` are then both bilinear); any other is warped once, pixel by pixel exactly.
@@ -98,9 +100,9 @@ class ExtraLayer:
                 values = (values * scale + offset).astype(np.float32)
             return values
 
-        return self._opened(work)
+        return self._opened(work, again)
 
-    def _opened[T](self, work: Callable[[Any], T]) -> T:
+    def _opened[T](self, work: Callable[[Any], T], again: Again = nothing) -> T:
         """Return what ``work`` makes of the open raster."""
         is_local = "://" not in self.href and not self.href.startswith("/vsi")
         if is_local and not Path(self.href).is_file():
@@ -119,7 +121,7 @@ class ExtraLayer:
             item=self.name,
             asset="extra",
             href=self.href,
-            again=lambda: None,
+            again=again,
             remedy=f"mend the address of the layer {self.name!r} in cube.extra, or take it out",
         )
 

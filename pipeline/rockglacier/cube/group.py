@@ -27,6 +27,7 @@ from rockglacier.cube.surface import Surface
 from rockglacier.engine import Task
 from rockglacier.errors import RemoteError
 from rockglacier.grid import Grid, Window
+from rockglacier.scenes.asset import Retries
 from rockglacier.scenes.record import Scene
 
 logger = logging.getLogger(__name__)
@@ -239,8 +240,11 @@ class GroupWork:
     ) -> tuple[Task, dict[str, Any]]:
         """Write the layers of a block, with the first period those without time; count pixels."""
         if period == 0:
-            layers = {**layers, **self.surface.layers(window)}
-            layers |= {layer.name: layer.read(self.grid, window) for layer in self.extra}
+            again = Retries()
+            layers = {**layers, **self.surface.layers(window, again=again)}
+            for layer in self.extra:
+                layers[layer.name] = layer.read(self.grid, window, again=again)
+            facts["retries"] += again.count
             facts["no_elevation_share"] = _share(np.isnan(layers["elevation"]))
         facts["objects"] = writer.write(window, layers, period=period)
         n_clear, n_snow, n_shadow = (layers[name] for name in ("n_clear", "n_snow", "n_shadow"))

@@ -14,6 +14,7 @@ from rockglacier.cube.light import cast_shadow, illumination, shadow_window
 from rockglacier.cube.sun import Sun, sun_of
 from rockglacier.cube.terrain import SLOPE_HALO, convergence_of, meridian_convergence, slope_aspect
 from rockglacier.grid import Grid, Window
+from rockglacier.scenes.asset import Again, nothing
 from rockglacier.scenes.record import Scene
 
 SHADOW_REACH_M = 3000.0
@@ -42,8 +43,10 @@ class Surface:
     dem: DemMosaic
     sun: Sun
 
-    def layers(self, window: Window) -> dict[str, NDArray[Any]]:
+    def layers(self, window: Window, *, again: Again = nothing) -> dict[str, NDArray[Any]]:
         """Return the terrain layers of a window, (y, x) each.
+
+        ``again`` is called before every further try of a read.
 
         Raises
         ------
@@ -52,7 +55,7 @@ class Surface:
         """
         crs, transform, resolution = self.grid.crs, self.grid.transform, self.grid.resolution
         near, wide = window.grown(SLOPE_HALO), self.reached(window)
-        ground = self.dem.read(self.grid, wide, halo=self.halo)
+        ground = self.dem.read(self.grid, wide, halo=self.halo, again=again)
         turn = convergence_of(transform, crs, near)
         close = ground[near.within(wide)]
         slope, aspect = slope_aspect(close, resolution, turn)

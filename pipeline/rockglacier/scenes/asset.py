@@ -49,6 +49,25 @@ SKIP = "set cube.on_unreadable: skip to leave such scenes out and count them"
 """The remedy for scenes."""
 
 
+Again = Callable[[], None]
+"""Called before every further try of a read."""
+
+
+def nothing() -> None:
+    """Have nothing to close, and nobody to tell, before another try."""
+
+
+class Retries:
+    """Counts the further tries of reads."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __call__(self) -> None:
+        """Count one."""
+        self.count += 1
+
+
 def read_asset[T](scene: Scene, asset: str, read: Callable[[rasterio.DatasetReader], T]) -> T:
     """Open an asset and return what ``read`` makes of it.
 
@@ -72,7 +91,7 @@ def read_asset[T](scene: Scene, asset: str, read: Callable[[rasterio.DatasetRead
         with ExitStack() as stack:
             return read(open_raster(href, stack))
 
-    return retried(work, item=scene.id, asset=asset, href=href, again=lambda: None)
+    return retried(work, item=scene.id, asset=asset, href=href)
 
 
 def retried[T](
@@ -81,7 +100,7 @@ def retried[T](
     item: str,
     asset: str,
     href: str | Sequence[str],
-    again: Callable[[], None],
+    again: Again = nothing,
     remedy: str = SKIP,
 ) -> T:
     """Run a read, a few times if its failure looks transient.
