@@ -1,0 +1,1 @@
+"""Many basins: cut from a layer, run one after another, put together."""

@@ -1,0 +1,222 @@
+"""Inventories of many basins as one, in which no landform counts twice."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+import shapely
+from numpy.typing import NDArray
+from shapely.geometry.base import BaseGeometry
+
+from rockglacier.grid import geodesic_area_km2
+from rockglacier.inventory.geoparquet import hilbert_order, write_geoparquet
+from rockglacier.inventory.ids import place_ids
+from rockglacier.inventory.match import EQUAL_AREA
+from rockglacier.storage import readable, write_json, write_text
+from rockglacier.study import Study
+
+DOUBLE_SHARE: Final = 0.5
+"""Share of the smaller of two outlines that the larger covers, from which they are one landform."""
+
+DECIDED: Final = ("confirmed", "edited")
+"""Status of an outline that a person has looked at."""
+
+DOUBLE_COLUMNS: Final = ("candidate_id", "basin", "same_as", "kept_in", "share")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Merged:
+    """One inventory of several basins."""
+
+    table: gpd.GeoDataFrame
+    """The columns of an inventory, a column ``basin`` first; EPSG:4326."""
+    doubles: pd.DataFrame
+    """Outlines left out, a row each: ``candidate_id, basin``, the one it is the ``same_as``, the
+    basin that this is ``kept_in``, and the ``share`` of the smaller that both have in common."""
+    renamed: dict[str, str]
+    """New id to ``BASIN/OLD-ID``, where two basins gave one id to two landforms."""
+    basins: pd.DataFrame
+    """A row a basin: ``basin, area_km2, outlines, outlines_km2, doubles``."""
+    outlines_km2: float
+    """Ground under the outlines, every place once."""
+
+
+def merge_inventories(
+    tables: Mapping[str, gpd.GeoDataFrame], areas: Mapping[str, BaseGeometry]
+) -> Merged:
+    """Put inventories together, each landform once.
+
+    Parameters
+    ----------
+    tables
+        Basin to its inventory, EPSG:4326, with ``candidate_id``; ``status`` and ``truncated`` are
+        used where they are there.
+    areas
+        Basin to its area, EPSG:4326, cut at the antimeridian.
+
+    Notes
+    -----
+    A basin's inventory holds the landforms whose representative point lies in it, whole, as far as
+    its rectangle of pixels shows them. Where basins touch or overlap, both may hold one landform.
+    Two outlines of different basins of which the smaller lies to a half or more in the larger are
+    one landform. The one that stays is that which a person decided on, then the one with the
+    larger share of its ground in its own basin, then the one that is not truncated, then the
+    larger, then the one whose basin and id come first; the order of the basins does not matter.
+    An outline that stays keeps its id.
+    """
+    parts = [
+        table.assign(basin=name).reset_index(drop=True) for name, table in sorted(tables.items())
+    ]
+    whole = gpd.GeoDataFrame(pd.concat(parts, ignore_index=True), crs=4326)
+    whole = whole[["basin", *(name for name in whole.columns if name != "basin")]]
+    ground = shapely.make_valid(whole.geometry.to_crs(EQUAL_AREA).to_numpy())
+    doubles = _doubles(whole, ground, areas)
+    is_kept = ~np.isin(np.arange(len(whole)), list(doubles))
+    rows = [
+        {
+            "candidate_id": whole["candidate_id"].iloc[left],
+            "basin": whole["basin"].iloc[left],
+            "same_as": whole["candidate_id"].iloc[kept],
+            "kept_in": whole["basin"].iloc[kept],
+            "share": round(share, 4),
+        }
+        for left, (kept, share) in sorted(doubles.items())
+    ]
+    table = whole[is_kept].reset_index(drop=True)
+    table, renamed = _unique(table)
+    left_out = pd.DataFrame(rows, columns=list(DOUBLE_COLUMNS))
+    return Merged(
+        table=table.iloc[hilbert_order(table.geometry)].reset_index(drop=True),
+        doubles=left_out,
+        renamed=renamed,
+        basins=_by_basin(table, left_out, areas, sorted(tables)),
+        outlines_km2=round(float(shapely.area(shapely.union_all(ground[is_kept]))) / 1e6, 6),
+    )
+
+
+def _doubles(
+    whole: gpd.GeoDataFrame, ground: NDArray[Any], areas: Mapping[str, BaseGeometry]
+) -> dict[int, tuple[int, float]]:
+    """Return the rows to leave out, each with the row it is the same as and what they share."""
+    first, second = shapely.STRtree(ground).query(ground, predicate="intersects")
+    basins = whole["basin"].to_numpy()
+    apart = (first < second) & (basins[first] != basins[second])
+    first, second = first[apart], second[apart]
+    size = shapely.area(ground)
+    common = shapely.area(shapely.intersection(ground[first], ground[second]))
+    share = common / np.minimum(size[first], size[second])
+    links: dict[int, dict[int, float]] = {}
+    for a, b, part in zip(first, second, share, strict=True):
+        if part >= DOUBLE_SHARE:
+            links.setdefault(int(a), {})[int(b)] = float(part)
+            links.setdefault(int(b), {})[int(a)] = float(part)
+    order = sorted(links, key=lambda row: _preference(whole, ground, areas, row))
+    kept: set[int] = set()
+    left: dict[int, tuple[int, float]] = {}
+    for row in order:
+        winners = {other: part for other, part in links[row].items() if other in kept}
+        if winners:
+            best = max(winners, key=lambda other: (winners[other], -other))
+            left[row] = best, winners[best]
+        else:
+            kept.add(row)
+    return left
+
+
+def _preference(
+    whole: gpd.GeoDataFrame, ground: NDArray[Any], areas: Mapping[str, BaseGeometry], row: int
+) -> tuple[Any, ...]:
+    """Return what sorts the outline that is to stay before its doubles."""
+    found = whole.iloc[row]
+    shape = found.geometry
+    inside = shapely.intersection(shape, areas[found["basin"]]).area / shape.area
+    return (
+        found.get("status") not in DECIDED,
+        -round(inside, 3),
+        bool(found.get("truncated", False)),
+        -round(float(ground[row].area)),
+        found["basin"],
+        found["candidate_id"],
+    )
+
+
+def _unique(table: gpd.GeoDataFrame) -> tuple[gpd.GeoDataFrame, dict[str, str]]:
+    """Give a new id where two basins gave one id to two landforms; the first basin's stays."""
+    again = np.flatnonzero(table["candidate_id"].duplicated().to_numpy())
+    if not again.size:
+        return table, {}
+    points = table.geometry.iloc[again].representative_point()
+    taken = frozenset(table["candidate_id"])
+    ids = place_ids([(point.x, point.y) for point in points], taken=taken)
+    held = [f"{table['basin'].iloc[row]}/{table['candidate_id'].iloc[row]}" for row in again]
+    table = table.copy()
+    table.loc[table.index[again], "candidate_id"] = ids
+    return table, dict(zip(ids, held, strict=True))
+
+
+def _by_basin(
+    table: gpd.GeoDataFrame,
+    doubles: pd.DataFrame,
+    areas: Mapping[str, BaseGeometry],
+    names: Sequence[str],
+) -> pd.DataFrame:
+    rows = []
+    for name in names:
+        own = table[table["basin"] == name]
+        rows.append(
+            {
+                "basin": name,
+                "area_km2": round(geodesic_area_km2(areas[name]), 3),
+                "outlines": len(own),
+                "outlines_km2": round(sum(geodesic_area_km2(shape) for shape in own.geometry), 6),
+                "doubles": int((doubles["basin"] == name).sum()),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def write_merged(studies: Sequence[Study], folder: Path) -> dict[str, Any]:
+    """Write one inventory of those basins that have one.
+
+    Parameters
+    ----------
+    studies
+        Each of a name of its own.
+    folder
+        Gets ``inventory.parquet``, ``doubles.csv``, ``basins.csv`` and ``inventory.json``.
+
+    Returns
+    -------
+    dict
+        ``basins``, ``outlines``, ``doubles``, ``renamed``, ``area_km2`` (of the ground under the
+        outlines, every place once); nothing where no basin has an inventory yet.
+    """
+    ready = [study for study in studies if _path(study).is_file()]
+    if not ready:
+        return {}
+    merged = merge_inventories(
+        {study.config.name: gpd.read_parquet(readable(_path(study))) for study in ready},
+        {study.config.name: study.area for study in ready},
+    )
+    facts = {
+        "basins": len(ready),
+        "outlines": len(merged.table),
+        "doubles": len(merged.doubles),
+        "renamed": merged.renamed,
+        "area_km2": merged.outlines_km2,
+    }
+    write_geoparquet(merged.table, folder / "inventory.parquet")
+    write_text(folder / "doubles.csv", merged.doubles.to_csv(index=False))
+    write_text(folder / "basins.csv", merged.basins.to_csv(index=False))
+    write_json(folder / "inventory.json", facts)
+    return facts
+
+
+def _path(study: Study) -> Path:
+    return study.inventory_path / "inventory.parquet"

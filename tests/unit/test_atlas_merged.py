@@ -1,0 +1,144 @@
+"""One inventory of several basins: what crosses a border counts once, on any part of the globe."""
+
+import itertools
+
+import geopandas as gpd
+import pandas as pd
+import pytest
+import shapely
+
+from rockglacier.atlas.merged import merge_inventories
+from rockglacier.grid import geodesic_area_km2, projected
+from rockglacier_stac.globe import cut
+
+PLACES = {
+    "Hunza": (32643, 500_000, 4_000_000),
+    "the Andes": (32719, 400_000, 6_300_000),
+    "Svalbard": (32633, 500_000, 8_700_000),
+    "the antimeridian": (32601, 181_000, 7_600_000),
+}
+"""EPSG code, and a point of the border between two basins, which runs north."""
+
+
+class World:
+    """Two basins of 20 km, west and east of a border through x; metres around it."""
+
+    def __init__(self, epsg, x, y):
+        self.epsg, self.x, self.y = epsg, x, y
+        self.areas = {"west": self.shape(-20_000, -10_000, 0, 10_000),
+                      "east": self.shape(0, -10_000, 20_000, 10_000)}  # fmt: skip
+
+    def shape(self, left, bottom, right, top):
+        box = shapely.box(self.x + left, self.y + bottom, self.x + right, self.y + top)
+        return cut(projected(box.segmentize(500), epsg=4326, source_epsg=self.epsg))
+
+    def table(self, **outlines):
+        rows = [
+            {
+                "candidate_id": name,
+                "status": "candidate",
+                "truncated": False,
+                **(values[4] if len(values) > 4 else {}),
+            }
+            for name, values in outlines.items()
+        ]
+        columns = pd.DataFrame(rows, columns=["candidate_id", "status", "truncated"])
+        shapes = [self.shape(*values[:4]) for values in outlines.values()]
+        return gpd.GeoDataFrame(columns, geometry=shapes, crs=4326)
+
+
+@pytest.fixture(params=PLACES, ids=str)
+def world(request):
+    return World(*PLACES[request.param])
+
+
+def kept(merged):
+    return set(zip(merged.table["basin"], merged.table["candidate_id"], strict=True))
+
+
+def test_landform_across_the_border_counts_once_where_most_of_it_lies(world):
+    west = world.table(alone=(-5000, 0, -4600, 400), cross=(-300, 0, 100, 400))
+    east = world.table(other=(-310, 10, 110, 400), far=(6000, 0, 6400, 400))
+    merged = merge_inventories({"west": west, "east": east}, world.areas)
+    assert kept(merged) == {("west", "alone"), ("west", "cross"), ("east", "far")}
+    (double,) = merged.doubles.to_dict("records")
+    assert (double["candidate_id"], double["same_as"]) == ("other", "cross")
+    assert double["share"] == pytest.approx(0.975, abs=0.01)
+    assert merged.outlines_km2 == pytest.approx(3 * 0.16, rel=5e-3)
+    assert merged.basins["doubles"].tolist() == [1, 0]  # east, west
+
+
+def test_order_of_the_basins_does_not_matter(world):
+    tables = {
+        "west": world.table(a=(-300, 0, 100, 400), b=(-200, 600, 200, 900)),
+        "east": world.table(c=(-280, 0, 120, 400), d=(-200, 600, 200, 900)),
+    }
+    found = [
+        merge_inventories(dict(order), world.areas)
+        for order in itertools.permutations(tables.items())
+    ]
+    assert found[0].table.equals(found[1].table)
+    assert len(found[0].table) == 2
+
+
+def test_neighbours_that_touch_or_share_a_little_ground_are_two(world):
+    west = world.table(left=(-400, 0, 0, 400))
+    east = world.table(right=(-100, 0, 400, 400), next=(-400, 400, 100, 800))
+    merged = merge_inventories({"west": west, "east": east}, world.areas)
+    assert len(merged.table) == 3
+    assert merged.doubles.empty
+    # shared ground is counted once
+    assert merged.outlines_km2 == pytest.approx(0.16 + 0.2 + 0.2 - 0.04, rel=5e-3)
+
+
+def test_halves_of_one_landform_make_way_for_it_or_it_for_them(world):
+    whole = world.table(whole=(-500, 0, 300, 400))
+    halves = world.table(lower=(-500, 0, 300, 190), upper=(-500, 210, 300, 400))
+    merged = merge_inventories({"west": whole, "east": halves}, world.areas)
+    assert kept(merged) == {("west", "whole")}
+    assert len(merged.doubles) == 2
+    merged = merge_inventories({"east": whole, "west": halves}, world.areas)
+    assert kept(merged) == {("west", "lower"), ("west", "upper")}
+
+
+def test_what_a_person_decided_on_stays_and_what_is_cut_off_goes(world):
+    west = world.table(drawn=(-300, 0, 100, 400), cut=(-200, 600, 200, 900, {"truncated": True}))
+    east = world.table(seen=(-300, 0, 100, 400, {"status": "confirmed"}), all=(-200, 600, 200, 900))
+    merged = merge_inventories({"west": west, "east": east}, world.areas)
+    assert kept(merged) == {("east", "seen"), ("east", "all")}
+
+
+def test_two_landforms_of_one_id_get_two(world):
+    west = world.table(RGC361000N0745234E=(-900, 0, -500, 400))
+    east = world.table(RGC361000N0745234E=(900, 0, 1300, 400))
+    merged = merge_inventories({"west": west, "east": east}, world.areas)
+    assert merged.table["candidate_id"].is_unique
+    ((new, old),) = merged.renamed.items()
+    assert old == "west/RGC361000N0745234E"
+    assert new in set(merged.table["candidate_id"])
+
+
+def test_basin_without_landforms_is_there():
+    world = World(*PLACES["Hunza"])
+    empty = world.table()
+    merged = merge_inventories(
+        {"west": empty, "east": world.table(a=(100, 0, 500, 400))}, world.areas
+    )
+    assert merged.basins.set_index("basin")["outlines"].to_dict() == {"east": 1, "west": 0}
+    assert isinstance(merged.table, gpd.GeoDataFrame)
+    nothing = merge_inventories({"west": empty}, world.areas)
+    assert (len(nothing.table), nothing.outlines_km2) == (0, 0.0)
+
+
+def test_three_basins_that_meet_hold_a_landform_once():
+    world = World(*PLACES["Hunza"])
+    corner = (-200, -200, 200, 250)
+    areas = {
+        "a": world.shape(-9000, -9000, 0, 0),
+        "b": world.shape(0, -9000, 9000, 0),
+        "c": world.shape(-9000, 0, 9000, 9000),
+    }
+    tables = {name: world.table(**{f"in-{name}": corner}) for name in areas}
+    merged = merge_inventories(tables, areas)
+    assert kept(merged) == {("c", "in-c")}
+    assert merged.outlines_km2 == pytest.approx(geodesic_area_km2(world.shape(*corner)), rel=5e-3)
