@@ -155,14 +155,27 @@ class Selection:
         r0, r1, c0, c1 = (int(number) for number in found.groups())
         return cls(rows=(r0, r1), cols=(c0, c1), only_failed=only_failed)
 
-    def __call__(self, name: str, failed: Iterable[str]) -> bool:
-        """Say whether a block, named as ``r0003c0012``, is meant."""
-        if self.only_failed and name not in failed:
-            return False
-        if self.rows is None or self.cols is None:
-            return True
-        row, col = (int(part) for part in name[1:].split("c"))
-        return self.rows[0] <= row < self.rows[1] and self.cols[0] <= col < self.cols[1]
+    def meant(self, names: Iterable[str], receipts: Receipts) -> set[str]:
+        """Return which blocks, named as ``r0003c0012``, are meant.
+
+        Raises
+        ------
+        InputError
+            There is no block in these rows and columns.
+        """
+        names = set(names)
+        if self.rows is not None and self.cols is not None:
+            places = {name: tuple(map(int, name[1:].split("c"))) for name in names}
+            (r0, r1), (c0, c1) = self.rows, self.cols
+            inside = {n for n, (row, col) in places.items() if r0 <= row < r1 and c0 <= col < c1}
+            if names and not inside:
+                row, col = (max(place[axis] for place in places.values()) for axis in (0, 1))
+                raise InputError(
+                    f"no block in rows {r0}:{r1} and columns {c0}:{c1}",
+                    expected=f"some of rows 0:{row + 1} and columns 0:{col + 1}",
+                )
+            names = inside
+        return names & receipts.failures().keys() if self.only_failed else names
 
 
 EVERYTHING = Selection()
@@ -177,6 +190,12 @@ class Outcome:
     """Blocks whose receipt already matched."""
     left: int = 0
     """Blocks that are not built and were not meant."""
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What a stage tells of its blocks; one with blocks left is not done."""
+        blocks = self.built + self.kept + self.left
+        return {"blocks": blocks, "built": self.built, "kept": self.kept, "left": self.left}
 
 
 GroupWork = Callable[[Sequence[Task]], Iterator[tuple[Task, Mapping[str, Any]]]]
@@ -258,12 +277,11 @@ def run_groups(
         Blocks could not be built; names each with its cause. The others are done and keep their
         receipts, so that the same call goes on from there.
     InputError, ContractError
-        At once: what is wrong is not one block's.
+        At once: what is wrong is not one block's, or no block is meant.
     """
     tasks = [task for group in groups for task in group]
     current = receipts.current(tasks)
-    failed = receipts.failures().keys() if selection.only_failed else ()
-    meant = {task.name for task in tasks if selection(task.name, failed)}
+    meant = selection.meant((task.name for task in tasks), receipts)
     todo = [[t for t in group if t.name in meant and t.name not in current] for group in groups]
     todo = [group for group in todo if group]
     count = sum(map(len, todo))

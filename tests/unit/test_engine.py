@@ -117,7 +117,7 @@ def test_only_the_blocks_meant_are_built(tmp_path):
     tasks = [Task(name=f"r{row:04d}c{col:04d}", inputs={}) for row in range(3) for col in range(3)]
     some = Selection.parse("1:3,0:1")
     outcome = run_tasks(tasks, lambda t: {}, receipts=receipts, what="x", workers=1, selection=some)
-    assert (outcome.built, outcome.kept, outcome.left) == (2, 0, 7)
+    assert outcome.facts == {"blocks": 9, "built": 2, "kept": 0, "left": 7}
     assert [name for name, _ in receipts.all()] == ["r0001c0000", "r0002c0000"]
 
 
@@ -148,6 +148,22 @@ def test_blocks_are_named_by_ranges():
     with pytest.raises(InputError, match="blocks '3'") as caught:
         Selection.parse("3")
     assert "0:2,3:5" in caught.value.expected
+
+
+def test_ranges_without_any_block_are_refused_before_anything_is_built(tmp_path):
+    receipts, built = Receipts(tmp_path), []
+    tasks = [Task(name=f"r{row:04d}c{col:04d}", inputs={}) for row in range(3) for col in range(2)]
+    with pytest.raises(InputError, match="no block in rows 1:3 and columns 2:9") as caught:
+        run_tasks(
+            tasks,
+            lambda t: built.append(t) or {},
+            receipts=receipts,
+            what="x",
+            workers=1,
+            selection=Selection.parse("1:3,2:9"),
+        )
+    assert caught.value.expected == "some of rows 0:3 and columns 0:2"
+    assert built == []
 
 
 def test_interrupted_run_ends_after_the_blocks_in_flight(tmp_path):
