@@ -246,6 +246,7 @@ def run_groups(
     what: str,
     workers: int,
     client: Any | None = None,
+    resources: Mapping[str, float] | None = None,
     progress: Progress = silent,
     selection: Selection = EVERYTHING,
 ) -> Outcome:
@@ -266,6 +267,8 @@ def run_groups(
         Groups in flight.
     client
         A ``distributed.Client``; default: threads of this process.
+    resources
+        Dask resources that a group takes of its worker, such as a GPU.
     progress
         Told after every block; with a client after every group.
     selection
@@ -288,8 +291,10 @@ def run_groups(
     tally = _Tally(what=what, kept=len(current), total=len(current) + count, progress=progress)
     progress(what, tally.kept, tally.total)
     if todo:
-        run = _in_threads if client is None else _on_cluster
-        run(todo, work, receipts, tally, workers, client)
+        if client is None:
+            _in_threads(todo, work, receipts, tally, workers)
+        else:
+            _on_cluster(todo, work, receipts, tally, client, resources)
     if tally.failures:
         raise _error(tally)
     left = len(tasks) - len(current) - count
@@ -386,7 +391,6 @@ def _in_threads(
     receipts: Receipts,
     tally: _Tally,
     workers: int,
-    client: None,
 ) -> None:
     """Run groups in threads; what they report is handled here, in the caller's thread."""
     queue = iter(todo)
@@ -441,8 +445,8 @@ def _on_cluster(
     work: GroupWork,
     receipts: Receipts,
     tally: _Tally,
-    workers: int,
     client: Any,
+    resources: Mapping[str, float] | None,
 ) -> None:
     """Run groups on a cluster: two a worker in flight, so that none waits for the scheduler.
 
@@ -458,7 +462,9 @@ def _on_cluster(
     running = as_completed()
 
     def submit(group: Sequence[Task]) -> None:
-        future = client.submit(_run_remotely, group, work, receipts, pure=False)
+        future = client.submit(
+            _run_remotely, group, work, receipts, pure=False, resources=resources
+        )
         flying[future] = group
         running.add(future)
 

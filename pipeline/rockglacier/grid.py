@@ -56,6 +56,15 @@ class Window:
         x1 = min(max(self.x + self.width, x0), shape[1])
         return Window(y=y0, x=x0, height=y1 - y0, width=x1 - x0)
 
+    def shared(self, other: Window) -> Window | None:
+        """Return the pixels that also lie in another window, None where there are none."""
+        y0, x0 = max(self.y, other.y), max(self.x, other.x)
+        y1 = min(self.y + self.height, other.y + other.height)
+        x1 = min(self.x + self.width, other.x + other.width)
+        if y1 <= y0 or x1 <= x0:
+            return None
+        return Window(y=y0, x=x0, height=y1 - y0, width=x1 - x0)
+
     def within(self, other: Window) -> tuple[slice, slice]:
         """Slices of this window inside an array that holds ``other``."""
         return (

@@ -148,6 +148,11 @@ class Study:
         return self.folder / "predictions" / self.config.search.period
 
     @property
+    def prediction_record_path(self) -> Path:
+        """Who predicted, with which threshold, JSON."""
+        return self.prediction_path / "prediction.json"
+
+    @property
     def inventory_path(self) -> Path:
         """Folder of the period's inventory."""
         return self.folder / "inventory" / self.config.search.period
@@ -166,6 +171,11 @@ class Study:
     def receipts_path(self) -> Path:
         """Receipts, a folder a stage."""
         return self.folder / "receipts"
+
+    @property
+    def cube_receipts_path(self) -> Path:
+        """Receipts of the cube's blocks."""
+        return self.receipts_path / "cube"
 
     def claim(self) -> None:
         """Create the folder, or check that it is this study's; write the resolved config into it.

@@ -16,6 +16,7 @@ from rockglacier.model.networks import make_network
 from rockglacier.model.trained import TrainedModel
 from rockglacier.prediction.forward import Inference
 from rockglacier.prediction.infer import infer_window
+from rockglacier.prediction.views import PLAIN, Viewer
 
 torch.set_num_threads(1)
 CHANNELS = 3
@@ -50,7 +51,8 @@ def by_blocks(model, features, values, block):
     shape = features.shape[-2:]
     grid = Grid(geobox=GeoBox(shape, Affine(10, 0, 0, 0, -10, 0), "EPSG:32643"), block=block)
     parts = [part.window for part in grid.blocks()]
-    inference = Inference(model=model, features=features, settings=values, rectangles=parts)
+    viewer = Viewer(model, PLAIN)
+    inference = Inference(viewer=viewer, features=features, settings=values, rectangles=parts)
     result = np.full(shape, -1, np.float32)
     for part in parts:
         result[part.slices] = inference.probability(part)

@@ -88,6 +88,8 @@ def make_study(folder, values, *, block=128, **config):
 class Packed:
     """Stands for a packed model, which `predict` only asks for its model."""
 
+    fingerprint = "p1"
+
     def __init__(self, model):
         self.model = model
 
@@ -227,7 +229,8 @@ def test_a_run_that_was_killed_goes_on_to_the_same_bits(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         run(study, model, progress=stop_after_three)
     facts = run(study, model)
-    assert (facts["built"], facts["kept"]) == (6, 3)
+    assert facts["kept"] >= 3  # and what was finished while the run heard of it
+    assert facts["built"] + facts["kept"] == 9
     assert np.array_equal(held(study), held(whole))
     for name in ("probability.tif", "classes.tif"):
         assert (study.prediction_path / name).read_bytes() == (
@@ -322,6 +325,6 @@ def test_a_selected_model_is_read_from_its_folder(tmp_path):
     settings = {**make_model(network).settings, "network": "unet", "size": "small"}
     write_json(folder / "model.json", settings)
     torch.save(network.state_dict(), folder / "model.ckpt")
-    write_json(study.selection_path, {"network": "unet", "path": "unet/trial-0"})
+    write_json(study.selection_path, {"network": "unet", "trial": 0, "path": "unet/trial-0"})
     assert predict(study)["network"] == "unet"
     assert (held(study) <= 100).all()

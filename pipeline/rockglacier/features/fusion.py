@@ -98,7 +98,7 @@ def fuse(
             receipts.drop(name)
         needed = 2 * len(fusion.channels) * height * width
         require_space(study.folder, needed, what="the features")
-    of_cube = Receipts(study.receipts_path / "cube")
+    of_cube = Receipts(study.cube_receipts_path)
     outcome = run_tasks(
         [task_of(block, work, of_cube) for block in study.grid.blocks()],
         work,

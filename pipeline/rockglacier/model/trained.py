@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,6 +82,19 @@ class TrainedModel:
     def temperature(self) -> float:
         """What logits are divided by, so that probabilities are frequencies."""
         return float(self.settings["temperature"])
+
+    def at_temperature(self, temperature: float | None) -> TrainedModel:
+        """Return the model at another temperature, its own if None; the threshold moves with it.
+
+        The pixels that reach the threshold stay the same: a temperature changes how sure a network
+        sounds, not what it finds.
+        """
+        if temperature is None:
+            return self
+        margin = math.log(self.threshold / (1 - self.threshold)) * self.temperature
+        threshold = 1 / (1 + math.exp(-margin / temperature))
+        settings = {**self.settings, "temperature": temperature, "threshold": threshold}
+        return TrainedModel(network=self.network, settings=settings)
 
     @property
     def chip(self) -> int:

@@ -60,7 +60,7 @@ def blend(
     shape = (window.height, window.width)
     total, weight = np.zeros(shape), np.zeros(shape)
     for part, probability in parts:
-        shared = _intersection(part, window)
+        shared = part.shared(window)
         if shared is None:
             continue
         here, there = shared.within(window), shared.within(part)
@@ -69,15 +69,6 @@ def blend(
     mean = np.full(shape, np.nan)
     np.divide(total, weight, out=mean, where=weight > 0)
     return mean.astype(np.float32)
-
-
-def _intersection(one: Window, other: Window) -> Window | None:
-    y0, x0 = max(one.y, other.y), max(one.x, other.x)
-    y1 = min(one.y + one.height, other.y + other.height)
-    x1 = min(one.x + one.width, other.x + other.width)
-    if y1 <= y0 or x1 <= x0:
-        return None
-    return Window(y=y0, x=x0, height=y1 - y0, width=x1 - x0)
 
 
 def to_percent(probability: NDArray[np.float32]) -> NDArray[np.uint8]:

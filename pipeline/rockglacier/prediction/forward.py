@@ -15,9 +15,9 @@ from torch import Tensor
 
 from rockglacier.config import PredictConfig
 from rockglacier.grid import Window
-from rockglacier.model.trained import TrainedModel
 from rockglacier.prediction.blend import blend, blend_weights
 from rockglacier.prediction.source import FEATURE_NODATA, FeatureSource
+from rockglacier.prediction.views import Viewer
 from rockglacier.prediction.windows import Lattice, windows_over
 
 FEATURE_SCALE = 1e-3
@@ -30,8 +30,8 @@ class Inference:
 
     Parameters
     ----------
-    model
-        Its channels are those of the features.
+    viewer
+        Of a model whose channels are those of the features.
     features
         (channel, y, x) int16, thousandths of a standard deviation, -32768 nodata in all channels.
     settings
@@ -39,6 +39,8 @@ class Inference:
     rectangles
         What will be asked for, inside the raster and in this order: windows that several of them
         need are kept in between, and a batch is filled up with windows of the next.
+    shared_bytes
+        Most that is kept of such windows.
 
     Notes
     -----
@@ -49,12 +51,14 @@ class Inference:
     def __init__(
         self,
         *,
-        model: TrainedModel,
+        viewer: Viewer,
         features: zarr.Array[Any],
         settings: PredictConfig,
         rectangles: Sequence[Window],
+        shared_bytes: int | None = None,
     ) -> None:
-        self.model, self.features, self.settings = model, features, settings
+        self.viewer, self.features, self.settings = viewer, features, settings
+        self.shared_bytes = SHARED_BYTES if shared_bytes is None else shared_bytes
         height, width = features.shape[-2:]
         self.lattice = Lattice(
             shape=(height, width), window=settings.window, stride=settings.stride
@@ -89,7 +93,7 @@ class Inference:
                 self.known.update(self._forward(patches))
             yield window, self.known[window]
             self._uses[window] -= 1
-            if self._uses[window] <= 0 or self._held_bytes > SHARED_BYTES:
+            if self._uses[window] <= 0 or self._held_bytes > self.shared_bytes:
                 del self.known[window]
 
     @property
@@ -127,8 +131,8 @@ class Inference:
         batch = np.full(shape, FEATURE_NODATA, np.int16)
         for slot, patch in zip(batch, patches.values(), strict=False):
             slot[:] = patch
-        image = standardised(torch.from_numpy(batch).to(self.model.device))
-        probability = self.model.probability(image).cpu().numpy()
+        image = standardised(torch.from_numpy(batch).to(self.viewer.model.device))
+        probability = self.viewer.probability(image).cpu().numpy()
         # copies, lest one kept window hold its whole batch in memory
         return {window: part.copy() for window, part in zip(patches, probability, strict=False)}
 

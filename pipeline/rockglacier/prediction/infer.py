@@ -1,10 +1,10 @@
-"""A trained network over a whole basin: probabilities by blocks, then the rasters people open."""
+"""Trained networks over a whole basin: probabilities by blocks, then the rasters people open."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,14 +12,23 @@ import zarr
 from numpy.typing import NDArray
 
 from rockglacier.config import PredictConfig
-from rockglacier.engine import Progress, Receipts, Task, run_tasks, silent
-from rockglacier.errors import ContractError, InputError
-from rockglacier.grid import Block, Grid, Window
-from rockglacier.model.trained import TrainedModel, load_model
-from rockglacier.prediction.blend import PERCENT_NODATA, to_percent
+from rockglacier.engine import (
+    EVERYTHING,
+    Progress,
+    Receipts,
+    Selection,
+    Task,
+    run_groups,
+    silent,
+)
+from rockglacier.grid import Block, Window
+from rockglacier.model.trained import TrainedModel
 from rockglacier.prediction.cog import write_cogs
-from rockglacier.prediction.forward import Inference
-from rockglacier.storage import read_json, require_space
+from rockglacier.prediction.ensemble import PROBABILITY, Ensemble, EnsembleInference
+from rockglacier.prediction.ground import Prediction, check_channels, prediction_of
+from rockglacier.prediction.store import create_target, store_path
+from rockglacier.prediction.work import PredictWork
+from rockglacier.storage import require_space, write_json
 from rockglacier.study import Study
 
 if TYPE_CHECKING:
@@ -31,6 +40,9 @@ RECIPE = 1
 """Counted up when the same inputs would give other probabilities."""
 READ = 1024
 """Edge of what :func:`infer_window` reads at a time, pixels."""
+GROUP = 2
+"""Rows and columns of blocks that a worker of a cluster gets at a time: windows over the seams of
+a group pass a network once, those between groups twice."""
 
 
 def infer_window(
@@ -51,7 +63,8 @@ def infer_window(
     window
         The rectangle; may reach beyond the raster.
     settings
-        Window, overlap and batch of the prediction; default: those of an empty config.
+        Window, overlap, batch and views of the prediction; default: those of an empty config. The
+        temperature is the model's.
 
     Returns
     -------
@@ -59,13 +72,16 @@ def infer_window(
         (height, width) float32, 0..1; NaN without features and beyond the raster. The same numbers
         as :func:`predict` stores for these pixels, before they become whole percent.
     """
-    _check_channels(model, features)
+    check_channels(model, features)
     settings = settings or PredictConfig.model_validate({})
     result = np.full((window.height, window.width), np.nan, np.float32)
     parts = _parts(window.clipped((features.shape[1], features.shape[2])))
-    inference = Inference(model=model, features=features, settings=settings, rectangles=parts)
+    ensemble = Ensemble.of([model], settings.model_copy(update={"temperature": None}))
+    inference = EnsembleInference(
+        ensemble=ensemble, features=features, settings=settings, rectangles=parts
+    )
     for part in parts:
-        result[part.within(window)] = inference.probability(part)
+        result[part.within(window)] = inference.layers(part)[PROBABILITY]
     return result
 
 
@@ -85,8 +101,9 @@ def predict(
     bundle: Bundle | None = None,
     progress: Progress = silent,
     client: Any | None = None,
+    selection: Selection = EVERYTHING,
 ) -> dict[str, Any]:
-    """Write ``prediction.zarr`` and its two rasters for the study's period.
+    """Write ``prediction.zarr`` and its rasters for the study's period.
 
     Parameters
     ----------
@@ -97,164 +114,126 @@ def predict(
     progress
         Told after every block.
     client
-        Not used: the network takes all cores, or the GPU, of this machine, and keeps windows
-        that neighbouring blocks share.
+        A ``distributed.Client``; default: this process, whose network takes all cores, or the GPU.
+        Workers read the models once each; with ``compute.gpu`` a group of blocks takes one GPU.
+    selection
+        The blocks that are meant; the rasters are written when none is left.
 
     Returns
     -------
     dict
-        Network, threshold, blocks built and kept, share of pixels with a probability.
+        Networks, threshold, passes (how often every window passes a network), blocks built and
+        kept, share of pixels with a probability.
 
     Raises
     ------
     InputError
         The model was made for other bands or features, or the disk is too small.
+
+    Notes
+    -----
+    Work grows with ``passes`` and with the square of window over stride; memory with the block.
     """
-    model = bundle.model if bundle is not None else selected_model(study)
-    features = _open_features(study, model)
-    grid = study.grid
-    require_space(study.folder, 4 * grid.shape[0] * grid.shape[1], what="the prediction")
-    logger.info("predict with %s %s on %s", model.name, model.fingerprint, model.device)
+    plan = prediction_of(study, bundle, stay_here=client is None)
+    grid, settings = study.grid, study.config.predict
+    pixels = grid.shape[0] * grid.shape[1]
+    require_space(study.folder, (2 * len(plan.layers) + 2) * pixels, what="the prediction")
+    looks = (settings.window / settings.stride) ** 2
+    logger.info(
+        "predict with %s, threshold %g: every pixel in %.3g windows, every window in %d pass(es)",
+        plan.title,
+        plan.threshold,
+        looks,
+        plan.passes,
+    )
     receipts = Receipts(study.receipts_path / "predict")
-    target = _open_target(study, receipts)
-    blocks = {block.name: block for block in grid.blocks()}
-    tasks = [_task(study, block, model) for block in blocks.values()]
-    inference = Inference(
-        model=model,
-        features=features,
-        settings=study.config.predict,
-        rectangles=[blocks[t.name].window for t in tasks if not receipts.is_current(t)],
+    create_target(store_path(study), grid, plan.layers, receipts)
+    tasks = {task.name: task for task in tasks_of(study, plan)}
+    outcome = run_groups(
+        _groups(study, tasks, whole=client is None),
+        PredictWork(parts=plan.parts, settings=settings, target=store_path(study)),
+        receipts=receipts,
+        what="predict",
+        workers=1,
+        client=client,
+        resources={"GPU": 1} if study.config.compute.gpu else None,
+        progress=progress,
+        selection=selection,
     )
-
-    def work(task: Task) -> Mapping[str, Any]:
-        window = blocks[task.name].window
-        percent = to_percent(inference.probability(window))
-        target[window.slices] = percent
-        return {"valid": int((percent != PERCENT_NODATA).sum())}
-
-    outcome = run_tasks(
-        tasks, work, receipts=receipts, what="predict", workers=1, progress=progress
-    )
-    threshold = study.config.inventory.threshold or model.threshold
-    write_cogs(study, threshold, {"ROCKGLACIER_MODEL": f"{model.name} {model.fingerprint}"})
-    valid = sum(receipt["valid"] for _, receipt in receipts.all())
-    return {
-        "network": model.name,
+    threshold = study.config.inventory.threshold or plan.threshold
+    facts = {
+        "network": ", ".join(plan.networks),
         "threshold": threshold,
+        "passes": plan.passes,
         "blocks": outcome.built + outcome.kept,
         "built": outcome.built,
         "kept": outcome.kept,
-        "valid_percent": round(100 * valid / (grid.shape[0] * grid.shape[1]), 2),
     }
+    if outcome.left:
+        return {**facts, "left": outcome.left}
+    write_cogs(study, threshold, {"ROCKGLACIER_MODEL": plan.title})
+    write_json(study.prediction_record_path, plan.as_dict())
+    valid = sum(receipt["valid"] for _, receipt in receipts.all())
+    return {**facts, "valid_percent": round(100 * valid / pixels, 2)}
 
 
-def selected_model(study: Study) -> TrainedModel:
-    """Load the model that the training chose.
+def predict_tasks(study: Study) -> tuple[list[Task], Receipts]:
+    """Return a task a block for the study's own models, and where they are recorded.
 
     Raises
     ------
     NotFoundError
-        Nothing was trained.
-    InputError
-        It was chosen before ``predict.network`` named another one.
+        Nothing was trained, or there are no features.
     """
-    selection = read_json(study.require(study.selection_path, stage="train"))
-    wanted = study.config.predict.network
-    if wanted not in (None, selection["network"]):
-        raise InputError(
-            f"the selected model is a {selection['network']}, and predict.network is {wanted!r}",
-            expected=f"a selection among the trials of {wanted}",
-            todo="rockglacier train STUDY.yaml (what is trained is kept, the choice made again)",
-        )
-    return load_model(study.models_path / Path(selection["path"]))
+    plan = prediction_of(study, None, stay_here=False)
+    return tasks_of(study, plan), Receipts(study.receipts_path / "predict")
 
 
-def _open_features(study: Study, model: TrainedModel) -> zarr.Array[Any]:
-    """Open the basin's features, checked against what the model was trained on."""
-    fusion = read_json(study.require(study.fusion_path, stage="fuse"))
-    model.check_features(channels=tuple(fusion["channels"]), fusion_hash=str(fusion["hash"]))
-    path = study.require(study.features_path, stage="fuse")
-    group = zarr.open_group(path, mode="r")
-    if group.attrs.get("fusion") != fusion["hash"]:
-        raise ContractError(
-            f"features of fusion {group.attrs.get('fusion')!r} in {str(path)!r}",
-            expected=f"those of {str(study.fusion_path)!r}, fusion {fusion['hash']!r}",
-            todo="rockglacier fuse STUDY.yaml",
-        )
-    features = zarr.open_array(path / "features", mode="r")
-    _check_channels(model, features)
-    if features.shape[-2:] != study.grid.shape:
-        raise ContractError(
-            f"features of {features.shape[-2:]} pixels in {str(path)!r}",
-            expected=f"the basin's grid of {study.grid.shape}",
-            todo="rockglacier fuse STUDY.yaml",
-        )
-    return features
+def _groups(study: Study, tasks: dict[str, Task], *, whole: bool) -> list[list[Task]]:
+    """Return the tasks of blocks that share windows; in one process all of them."""
+    if whole:
+        return [list(tasks.values())]
+    return [[tasks[block.name] for block in group] for group in study.grid.groups(GROUP, GROUP)]
 
 
-def _check_channels(model: TrainedModel, features: zarr.Array[Any]) -> None:
-    if features.shape[0] != len(model.channels):
-        raise ContractError(
-            f"features with {features.shape[0]} channels",
-            expected=f"the {len(model.channels)} that the model reads: {', '.join(model.channels)}",
-            todo="rockglacier fuse STUDY.yaml",
-        )
+def tasks_of(study: Study, plan: Prediction) -> list[Task]:
+    """Name all that the blocks' layers depend on; the threshold is not among it."""
+    blocks = list(study.grid.blocks())
+    made = [
+        {name: receipt["inputs"] for name, receipt in Receipts(folder).all()}
+        for folder in plan.feature_receipts
+    ]
+    return [_task(study, block, blocks, plan, made) for block in blocks]
 
 
-def _open_target(study: Study, receipts: Receipts) -> zarr.Array[Any]:
-    """Open the probability raster, or make a new one where there is none that fits the grid."""
-    grid, path = study.grid, study.prediction_path / "prediction.zarr"
-    shards = (grid.block, grid.block)
-    if (path / "probability" / "zarr.json").is_file():
-        held = zarr.open_array(path / "probability", mode="r+")
-        if held.shape == grid.shape and held.shards == shards:
-            return held
-    for name, _ in list(receipts.all()):
-        receipts.drop(name)
-    group = zarr.open_group(path, mode="w", zarr_format=3, attributes=_attributes(grid))
-    return group.create_array(
-        "probability",
-        shape=grid.shape,
-        dtype="uint8",
-        chunks=(128, 128),
-        shards=shards,
-        fill_value=PERCENT_NODATA,
-        dimension_names=("y", "x"),
-        attributes={"long_name": "probability of a rock glacier", "units": "percent"},
-    )
-
-
-def _attributes(grid: Grid) -> dict[str, Any]:
-    return {"proj:code": f"EPSG:{grid.epsg}", "spatial:transform": list(grid.transform)[:6]}
-
-
-def _task(study: Study, block: Block, model: TrainedModel) -> Task:
-    """Name all that a block's probabilities depend on; the threshold is not among it."""
-    made = Receipts(study.receipts_path / "fuse")
+def _task(
+    study: Study,
+    block: Block,
+    blocks: Sequence[Block],
+    plan: Prediction,
+    made: Sequence[dict[str, Any]],
+) -> Task:
     grid, settings = study.grid, study.config.predict
     reach = block.window.grown(settings.window)
-    under = {}
-    for other in grid.blocks():
-        if _overlaps(reach, other.window):
-            under[other.name] = (made.read(other.name) or {}).get("inputs")
+    near = [other.name for other in blocks if reach.shared(other.window) is not None]
+    used = [
+        {
+            "models": fingerprint,
+            "ground": None if part.ground is None else [asdict(one) for one in own],
+            "features": {name: features.get(name) for name in near},
+        }
+        for part, fingerprint, features in zip(plan.parts, plan.fingerprints, made, strict=True)
+        if (own := part.under(block.window))
+    ]
     return Task(
         name=block.name,
         inputs={
             "recipe": RECIPE,
-            "model": model.fingerprint,
             "grid": grid.to_dict(),
-            "features": under,
-            "window": settings.window,
+            "window": asdict(block.window),
+            "parts": used,
+            "size": settings.window,
             "stride": settings.stride,
             "batch": settings.batch,
         },
-    )
-
-
-def _overlaps(one: Window, other: Window) -> bool:
-    return (
-        one.y < other.y + other.height
-        and other.y < one.y + one.height
-        and one.x < other.x + other.width
-        and other.x < one.x + one.width
     )

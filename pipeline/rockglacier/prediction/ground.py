@@ -1,0 +1,243 @@
+"""Who predicts which ground: one ensemble all of it, or each fold's the ground it never saw."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import zarr
+
+from rockglacier.config import fingerprint
+from rockglacier.errors import ContractError, InputError, NotFoundError
+from rockglacier.grid import Window
+from rockglacier.labels.every_fold import folds_of
+from rockglacier.labels.split import windows_of
+from rockglacier.model.trained import SETTINGS, TrainedModel
+from rockglacier.prediction.ensemble import Ensemble
+from rockglacier.prediction.members import Loaded, Packed, Source, Stored, chosen_folders
+from rockglacier.prediction.work import Part
+from rockglacier.scenes.record import read_table
+from rockglacier.storage import read_json, uploaded, zarr_store
+from rockglacier.study import Study
+
+if TYPE_CHECKING:
+    from rockglacier.model.bundle import Bundle
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prediction:
+    """What a run predicts with."""
+
+    parts: tuple[Part, ...]
+    ensembles: tuple[Ensemble, ...]
+    """One a part."""
+    feature_receipts: tuple[Path, ...]
+    """Where the features of a part are recorded."""
+    is_out_of_fold: bool
+    model_id: str
+
+    @property
+    def fingerprints(self) -> list[str]:
+        """Short hash of what every part says of given features."""
+        return [ensemble.fingerprint for ensemble in self.ensembles]
+
+    @property
+    def networks(self) -> tuple[str, ...]:
+        """Names of the networks, each once."""
+        names = [name for ensemble in self.ensembles for name in ensemble.networks]
+        return tuple(dict.fromkeys(names))
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Layers of the prediction."""
+        return self.ensembles[0].layers
+
+    @property
+    def passes(self) -> int:
+        """How often every window passes a network."""
+        return self.ensembles[0].passes
+
+    @property
+    def threshold(self) -> float:
+        """Probability from which a pixel is a rock glacier: the mean over the folds."""
+        if len(self.ensembles) == 1:
+            return self.ensembles[0].threshold
+        return round(float(np.mean([ensemble.threshold for ensemble in self.ensembles])), 6)
+
+    @property
+    def title(self) -> str:
+        """What predicts, for people."""
+        first = self.ensembles[0].title
+        if not self.is_out_of_fold:
+            return first
+        return f"out of {len(self.ensembles)} folds: {', '.join(self.networks)}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what later stages need to know, JSON-able."""
+        return {
+            "model_id": self.model_id,
+            "threshold": self.threshold,
+            "out_of_fold": self.is_out_of_fold,
+            "layers": list(self.layers),
+            "passes": self.passes,
+            "members": [
+                {
+                    "network": model.name,
+                    "trial": model.settings.get("trial"),
+                    "fold": number if self.is_out_of_fold else None,
+                    "threshold": model.threshold,
+                    "temperature": model.temperature,
+                    "fingerprint": model.fingerprint,
+                }
+                for number, ensemble in enumerate(self.ensembles)
+                for model in ensemble.models
+            ],
+        }
+
+
+def prediction_of(study: Study, bundle: Bundle | None, *, stay_here: bool) -> Prediction:
+    """Return who predicts a study.
+
+    Parameters
+    ----------
+    study
+        With features.
+    bundle
+        Somebody's packed model, in place of the study's own.
+    stay_here
+        No worker needs to find the models.
+
+    Raises
+    ------
+    InputError
+        Models are for other bands or features, or cannot predict together; the study has no folds.
+    NotFoundError
+        Nothing was trained, or there are no features.
+    """
+    if bundle is not None:
+        _check_features(study, [bundle.model])
+        source: Source = Loaded(models=(bundle.model,))
+        if not stay_here:
+            source = Packed(path=_shared_bundle(study, bundle))
+        return _together(study, [(study, source, None)], f"bundle-{bundle.fingerprint}")
+    if not study.config.predict.out_of_fold:
+        source = _trained(study)
+        return _together(study, [(study, source, None)], _own_id(study))
+    folds = folds_of(study)
+    grounds = [tuple(windows_of(read_table(fold.splits_path), "test")) for fold in folds]
+    sources = [_trained(fold) for fold in folds]
+    _warn_of_rest(study, grounds)
+    parts = list(zip(folds, sources, grounds, strict=True))
+    return _together(study, parts, f"{study.config.name}/out-of-fold", is_out_of_fold=True)
+
+
+def _together(
+    study: Study,
+    parts: Sequence[tuple[Study, Source, Any]],
+    model_id: str,
+    *,
+    is_out_of_fold: bool = False,
+) -> Prediction:
+    ensembles = tuple(source.ensemble(study.config.predict) for _, source, _ in parts)
+    if len({(ensemble.layers, ensemble.passes) for ensemble in ensembles}) > 1:
+        raise InputError(
+            "folds with different networks or trials",
+            expected="the same networks and trials in every fold",
+            todo="rockglacier train STUDY.yaml",
+        )
+    return Prediction(
+        parts=tuple(
+            Part(models=source, features=owner.features_path, ground=ground)
+            for owner, source, ground in parts
+        ),
+        ensembles=ensembles,
+        feature_receipts=tuple(owner.receipts_path / "fuse" for owner, _, _ in parts),
+        is_out_of_fold=is_out_of_fold,
+        model_id=model_id,
+    )
+
+
+def _trained(study: Study) -> Stored:
+    folders = chosen_folders(study)
+    models = [(folder, _fingerprint(folder)) for folder in folders]
+    source = Stored(folders=tuple(models))
+    _check_features(study, source.ensemble(study.config.predict).models)
+    return source
+
+
+def _own_id(study: Study) -> str:
+    selection, which = read_json(study.selection_path), study.config.predict.ensemble
+    name = f"{study.config.name}/{selection['network']}"
+    if which == "none":
+        return f"{name}/trial-{selection['trial']}"
+    return f"{name}/{which}" if which == "trials" else f"{study.config.name}/{which}"
+
+
+def _fingerprint(folder: Path) -> str:
+    if not (folder / SETTINGS).is_file():
+        raise NotFoundError(
+            f"no trained model in {str(folder)!r}",
+            expected=SETTINGS,
+            todo="rockglacier train STUDY.yaml",
+        )
+    return fingerprint(read_json(folder / SETTINGS))
+
+
+def _shared_bundle(study: Study, bundle: Bundle) -> Path:
+    """Put a packed model where workers find it: into the study's folder."""
+    path = study.models_path / "given" / f"{bundle.fingerprint}.rgbundle.zip"
+    if not path.is_file():
+        with uploaded(path) as file:
+            shutil.copyfile(bundle.path, file)
+    return path
+
+
+def _warn_of_rest(study: Study, grounds: Sequence[Sequence[Window]]) -> None:
+    height, width = study.grid.shape
+    tested = sum(one.height * one.width for ground in grounds for one in ground)
+    if tested < height * width:
+        logger.warning(
+            "%.1f %% of the ground is tested by no fold: every network may have seen it, and it "
+            "stays without a prediction",
+            100 * (1 - tested / (height * width)),
+        )
+
+
+def _check_features(study: Study, models: Sequence[TrainedModel]) -> None:
+    """Check the basin's features against what models were trained on."""
+    fusion = read_json(study.require(study.fusion_path, stage="fuse"))
+    for model in models:
+        model.check_features(channels=tuple(fusion["channels"]), fusion_hash=str(fusion["hash"]))
+    path = study.require(study.features_path, stage="fuse")
+    group = zarr.open_group(zarr_store(path, read_only=True), mode="r")
+    if group.attrs.get("fusion") != fusion["hash"]:
+        raise ContractError(
+            f"features of fusion {group.attrs.get('fusion')!r} in {str(path)!r}",
+            expected=f"those of {str(study.fusion_path)!r}, fusion {fusion['hash']!r}",
+            todo="rockglacier fuse STUDY.yaml",
+        )
+    features: Any = group["features"]
+    check_channels(models[0], features)
+    if features.shape[-2:] != study.grid.shape:
+        raise ContractError(
+            f"features of {features.shape[-2:]} pixels in {str(path)!r}",
+            expected=f"the basin's grid of {study.grid.shape}",
+            todo="rockglacier fuse STUDY.yaml",
+        )
+
+
+def check_channels(model: TrainedModel, features: zarr.Array[Any]) -> None:
+    """Raise :class:`ContractError` where a raster has another number of channels than a model."""
+    if features.shape[0] != len(model.channels):
+        raise ContractError(
+            f"features with {features.shape[0]} channels",
+            expected=f"the {len(model.channels)} that the model reads: {', '.join(model.channels)}",
+            todo="rockglacier fuse STUDY.yaml",
+        )

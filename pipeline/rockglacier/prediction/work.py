@@ -1,0 +1,130 @@
+"""The blocks of a prediction as work: what a worker is told, and what it does with a group."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from rockglacier.config import PredictConfig
+from rockglacier.engine import Task
+from rockglacier.grid import Window
+from rockglacier.prediction.blend import PERCENT_NODATA, to_percent
+from rockglacier.prediction.ensemble import PROBABILITY, EnsembleInference, Layers
+from rockglacier.prediction.members import Source
+from rockglacier.storage import disk_errors, zarr_store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """An ensemble, and the ground that it predicts."""
+
+    models: Source
+    features: Path
+    """Of its own fusion: ``features`` in there is (channel, y, x)."""
+    ground: tuple[Window, ...] | None = None
+    """Rectangles; None: all ground."""
+
+    def under(self, window: Window) -> list[Window]:
+        """Return the ground that lies in a window."""
+        if self.ground is None:
+            return [window]
+        shared = (one.shared(window) for one in self.ground)
+        return [one for one in shared if one is not None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PredictWork:
+    """Writes every layer of the blocks of a group; picklable, and small: it holds no weights.
+
+    A group shares the windows over its seams, each of which passes a network once.
+    """
+
+    parts: tuple[Part, ...]
+    settings: PredictConfig
+    target: Path
+
+    def __call__(self, tasks: Sequence[Task]) -> Iterator[tuple[Task, Mapping[str, Any]]]:
+        """Predict one block after the other; a receipt says how many pixels have a probability."""
+        windows = {task.name: Window(**task.inputs["window"]) for task in tasks}
+        runs = [
+            run
+            for part in self.parts
+            if (run := _PartRun.over(part, list(windows.values()), self.settings)) is not None
+        ]
+        target: Any = zarr.open_group(zarr_store(self.target, read_only=False), mode="r+")
+        for task in tasks:
+            window = windows[task.name]
+            percents = _percents(list(target.array_keys()), runs, window)
+            with disk_errors(self.target.parent):
+                for name, percent in percents.items():
+                    target[name][window.slices] = percent
+            yield task, {"valid": int((percents[PROBABILITY] != PERCENT_NODATA).sum())}
+
+
+@dataclass(frozen=True, slots=True)
+class _PartRun:
+    """A part at work on the windows of a group."""
+
+    part: Part
+    inference: EnsembleInference
+
+    @classmethod
+    def over(
+        cls, part: Part, windows: Sequence[Window], settings: PredictConfig
+    ) -> _PartRun | None:
+        """Load the models of a part if it has any ground in the windows."""
+        rectangles = [around(own) for window in windows if (own := part.under(window))]
+        if not rectangles:
+            return None
+        store = zarr_store(part.features / "features", read_only=True)
+        return cls(
+            part,
+            EnsembleInference(
+                ensemble=part.models.ensemble(settings),
+                features=zarr.open_array(store, mode="r"),
+                settings=settings,
+                rectangles=rectangles,
+            ),
+        )
+
+    def layers(self, own: Sequence[Window]) -> tuple[Window, Layers]:
+        """Return what it says of its ground, in the rectangle around that; NaN elsewhere."""
+        rectangle = around(own)
+        layers = self.inference.layers(rectangle)
+        is_own = np.zeros((rectangle.height, rectangle.width), bool)
+        for window in own:
+            is_own[window.within(rectangle)] = True
+        return rectangle, {
+            name: np.where(is_own, values, np.float32(np.nan)) for name, values in layers.items()
+        }
+
+
+def _percents(
+    names: Sequence[str], runs: Sequence[_PartRun], window: Window
+) -> dict[str, NDArray[np.uint8]]:
+    """Return the stored layers of a block; parts do not overlap."""
+    shape = (window.height, window.width)
+    result = {name: np.full(shape, PERCENT_NODATA, np.uint8) for name in names}
+    for run in runs:
+        if own := run.part.under(window):
+            rectangle, layers = run.layers(own)
+            place = rectangle.within(window)
+            for name in names:
+                percent = to_percent(layers[name])
+                is_known = percent != PERCENT_NODATA
+                result[name][place][is_known] = percent[is_known]
+    return result
+
+
+def around(windows: Sequence[Window]) -> Window:
+    """Return the smallest window that holds some others."""
+    y, x = min(one.y for one in windows), min(one.x for one in windows)
+    bottom = max(one.y + one.height for one in windows)
+    right = max(one.x + one.width for one in windows)
+    return Window(y=y, x=x, height=bottom - y, width=right - x)
