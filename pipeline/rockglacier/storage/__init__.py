@@ -1,19 +1,25 @@
 """Files of a run, here or in an object store: whole or not at all, one writer, nothing secret."""
 
+from rockglacier.storage.arrays import open_array, open_group
 from rockglacier.storage.faults import disk_errors, require_space
 from rockglacier.storage.files import (
+    file_at,
     listing,
     local_copy,
     open_place,
+    put,
     read_bytes,
     read_json,
     read_jsons,
+    readable,
     remove,
+    sha256_of,
     uploaded,
     write_bytes,
     write_json,
     write_text,
 )
+from rockglacier.storage.folders import local_folder, move, scratch, upload
 from rockglacier.storage.lease import Lease, lease
 from rockglacier.storage.remote import RemotePath, gdal_settings, is_local, zarr_store
 from rockglacier.storage.secrets import redact, redact_text
@@ -22,19 +28,29 @@ __all__ = [
     "Lease",
     "RemotePath",
     "disk_errors",
+    "file_at",
     "gdal_settings",
     "is_local",
     "lease",
     "listing",
     "local_copy",
+    "local_folder",
+    "move",
+    "open_array",
+    "open_group",
     "open_place",
+    "put",
     "read_bytes",
     "read_json",
     "read_jsons",
+    "readable",
     "redact",
     "redact_text",
     "remove",
     "require_space",
+    "scratch",
+    "sha256_of",
+    "upload",
     "uploaded",
     "write_bytes",
     "write_json",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 import os
 import shutil
@@ -48,6 +50,11 @@ def open_place(uri: str | Path) -> Path:
             expected="a local folder, or an address such as s3://BUCKET/FOLDER (also gs, az)",
         )
     return RemotePath(uri)
+
+
+def file_at(uri: str) -> Path:
+    """Return a person's file as a path, here or in an object store; other URLs are left as such."""
+    return open_place(uri) if uri.partition("://")[0] in SCHEMES else Path(uri)
 
 
 def read_bytes(path: Path) -> bytes:
@@ -117,14 +124,44 @@ def local_copy(path: Path) -> Iterator[Path]:
     if not isinstance(path, RemotePath):
         yield path
         return
-    import obstore
-
     with tempfile.TemporaryDirectory(prefix="rockglacier-") as folder:
         copy = Path(folder) / path.name
-        with disk_errors(path), copy.open("wb") as file:
-            for part in path.ask(obstore.get, path.object_name).stream():
-                file.write(part)
+        fetch(path, copy)
         yield copy
+
+
+def fetch(path: RemotePath, to: Path) -> None:
+    """Write the content of a file in an object store into a local one, piece by piece."""
+    import obstore
+
+    with disk_errors(path), to.open("wb") as file:
+        for part in path.ask(obstore.get, path.object_name).stream():
+            file.write(part)
+
+
+def put(path: Path, to: Path) -> None:
+    """Write the content of a local file to another path, whole or not at all."""
+    if not isinstance(to, RemotePath):
+        with uploaded(to) as partial:
+            shutil.copyfile(path, partial)
+        return
+    import obstore
+
+    to.ask(obstore.put, to.object_name, path)
+
+
+def readable(path: Path) -> Any:
+    """Return what tables are read by: the path, or the content of a file in an object store.
+
+    For libraries that open files by name: pandas, GeoPandas, pyarrow.
+    """
+    return io.BytesIO(path.read_bytes()) if isinstance(path, RemotePath) else path
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file, 64 hex digits."""
+    with local_copy(path) as copy, copy.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager
@@ -134,12 +171,10 @@ def uploaded(path: Path) -> Iterator[Path]:
     After an error ``path`` is as it was.
     """
     if isinstance(path, RemotePath):
-        import obstore
-
         with tempfile.TemporaryDirectory(prefix="rockglacier-") as folder:
             made = Path(folder) / path.name
             yield made
-            path.ask(obstore.put, path.object_name, made)
+            put(made, path)
         return
     partial = path.with_name(f".{path.name}.partial")
     remove(partial)

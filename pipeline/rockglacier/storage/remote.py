@@ -104,8 +104,14 @@ class RemotePath(Path, PurePosixPath):
         return self
 
     def resolve(self, strict: bool = False) -> Self:
-        """Return the path itself."""
-        return self
+        """Return the path without ``..`` in it; a store knows no links."""
+        parts: list[str] = []
+        for part in self.parts[2:]:
+            if part != "..":
+                parts.append(part)
+            elif parts:
+                parts.pop()
+        return type(self)(*self.parts[:2], *parts)
 
     def stat(self, *, follow_symlinks: bool = True) -> os.stat_result:
         """Return size and time of a file.
