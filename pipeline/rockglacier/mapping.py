@@ -8,8 +8,7 @@ from urllib.parse import urlsplit
 
 from rockglacier.config import parse_config
 from rockglacier.errors import ContractError, InputError
-from rockglacier.origin import sha256_of
-from rockglacier.storage import write_bytes
+from rockglacier.storage import sha256_of, write_bytes
 from rockglacier.study import Study
 from rockglacier_stac.extensions import multihash
 from rockglacier_stac.files import read_bytes, read_item
@@ -49,15 +48,32 @@ def study_for_bundle(
         "area": area,
         "output": output,
         "search": search,
-        "cube": {
-            "bands": list(bundle.fusion.bands),
-            "resolution": bundle.resolution,
-            **(cube or {}),
-        },
+        **settings_of(bundle),
+    }
+    values["cube"] |= cube or {}
+    return Study(config=parse_config(values, source=f"map {area}"), base=Path())
+
+
+def settings_of(bundle: Bundle) -> dict[str, dict[str, Any]]:
+    """Return the settings of a study that a given model decides on."""
+    return {
+        "cube": {"bands": list(bundle.fusion.bands), "resolution": bundle.resolution},
         "features": {"set": bundle.fusion.set},
         "predict": {"window": bundle.window},
     }
-    return Study(config=parse_config(values, source=f"map {area}"), base=Path())
+
+
+def require_fit(study: Study, bundle: Bundle) -> None:
+    """Raise :class:`InputError` unless a study has the settings that a given model decides on."""
+    resolved = study.resolved()
+    for section, settings in settings_of(bundle).items():
+        for key, wanted in settings.items():
+            if (found := resolved[section][key]) != wanted:
+                raise InputError(
+                    f"basin {study.config.name!r} has {section}.{key} {found!r}",
+                    expected=f"{wanted!r}, as the model in {bundle.path.name!r} has",
+                    todo=f"set {section}.{key} in the study's file to that",
+                )
 
 
 def pack_model(study: Study, to: Path | None = None) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, time
@@ -23,7 +22,7 @@ from rockglacier import __version__
 from rockglacier.config import Config, fingerprint
 from rockglacier.grid import projected
 from rockglacier.scenes.notices import notices
-from rockglacier.storage import redact
+from rockglacier.storage import readable, redact, sha256_of
 from rockglacier.study import Study
 from rockglacier_stac import extensions, item
 from rockglacier_stac.extensions import Json
@@ -51,7 +50,9 @@ def license_of(config: Config) -> str:
 
 def period_of(study: Study) -> Period:
     """Return first and last moment of the scenes used, or the configured days if there is none."""
-    moments = gpd.read_parquet(study.scenes_path, columns=["datetime", "geometry"])["datetime"]
+    moments = gpd.read_parquet(readable(study.scenes_path), columns=["datetime", "geometry"])[
+        "datetime"
+    ]
     if len(moments):
         return Period(start=moments.min().to_pydatetime(), end=moments.max().to_pydatetime())
     search = study.config.search
@@ -107,7 +108,7 @@ def sources_of(study: Study) -> tuple[Source, ...]:
 
 
 def _sources(study: Study, path: Path) -> Iterator[Source]:
-    table = gpd.read_parquet(path)
+    table = gpd.read_parquet(readable(path))
     for identifier, href in zip(table["id"], table["self_href"], strict=True):
         address = _address(study, href if isinstance(href, str) else "")
         if address is not None:
@@ -231,9 +232,3 @@ def href(study: Study, path: Path) -> str:
 def file_info(path: Path) -> Json:
     """Return size and checksum of a file."""
     return extensions.file_info(size=path.stat().st_size, sha256=sha256_of(path))
-
-
-def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file, 64 hex digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

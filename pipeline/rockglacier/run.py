@@ -13,7 +13,7 @@ from rockglacier.config import fingerprint
 from rockglacier.engine import Failure
 from rockglacier.errors import NotFoundError
 from rockglacier.stages import STAGES, Context, Stage, stage_named
-from rockglacier.storage import disk_errors, lease, read_json, write_json
+from rockglacier.storage import disk_errors, file_at, lease, read_json, readable, write_json
 from rockglacier.study import Study
 
 logger = logging.getLogger(__name__)
@@ -150,7 +150,7 @@ def _identity(stage: Stage, study: Study, facts: dict[str, Any]) -> Any:
         return None
     import pandas as pd
 
-    return sorted(pd.read_parquet(study.scenes_path, columns=["id"])["id"])
+    return sorted(pd.read_parquet(readable(study.scenes_path), columns=["id"])["id"])
 
 
 def _inputs(study: Study, stage: Stage, context: Context) -> dict[str, Any]:
@@ -163,9 +163,9 @@ def _inputs(study: Study, stage: Stage, context: Context) -> dict[str, Any]:
     if stage.name == "inventory":
         files += [study.resolve(uri) for uri in study.config.inventory.overlaps.values()]
     for uri in files:
-        if uri and Path(uri).is_file():
-            stat = Path(uri).stat()
-            inputs[Path(uri).name] = fingerprint([stat.st_size, stat.st_mtime_ns])
+        if uri and (path := file_at(uri)).is_file():
+            stat = path.stat()
+            inputs[path.name] = fingerprint([stat.st_size, stat.st_mtime_ns])
     for name in _stages_read(study, stage, context):
         receipt = _receipt_path(study, name)
         inputs[f"the {name} stage"] = (

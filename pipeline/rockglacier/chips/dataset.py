@@ -23,7 +23,7 @@ from torchgeo.datasets.utils import GeoSlice
 from rockglacier.chips.local import local_copy
 from rockglacier.errors import ContractError, NotFoundError
 from rockglacier.grid import Window
-from rockglacier.storage import read_json
+from rockglacier.storage import open_array, read_json
 
 PIPELINE = "zarr.core.codec_pipeline.FusedCodecPipeline"
 FEATURE_NODATA = -32768
@@ -337,7 +337,7 @@ def _array(path: Path) -> Any:
     """Open an array; its codecs run in one pass where this Zarr can."""
     fused = hasattr(zarr.core.codec_pipeline, PIPELINE.rpartition(".")[2])
     with zarr.config.set({"codec_pipeline.path": PIPELINE} if fused else {}):
-        return zarr.open_array(path, mode="r")
+        return open_array(path)
 
 
 def as_features(batch: Sample) -> Sample:

@@ -28,7 +28,7 @@ from rockglacier.grid import Grid, projected
 from rockglacier.inventory.geoparquet import write_geoparquet
 from rockglacier.inventory.tables import complete_area
 from rockglacier.labels.split import windows_of
-from rockglacier.storage import read_json, write_json
+from rockglacier.storage import read_json, readable, write_json
 from rockglacier.study import Study, open_study
 
 FORMAT: Final = 1
@@ -196,7 +196,7 @@ def find_benchmark(name: str) -> Benchmark:
 def benchmark_of(study: Study) -> Benchmark:
     """Return the test ground of a study as a benchmark of one area, on the study's pixels."""
     grid = study.grid
-    splits = gpd.read_parquet(study.require(study.splits_path, stage="label"))
+    splits = gpd.read_parquet(readable(study.require(study.splits_path, stage="label")))
     cells = [grid.window_geobox(w).boundingbox for w in windows_of(splits, "test")]
     if not cells:
         raise InputError(
@@ -205,7 +205,8 @@ def benchmark_of(study: Study) -> Benchmark:
             todo="set labels.test_share above 0, then `rockglacier run STUDY.yaml`",
         )
     ground = shapely.union_all([shapely.box(*cell.bbox) for cell in cells])
-    labels = gpd.read_parquet(study.require(study.label_table_path, stage="label")).to_crs(4326)
+    labels = gpd.read_parquet(readable(study.require(study.label_table_path, stage="label")))
+    labels = labels.to_crs(4326)
     labels = labels[labels["used"] | (labels["action"] == "filtered")]
     # as burnt: a landform is known beyond the ground on which the reference is complete
     landforms = labels.geometry[labels["used"]].to_crs(grid.epsg)

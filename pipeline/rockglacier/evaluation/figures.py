@@ -8,6 +8,8 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from rockglacier.storage import uploaded
+
 FILES = ("reliability.png", "reliability.svg")
 
 
@@ -41,6 +43,6 @@ def draw_reliability(networks: Mapping[str, Sequence[Mapping[str, Any]]]) -> Fig
 def write_reliability(networks: Mapping[str, Sequence[Mapping[str, Any]]], folder: Path) -> None:
     """Write the figure as PNG and SVG."""
     figure = draw_reliability(networks)
-    folder.mkdir(parents=True, exist_ok=True)
     for name in FILES:
-        figure.savefig(folder / name, metadata={"Date": None} if name.endswith("svg") else None)
+        with uploaded(folder / name) as file:
+            figure.savefig(file, metadata={"Date": None} if name.endswith("svg") else None)

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
 
 from rockglacier.engine import Progress, silent
@@ -27,7 +26,7 @@ from rockglacier.model.reliability import Reliability
 from rockglacier.model.table import Infer, Map
 from rockglacier.model.table import evaluate as score_networks
 from rockglacier.model.trained import TrainedModel
-from rockglacier.storage import write_text
+from rockglacier.storage import open_array, write_text
 from rockglacier.study import Study
 
 FOLDER: Final = "evaluation"
@@ -131,9 +130,7 @@ class StudyJudge:
 
     def __init__(self, study: Study) -> None:
         self._study = study
-        self._labels = zarr.open_array(
-            study.require(study.labels_path, stage="label") / "labels", mode="r"
-        )
+        self._labels = open_array(study.require(study.labels_path, stage="label") / "labels")
         self._kinds = kinds_of(study)
         self._found: dict[tuple[str, int], Findings] = {}
         self._objects: dict[tuple[str, int], dict[str, Any]] = {}

@@ -8,7 +8,6 @@ from typing import Any
 import geopandas as gpd
 import numpy as np
 import shapely
-import zarr
 from numpy.typing import NDArray
 from rasterio.features import rasterize
 
@@ -17,6 +16,7 @@ from rockglacier.grid import Grid, Window
 from rockglacier.inventory.match import EQUAL_AREA
 from rockglacier.inventory.overlaps import RASTERS, features_of
 from rockglacier.inventory.polygons import POLYGONS
+from rockglacier.storage import open_group
 from rockglacier.study import Study
 
 LAYERS = ("slope", "aspect", "illumination", "cast_shadow", "n_snow", "n_shadow")
@@ -32,7 +32,7 @@ def kinds_of(study: Study) -> KindsAt:
     """
     cube: Mapping[str, Any] = {}
     if study.cube_path.is_dir():
-        group = zarr.open_group(study.cube_path, mode="r")
+        group = open_group(study.cube_path)
         cube = {name: group[name] for name in LAYERS if name in group}
     others = _polygons(study)
 

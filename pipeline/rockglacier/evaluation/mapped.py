@@ -6,7 +6,6 @@ import csv
 from typing import Any, Final
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
 
 from rockglacier.evaluation.area import adjusted_area
@@ -15,7 +14,7 @@ from rockglacier.evaluation.kinds import burnt
 from rockglacier.grid import projected
 from rockglacier.inventory.outlines import is_above
 from rockglacier.prediction.blend import PERCENT_NODATA
-from rockglacier.storage import read_json, write_json
+from rockglacier.storage import open_array, read_json, write_json
 from rockglacier.study import Study
 
 AREA: Final = "adjusted-area.json"
@@ -45,12 +44,11 @@ def write_adjusted_area(study: Study) -> dict[str, Any] | None:
     if not (blocks.is_file() and study.selection_path.is_file() and prediction.is_dir()):
         return None
     selection = read_json(study.selection_path)
-    with blocks.open(encoding="utf-8", newline="") as file:
-        rows = [
-            row
-            for row in csv.DictReader(file)
-            if (row["network"], int(row["trial"])) == (selection["network"], selection["trial"])
-        ]
+    rows = [
+        row
+        for row in csv.DictReader(blocks.read_text(encoding="utf-8").splitlines())
+        if (row["network"], int(row["trial"])) == (selection["network"], selection["trial"])
+    ]
     if not rows:
         return None
     counts = np.array(
@@ -73,7 +71,7 @@ def write_adjusted_area(study: Study) -> dict[str, Any] | None:
 def _mapped_km2(study: Study, *, threshold: float) -> NDArray[np.float64]:
     """Return the ground mapped as background and as rock glacier, km² of the grid."""
     grid = study.grid
-    probability = zarr.open_array(study.prediction_path / "prediction.zarr" / "probability")
+    probability = open_array(study.prediction_path / "prediction.zarr" / "probability")
     area = projected(study.area, epsg=grid.epsg)
     pixels = np.zeros(2, np.int64)
     for block in grid.blocks():

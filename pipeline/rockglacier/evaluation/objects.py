@@ -11,6 +11,7 @@ from rockglacier.inventory.candidates import draw, split_at
 from rockglacier.inventory.match import compare
 from rockglacier.inventory.scores import summary
 from rockglacier.inventory.tables import complete_area, is_on_ignored
+from rockglacier.storage import readable
 from rockglacier.study import Study
 
 
@@ -40,8 +41,8 @@ def object_scores(study: Study, probability: Any, *, threshold: float) -> dict[s
     """
     if not study.label_table_path.is_file():
         return None
-    grid, splits = study.grid, gpd.read_parquet(study.splits_path)
-    labels = gpd.read_parquet(study.label_table_path)
+    grid, splits = study.grid, gpd.read_parquet(readable(study.splits_path))
+    labels = gpd.read_parquet(readable(study.label_table_path))
     drawn = draw(study, probability, threshold=threshold)
     table = gpd.GeoDataFrame(geometry=drawn.outlines.to_crs(4326), crs=4326)
     table = table[~is_on_ignored(table, labels[labels["action"] == "filtered"], grid)]

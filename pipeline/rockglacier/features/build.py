@@ -20,7 +20,7 @@ from rockglacier.features.fitted import NODATA, SCALE, Fusion
 from rockglacier.features.sets import LAYERS, CubeBlock, Layers, halo_of
 from rockglacier.grid import Block, Grid, Window
 from rockglacier.scenes import radiometry
-from rockglacier.storage import disk_errors, remove, zarr_store
+from rockglacier.storage import disk_errors, open_group, remove
 
 RECIPE = 1
 """Counts the changes of what a block's features are: a new number rebuilds every block."""
@@ -196,8 +196,7 @@ class FuseWork:
         for strip, layers, _ in self.source.strips(window):
             features[(slice(None), *strip.within(window))] = self.fusion.apply(layers)
         with disk_errors(self.store.parent):
-            store = zarr_store(self.store, read_only=False)
-            stored: Any = zarr.open_group(store, mode="r+")["features"]
+            stored: Any = open_group(self.store, "r+")["features"]
             stored[(slice(None), *window.slices)] = features
         return {"pixels": height * width, "valid": int(np.count_nonzero(features[0] != NODATA))}
 
@@ -267,14 +266,13 @@ def create_store(path: Path, grid: Grid, fusion: Fusion) -> bool:
     shards = (len(fusion.channels), grid.block, grid.block)
     with disk_errors(path.parent):
         if (path / "features" / "zarr.json").is_file():
-            kept = zarr.open_group(zarr_store(path, read_only=True), mode="r")
+            kept = open_group(path)
             array: Any = kept["features"]
             fits = array.shape == shape and array.shards == shards and dict(array.attrs) == about
             if fits and dict(kept.attrs) == about:
                 return False
         remove(path)
-        store = zarr_store(path, read_only=False)
-        group = zarr.open_group(store, mode="w", zarr_format=3, attributes=about)
+        group = open_group(path, "w", attributes=about)
         group.create_array(
             "features",
             shape=shape,

@@ -24,7 +24,7 @@ from rockglacier.features.fitted import Fusion, fit
 from rockglacier.features.sets import FEATURE_SETS, LAYERS
 from rockglacier.grid import Window
 from rockglacier.labels.split import windows_of
-from rockglacier.storage import read_json, require_space, write_json
+from rockglacier.storage import read_json, readable, require_space, write_json
 from rockglacier.study import Study
 
 __all__ = ["Fusion", "fit", "fuse"]
@@ -174,7 +174,7 @@ def _fit(
 def _training_windows(study: Study) -> list[Window] | None:
     if not study.splits_path.is_file():
         return None
-    return windows_of(gpd.read_parquet(study.splits_path), "train")
+    return windows_of(gpd.read_parquet(readable(study.splits_path)), "train")
 
 
 def _require_same_form(fusion: Fusion, wanted: str, bands: tuple[str, ...]) -> None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
 from pathlib import Path
 
 import geopandas as gpd
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+
+from rockglacier.storage import uploaded
 
 ROW_GROUP = 50_000
 """Rows read together; the bounding boxes let a reader skip the groups it does not need."""
@@ -32,26 +32,20 @@ def write_geoparquet(table: gpd.GeoDataFrame, path: Path) -> None:
     path
         Replaced as a whole.
     """
-    _replace(
-        path,
-        lambda partial: table.to_parquet(
+    with uploaded(path) as partial:
+        table.to_parquet(
             partial,
             index=False,
             compression="zstd",
             schema_version="1.1.0",
             write_covering_bbox=True,
             row_group_size=ROW_GROUP,
-        ),
-    )
+        )
 
 
 def write_parquet(table: pd.DataFrame, path: Path) -> None:
     """Write a table without geometry."""
-    _replace(path, lambda partial: table.to_parquet(partial, index=False, compression="zstd"))
+    with uploaded(path) as partial:
+        table.to_parquet(partial, index=False, compression="zstd")
 
 
-def _replace(path: Path, write: Callable[[Path], None]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    write(partial)
-    os.replace(partial, path)

@@ -7,9 +7,7 @@ one.
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -23,7 +21,7 @@ from shapely.geometry.base import BaseGeometry
 from rockglacier.inventory.domains import Domains, domains_of
 from rockglacier.inventory.qgis_style import style
 from rockglacier.inventory.schema import MARKER_COLUMNS, MOVING_AREA_COLUMNS
-from rockglacier.storage import read_json, write_json
+from rockglacier.storage import move, read_json, sha256_of, uploaded, write_json
 
 logger = logging.getLogger(__name__)
 
@@ -80,23 +78,20 @@ def write_geopackage(
         **({} if reference is None else {"reference": _plain(reference)}),
         **({} if matches is None else {"matches": _plain(matches)}),
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.stem}.partial.gpkg")
-    partial.unlink(missing_ok=True)
-    for layer, table in layers.items():
-        kind = "Point" if layer == "markers" else "MultiPolygon"
-        table.to_file(
-            partial,
-            layer=layer,
-            driver="GPKG",
-            engine="pyogrio",
-            mode="a" if partial.exists() else "w",
-            geometry_type=kind,
-            promote_to_multi=kind == "MultiPolygon",
-            dataset_options={"VERSION": "1.3"},
-        )
-    _write_styles(partial, layers, domains or domains_of(None))
-    os.replace(partial, path)
+    with uploaded(path) as partial:
+        for layer, table in layers.items():
+            kind = "Point" if layer == "markers" else "MultiPolygon"
+            table.to_file(
+                partial,
+                layer=layer,
+                driver="GPKG",
+                engine="pyogrio",
+                mode="a" if partial.exists() else "w",
+                geometry_type=kind,
+                promote_to_multi=kind == "MultiPolygon",
+                dataset_options={"VERSION": "1.3"},
+            )
+        _write_styles(partial, layers, domains or domains_of(None))
 
 
 def _plain(table: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
@@ -155,21 +150,16 @@ def set_aside_if_edited(path: Path, record: Path) -> Path | None:
     """
     if not path.is_file():
         return None
-    if record.is_file() and read_json(record).get("sha256") == _sha256(path):
+    if record.is_file() and read_json(record).get("sha256") == sha256_of(path):
         return None
     number = 1
     while (kept := path.with_name(f"{path.stem}-edited-{number}{path.suffix}")).exists():
         number += 1
-    os.replace(path, kept)
+    move(path, kept)
     logger.warning("%s was edited: kept as %s", path.name, kept.name)
     return kept
 
 
 def remember(path: Path, record: Path) -> None:
     """Record what was written, for :func:`set_aside_if_edited`."""
-    write_json(record, {"file": path.name, "sha256": _sha256(path)})
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    write_json(record, {"file": path.name, "sha256": sha256_of(path)})

@@ -12,6 +12,7 @@ from xml.etree.ElementTree import Element, SubElement, tostring
 
 from rockglacier.inventory.domains import RELIABILITIES, RGIK_DOMAINS, Domains
 from rockglacier.inventory.schema import COLUMNS
+from rockglacier.storage import write_bytes
 
 VERSION: Final = "3.34.0"
 """Of the files' form; newer versions of QGIS read it."""
@@ -123,8 +124,7 @@ def write_project(
     with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as archive:
         entry = zipfile.ZipInfo(f"{path.stem}.qgs", date_time=WHEN_MADE)
         archive.writestr(entry, DOCTYPE + tostring(root), compress_type=zipfile.ZIP_DEFLATED)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(made.getvalue())
+    write_bytes(path, made.getvalue())
 
 
 def _in_tree(

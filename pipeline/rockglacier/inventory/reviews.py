@@ -21,6 +21,7 @@ from rockglacier.inventory.domains import RELIABILITIES, REVIEWED, RGIK_DOMAINS
 from rockglacier.inventory.geoparquet import write_geoparquet
 from rockglacier.inventory.outlines import Landform
 from rockglacier.inventory.schema import COLUMNS, Column
+from rockglacier.storage import readable
 from rockglacier.study import Study
 
 REVIEW_COLUMNS: Final = (
@@ -69,7 +70,7 @@ def review_table(rows: Sequence[Mapping[str, Any]]) -> gpd.GeoDataFrame:
 def read_reviews(study: Study) -> gpd.GeoDataFrame:
     """Return the decisions of a study's period, as :func:`review_table`; none is no error."""
     path = reviews_path(study)
-    return gpd.read_parquet(path) if path.is_file() else review_table([])
+    return gpd.read_parquet(readable(path)) if path.is_file() else review_table([])
 
 
 def write_reviews(study: Study, reviews: gpd.GeoDataFrame) -> None:

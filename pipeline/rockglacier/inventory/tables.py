@@ -36,7 +36,7 @@ from rockglacier.inventory.schema import table_of
 from rockglacier.inventory.scores import summary
 from rockglacier.inventory.water import water_table
 from rockglacier.inventory.whereabouts import write_tables
-from rockglacier.storage import read_json, write_json, write_text
+from rockglacier.storage import open_group, read_json, readable, write_json, write_text
 from rockglacier.study import Study, read_area
 
 logger = logging.getLogger(__name__)
@@ -107,7 +107,7 @@ def build_inventory(
     set aside first.
     """
     probability = _probability(study)
-    cube = zarr.open_group(study.require(study.cube_path, stage="cube"), mode="r")
+    cube = open_group(study.require(study.cube_path, stage="cube"))
     source = _source(study, bundle)
     drawn = draw(study, probability, threshold=source.threshold, progress=progress)
     reviews = read_reviews(study)
@@ -177,7 +177,7 @@ def build_inventory(
 
 def _probability(study: Study) -> zarr.Array[Any]:
     path = study.require(study.prediction_path / "prediction.zarr", stage="predict")
-    array = zarr.open_group(path, mode="r")["probability"]
+    array = open_group(path)["probability"]
     if not isinstance(array, zarr.Array) or array.dtype != np.uint8:
         raise ContractError(
             f"`probability` of {path.name!r} is not an array of uint8",
@@ -215,10 +215,9 @@ def _previous(study: Study) -> gpd.GeoDataFrame | None:
 def _names_in(path: Path) -> gpd.GeoDataFrame | None:
     if not path.is_file():
         return None
-    held = set(pq.read_schema(path).names)
-    return gpd.read_parquet(
-        path, columns=[name for name in ("candidate_id", "replaces", "geometry") if name in held]
-    )
+    held = set(pq.read_schema(readable(path)).names)
+    columns = [name for name in ("candidate_id", "replaces", "geometry") if name in held]
+    return gpd.read_parquet(readable(path), columns=columns)
 
 
 def _other_periods(study: Study) -> list[gpd.GeoDataFrame]:
@@ -233,7 +232,7 @@ def _history(study: Study) -> pd.DataFrame:
     path = study.inventory_path / "CHANGES.csv"
     if not path.is_file():
         return pd.DataFrame(columns=list(CHANGE_COLUMNS))
-    return pd.read_csv(path, dtype={"replaces": "string", "run_id": "string"})
+    return pd.read_csv(readable(path), dtype={"replaces": "string", "run_id": "string"})
 
 
 def _retired(history: pd.DataFrame, previous: gpd.GeoDataFrame | None) -> frozenset[str]:
@@ -273,7 +272,7 @@ def _splits(study: Study, bundle: Model | None) -> gpd.GeoDataFrame | None:
     """Return the split of the ground, or None where a given model has seen none of it."""
     if bundle is not None or not study.splits_path.is_file():
         return None
-    return gpd.read_parquet(study.splits_path)
+    return gpd.read_parquet(readable(study.splits_path))
 
 
 def _write(
@@ -333,7 +332,7 @@ def _write_water(study: Study, table: gpd.GeoDataFrame) -> dict[str, Any]:
 def _reference(study: Study) -> gpd.GeoDataFrame | None:
     if not study.label_table_path.is_file():
         return None
-    labels = gpd.read_parquet(study.label_table_path, columns=["used", "geometry"])
+    labels = gpd.read_parquet(readable(study.label_table_path), columns=["used", "geometry"])
     return labels[labels["used"]]
 
 
@@ -358,7 +357,7 @@ def _matched(study: Study, table: gpd.GeoDataFrame) -> Matched | None:
     """Match with the reference, if there is one."""
     if not study.label_table_path.is_file():
         return None
-    labels = gpd.read_parquet(study.label_table_path)
+    labels = gpd.read_parquet(readable(study.label_table_path))
     reference = labels[labels["used"]]
     is_ignored = is_on_ignored(table, labels[labels["action"] == "filtered"], study.grid)
     comparison = compare(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,7 +12,6 @@ from typing import Any, Literal
 import geopandas as gpd
 import numpy as np
 import shapely
-import zarr
 from numpy.typing import NDArray
 from rasterio.features import rasterize
 from shapely.geometry.base import BaseGeometry
@@ -26,6 +24,7 @@ from rockglacier.labels.reference import read_ground, read_reference, repaired_s
 from rockglacier.labels.registration import shift_scores
 from rockglacier.labels.split import SplitName, make_folds, make_splits, windows_of
 from rockglacier.scenes.record import write_table
+from rockglacier.storage import open_array, open_group, remove
 from rockglacier.study import Study, read_area
 
 logger = logging.getLogger(__name__)
@@ -157,12 +156,12 @@ class BurnWork:
         window = next(b.window for b in self.grid.blocks() if b.name == task.name)
         near = self.outlines.near(frame_of(self.grid, window, self.teaching))
         labels = burn(near, self.grid, window)
-        zarr.open_array(self.store / "labels", mode="r+")[window.slices] = labels
+        open_array(self.store / "labels", "r+")[window.slices] = labels
         counts = np.bincount(labels.ravel(), minlength=256)
         untaught = 0
         if self.teaching is not None:
             told = taught(labels, near, self.teaching, self.grid, window)
-            zarr.open_array(self.store / TAUGHT, mode="r+")[window.slices] = told
+            open_array(self.store / TAUGHT, "r+")[window.slices] = told
             untaught = int(((told == IGNORE) & (labels != IGNORE)).sum())
         return {
             "untaught": untaught,
@@ -303,18 +302,18 @@ def _create(study: Study, receipts: Receipts, *, is_taught: bool) -> None:
     grid, path = study.grid, study.labels_path
     shards = (grid.block, grid.block)
     if (path / "labels" / "zarr.json").is_file():
-        held = zarr.open_array(path / "labels", mode="r")
+        held = open_array(path / "labels")
         is_fit = held.shape == grid.shape and held.shards == shards
         if is_fit and (path / TAUGHT / "zarr.json").is_file() == is_taught:
             return
     for name, _ in list(receipts.all()):
         receipts.drop(name)
-    shutil.rmtree(path, ignore_errors=True)
+    remove(path)
     attributes: dict[str, Any] = {
         "proj:code": f"EPSG:{grid.epsg}",
         "spatial:transform": list(grid.transform)[:6],
     }
-    group = zarr.open_group(path, mode="w", zarr_format=3, attributes=attributes)
+    group = open_group(path, "w", attributes=attributes)
     meanings = {"labels": {0: "background", 1: "rock_glacier", 255: "ignore"}}
     if is_taught:
         meanings[TAUGHT] = meanings["labels"] | {HARD: "hard_background"}
@@ -365,7 +364,7 @@ def _facts(
 
 def _shifts(study: Study) -> dict[str, Any]:
     """Return what the reference scores against itself, moved: what no map of it can exceed."""
-    labels = zarr.open_array(study.labels_path / "labels", mode="r")
+    labels = open_array(study.labels_path / "labels")
     scores = shift_scores(labels, [block.window for block in study.grid.blocks()])
     if not scores:
         return {}
@@ -381,7 +380,7 @@ def _shifts(study: Study) -> dict[str, Any]:
 
 def _landform_pixels(study: Study, windows: Mapping[SplitName, list[Window]]) -> dict[str, int]:
     """Count the landform pixels of each ground; warn where one that needs some has none."""
-    labels = zarr.open_array(study.labels_path / "labels", mode="r")
+    labels = open_array(study.labels_path / "labels")
     found = {
         name: sum(
             int(np.count_nonzero(np.asarray(labels[window.slices]) == ROCK_GLACIER))

@@ -7,7 +7,6 @@ from typing import Any, Final, Literal
 import numpy as np
 import pandas as pd
 import shapely
-import zarr
 from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
@@ -15,6 +14,7 @@ from rockglacier.cube.store import open_arrays
 from rockglacier.errors import InputError
 from rockglacier.grid import Window, projected
 from rockglacier.labels.split import chip_lattice
+from rockglacier.storage import open_array
 from rockglacier.study import Study
 
 Choice = Literal["stratified", "uncertain"]
@@ -74,7 +74,7 @@ def choose_chips(
     windows = _candidates(study, chip, before)
     if choice == "uncertain":
         path = study.require(study.prediction_path / "prediction.zarr", stage="predict")
-        percent = zarr.open_array(path / "probability", mode="r")
+        percent = open_array(path / "probability")
         doubts = [_doubt(np.asarray(percent[window.slices])) for window in windows]
         order = sorted(range(len(windows)), key=lambda index: (-doubts[index], index))
     else:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,7 +14,6 @@ from typing import Any
 import geopandas as gpd
 import numpy as np
 import torch
-import zarr
 from numpy.typing import NDArray
 
 from rockglacier.errors import ContractError, InputError
@@ -32,7 +30,7 @@ from rockglacier.model.trained import (
     load_model,
     restore_model,
 )
-from rockglacier.storage import read_json
+from rockglacier.storage import open_array, read_json, readable, uploaded
 from rockglacier.study import Study
 
 FORMAT = 1
@@ -227,7 +225,7 @@ def _answer(model: TrainedModel, features: NDArray[np.int16]) -> NDArray[np.floa
 def _selfcheck(study: Study, model: TrainedModel) -> bytes:
     """Return a chip of held-out ground, the one with most landform, and the model's answer."""
     window = _telling_window(study, model.chip)
-    stored = zarr.open_array(study.features_path / "features", mode="r")
+    stored = open_array(study.features_path / "features")
     features = np.asarray(stored[(slice(None), *window.slices)])
     edge_y, edge_x = (model.chip - side for side in features.shape[1:])
     features = np.pad(features, ((0, 0), (0, edge_y), (0, edge_x)), mode="edge")
@@ -237,8 +235,8 @@ def _selfcheck(study: Study, model: TrainedModel) -> bytes:
 
 
 def _telling_window(study: Study, chip: int) -> Window:
-    labels = zarr.open_array(study.labels_path / "labels", mode="r")
-    splits = gpd.read_parquet(study.splits_path)
+    labels = open_array(study.labels_path / "labels")
+    splits = gpd.read_parquet(readable(study.splits_path))
     grounds = windows_of(splits, "test") or windows_of(splits, "validation")
     best, most = study.grid.whole, -1
     for ground in grounds or [study.grid.whole]:
@@ -266,16 +264,13 @@ def _as_json(values: Mapping[str, Any]) -> bytes:
 
 
 def _write_zip(path: Path, contents: Mapping[str, bytes]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    with zipfile.ZipFile(partial, "w") as archive:
+    with uploaded(path) as partial, zipfile.ZipFile(partial, "w") as archive:
         for name, data in contents.items():
             entry = zipfile.ZipInfo(name, date_time=_EPOCH)
             # float weights hardly shrink
             entry.compress_type = zipfile.ZIP_STORED if name == WEIGHTS else zipfile.ZIP_DEFLATED
             entry.external_attr = 0o644 << 16
             archive.writestr(entry, data)
-    os.replace(partial, path)
 
 
 def _read_zip(path: Path) -> dict[str, bytes]:

@@ -10,7 +10,6 @@ from typing import Any
 
 import geopandas as gpd
 import numpy as np
-import zarr
 
 from rockglacier.config import NetworkName, fingerprint
 from rockglacier.engine import Progress, silent
@@ -21,7 +20,7 @@ from rockglacier.model.loaders import SplitGround, chips_of, grounds_of
 from rockglacier.model.networks import folder_name
 from rockglacier.model.trained import SETTINGS, WEIGHTS, TrainedModel, load_model
 from rockglacier.model.trial import Trial, run_trial
-from rockglacier.storage import read_json, write_json
+from rockglacier.storage import open_array, open_group, read_json, readable, write_json
 from rockglacier.study import Study
 
 __all__ = ["TrainedModel", "load_model", "select_model", "train", "train_networks"]
@@ -243,7 +242,7 @@ def _common_fusion(basins: Sequence[Study], into: Study) -> dict[str, Any]:
     fusion: dict[str, Any] = read_json(into.require(into.fusion_path, stage="fuse"))
     for study in basins:
         path = study.require(study.features_path, stage="fuse")
-        found = zarr.open_group(path, mode="r").attrs.get("fusion")
+        found = open_group(path).attrs.get("fusion")
         if found != fusion["hash"]:
             raise ContractError(
                 f"the features of basin {study.config.name!r} were made with fusion {found!r}",
@@ -260,7 +259,7 @@ def _content(study: Study) -> dict[str, str]:
     return {
         "features": _hash_of(study.features_path / "features"),
         "labels": _labels_hash(labels),
-        "splits": fingerprint(gpd.read_parquet(splits)[SPLIT_COLUMNS].values.tolist()),
+        "splits": fingerprint(gpd.read_parquet(readable(splits))[SPLIT_COLUMNS].values.tolist()),
     }
 
 
@@ -273,7 +272,7 @@ def _labels_hash(labels: Path) -> str:
 
 def _hash_of(path: Path) -> str:
     """Return a hash of a raster's pixels, read in bands of rows."""
-    array = zarr.open_array(path, mode="r")
+    array = open_array(path)
     digest = hashlib.blake2b(repr((array.shape, str(array.dtype))).encode(), digest_size=16)
     for row in range(0, array.shape[-2], HASHED_ROWS):
         digest.update(np.ascontiguousarray(array[..., row : row + HASHED_ROWS, :]).tobytes())

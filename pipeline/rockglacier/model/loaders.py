@@ -12,7 +12,6 @@ from typing import Any
 import geopandas as gpd
 import pandas as pd
 import torch
-import zarr
 from torch.utils.data import DataLoader
 
 from rockglacier.chips.augment import Augment
@@ -34,7 +33,7 @@ from rockglacier.grid import Window
 from rockglacier.labels.burn import TAUGHT
 from rockglacier.labels.split import chip_lattice, labelled_chips, random_split, windows_of
 from rockglacier.model.trial import Batches, Chips
-from rockglacier.storage import read_json
+from rockglacier.storage import is_local, open_array, read_json, readable, scratch
 from rockglacier.study import Study
 
 CACHE_BYTES = 4_000_000_000
@@ -110,10 +109,10 @@ def _ground(
     labels = study.require(study.labels_path, stage="label")
     if is_random:
         every = chip_lattice(CubeDataset(features).shape, chip=config.train.chip)
-        drawn = labelled_chips(zarr.open_array(labels / "labels", mode="r"), every)
+        drawn = labelled_chips(open_array(labels / "labels"), every)
         train, validation = random_split(drawn, config.labels.seed)
     else:
-        splits = gpd.read_parquet(study.require(study.splits_path, stage="label"))
+        splits = gpd.read_parquet(readable(study.require(study.splits_path, stage="label")))
         train = largest_rectangles(windows_of(splits, "train"))
         validation = windows_of(splits, "validation")
     return SplitGround(
@@ -213,7 +212,8 @@ def _as_taught(dataset: CubeDataset) -> CubeDataset:
 def _cache_of(ground: SplitGround, wanted: str) -> bool | Path:
     if wanted != "local" or not ground.content:
         return wanted in ("memory", "local")
-    copies = ground.features.with_suffix(".local")
+    near = ground.features if is_local(ground.features) else scratch() / ground.features.name
+    copies = near.with_suffix(".local")
     folder = copies / ground.content
     if copies.is_dir():
         for other in copies.iterdir():
@@ -289,7 +289,7 @@ def _heights(ground: SplitGround) -> Any:
             expected="cube.zarr with the array elevation",
             todo="rockglacier cube STUDY.yaml, or leave train.elevation out",
         )
-    return zarr.open_array(ground.cube / "elevation", mode="r")
+    return open_array(ground.cube / "elevation")
 
 
 def _validation(

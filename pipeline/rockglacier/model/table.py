@@ -25,7 +25,7 @@ from rockglacier.model.metrics import IGNORE, as_json, confusion_matrix, scores
 from rockglacier.model.networks import folder_name
 from rockglacier.model.summary import as_csv, as_text, summarize
 from rockglacier.model.trained import TrainedModel, load_model
-from rockglacier.storage import read_json, write_json, write_text
+from rockglacier.storage import open_array, read_json, readable, write_json, write_text
 from rockglacier.study import Study
 
 TABLE_COLUMNS = ("ground", "network", "trial", "pixels", "tn", "fp", "fn", "tp")
@@ -233,7 +233,7 @@ def measure_speed(model: TrainedModel, score: Score, study: Study) -> dict[str, 
 
 
 def _test_ground(study: Study) -> Ground:
-    splits = gpd.read_parquet(study.require(study.splits_path, stage="label"))
+    splits = gpd.read_parquet(readable(study.require(study.splits_path, stage="label")))
     windows = tuple(windows_of(splits, "test"))
     if not windows:
         raise InputError(
@@ -242,12 +242,8 @@ def _test_ground(study: Study) -> Ground:
             todo="set labels.test_share above 0, then `rockglacier run STUDY.yaml`",
         )
     return Ground(
-        features=zarr.open_array(
-            study.require(study.features_path, stage="fuse") / "features", mode="r"
-        ),
-        labels=zarr.open_array(
-            study.require(study.labels_path, stage="label") / "labels", mode="r"
-        ),
+        features=open_array(study.require(study.features_path, stage="fuse") / "features"),
+        labels=open_array(study.require(study.labels_path, stage="label") / "labels"),
         windows=windows,
         settings=study.config.predict,
     )

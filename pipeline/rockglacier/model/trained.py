@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from rockglacier.config import fingerprint
 from rockglacier.errors import ContractError, InputError, NotFoundError
 from rockglacier.model.networks import make_network
-from rockglacier.storage import read_json
+from rockglacier.storage import local_copy, read_json
 
 if TYPE_CHECKING:
     from rockglacier.features.fusion import Fusion
@@ -176,7 +176,7 @@ def load_model(folder: Path, *, device: torch.device | None = None) -> TrainedMo
             expected=f"{WEIGHTS} and {SETTINGS}",
             todo="rockglacier train STUDY.yaml",
         )
-    with weights.open("rb") as file:
+    with local_copy(weights) as copy, copy.open("rb") as file:
         return restore_model(read_json(settings), file, device=device)
 
 

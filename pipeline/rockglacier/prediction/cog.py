@@ -1,4 +1,4 @@
-"""Stored probabilities become two cloud-optimized GeoTIFFs that open anywhere."""
+"""A stored prediction becomes cloud-optimized GeoTIFFs that open anywhere."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ from rasterio.windows import Window as RasterWindow
 from rockglacier.cube.export import BLOCK, CACHE_BYTES, to_cog
 from rockglacier.grid import Grid
 from rockglacier.prediction.blend import PERCENT_NODATA, threshold_percent
+from rockglacier.prediction.store import MEANINGS, PROBABILITY, store_path
 from rockglacier.scenes.notices import notices
-from rockglacier.storage import disk_errors
+from rockglacier.storage import open_group, remove, uploaded, write_text
 from rockglacier.study import Study
 
 CLASS_NODATA = 255
@@ -29,29 +30,27 @@ CLASS_COLOURS = {0: (236, 232, 224), 1: (178, 34, 34)}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Layer:
-    """One of the two rasters."""
+    """One of the rasters."""
 
     name: str
     description: str
     overviews: str
-    """GDAL resampling of its overviews; both leave nodata out."""
+    """GDAL resampling of its overviews; it leaves nodata out."""
     predictor: str
-    nodata: int
+    nodata: int = PERCENT_NODATA
 
     def path(self, folder: Path) -> Path:
         return folder / f"{self.name}.tif"
 
-    def raw(self, folder: Path) -> Path:
-        """Path of the plain GeoTIFF that the copy is made from."""
-        return folder / f".{self.name}.raw.tif"
 
-
-PROBABILITY = _Layer(
-    name="probability",
-    description="probability of a rock glacier, percent",
-    overviews="AVERAGE",
-    predictor="STANDARD",
-    nodata=PERCENT_NODATA,
+STORED = tuple(
+    _Layer(
+        name=name,
+        description=f"{meaning}, {units}",
+        overviews="AVERAGE",
+        predictor="STANDARD",
+    )
+    for name, (meaning, units) in MEANINGS.items()
 )
 CLASSES = _Layer(
     name="classes",
@@ -69,7 +68,7 @@ def classify(percent: NDArray[np.uint8], threshold: float) -> NDArray[np.uint8]:
 
 
 def write_cogs(study: Study, threshold: float, tags: Mapping[str, str]) -> list[Path]:
-    """Stream ``prediction.zarr`` into ``probability.tif`` and ``classes.tif``.
+    """Stream every layer of ``prediction.zarr`` into a file, and its classes into another.
 
     Parameters
     ----------
@@ -78,61 +77,77 @@ def write_cogs(study: Study, threshold: float, tags: Mapping[str, str]) -> list[
     threshold
         Probability (0..1) from which a pixel is a rock glacier.
     tags
-        Further tags of both files.
+        Further tags of every file.
 
     Returns
     -------
     list of Path
-        The two files: uint8, 255 nodata, DEFLATE, 512 px blocks, statistics and notices in their
-        tags; percent with averaged overviews, classes with a colour table, names and overviews of
-        the commonest class.
+        ``probability.tif``, ``classes.tif``, and of an ensemble ``spread.tif`` (standard deviation
+        of its passes, percentage points) and ``agreement.tif`` (share of its networks that reach
+        their own threshold, percent): uint8, 255 nodata, DEFLATE, 512 px blocks, statistics and
+        notices in their tags; percent with averaged overviews, classes with a colour table, names
+        and overviews of the commonest class. Files of layers that are no more are deleted.
 
     Notes
     -----
     Blocks go into a plain tiled GeoTIFF, which GDAL's COG driver then copies, so that memory does
     not grow with the basin; the plain file is removed. Each file appears whole or not at all.
     """
-    folder, layers = study.prediction_path, (PROBABILITY, CLASSES)
-    source = zarr.open_array(folder / "prediction.zarr" / "probability", mode="r")
+    folder = study.prediction_path
+    source = dict(open_group(store_path(study)).arrays())
+    probability, *others = (layer for layer in STORED if layer.name in source)
+    layers = (probability, CLASSES, *others)
+    for layer in STORED:
+        if layer not in layers:
+            remove(layer.path(folder))
     common = {
         **tags,
         "ROCKGLACIER_THRESHOLD": f"{threshold:g}",
         "TIFFTAG_SOFTWARE": "rockglacier",
         "TIFFTAG_COPYRIGHT": "; ".join(notices(study)),
     }
-    try:
-        with disk_errors(folder), rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES):
-            _stream(source, study.grid, folder, threshold, common)
-            for layer in layers:
-                _copy(layer, folder)
-    finally:
-        for layer in layers:
-            layer.raw(folder).unlink(missing_ok=True)
-    _write_class_names(CLASSES.path(folder))
-    return [layer.path(folder) for layer in layers]
+    paths = [layer.path(folder) for layer in layers]
+    with ExitStack() as made:
+        finals = [made.enter_context(uploaded(path)) for path in paths]
+        raws = {
+            layer: final.with_name(f"raw-{final.name}")
+            for layer, final in zip(layers, finals, strict=True)
+        }
+        made.enter_context(rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES))
+        _stream(source, study.grid, raws, threshold, common)
+        for layer, final in zip(layers, finals, strict=True):
+            to_cog(raws[layer], final, overviews=layer.overviews, predictor=layer.predictor)
+            raws[layer].unlink()
+    for path in paths:  # statistics that another program left beside an older version of the file
+        remove(_beside(path))
+    write_text(_beside(CLASSES.path(folder)), _class_names())
+    return paths
 
 
 def _stream(
-    source: zarr.Array[Any], grid: Grid, folder: Path, threshold: float, tags: Mapping[str, str]
+    source: Mapping[str, zarr.Array[Any]],
+    grid: Grid,
+    raws: Mapping[_Layer, Path],
+    threshold: float,
+    tags: Mapping[str, str],
 ) -> None:
-    """Write the two plain GeoTIFFs block by block, then what their tags say."""
-    counts = {layer.name: np.zeros(256, np.int64) for layer in (PROBABILITY, CLASSES)}
+    """Write the plain GeoTIFFs block by block, then what their tags say."""
+    counts = {layer: np.zeros(256, np.int64) for layer in raws}
     with ExitStack() as files:
         written = {
-            layer: files.enter_context(_create(layer.raw(folder), layer, grid))
-            for layer in (PROBABILITY, CLASSES)
+            layer: files.enter_context(_create(path, layer, grid)) for layer, path in raws.items()
         }
         for block in grid.blocks():
             window = block.window
-            percent = np.asarray(source[window.slices])
-            values = {PROBABILITY: percent, CLASSES: classify(percent, threshold)}
+            percents = {name: np.asarray(held[window.slices]) for name, held in source.items()}
+            values = {**percents, CLASSES.name: classify(percents[PROBABILITY], threshold)}
             place = RasterWindow(window.x, window.y, window.width, window.height)
             for layer, file in written.items():
-                file.write(values[layer], 1, window=place)
-                counts[layer.name] += np.bincount(values[layer].ravel(), minlength=256)
+                file.write(values[layer.name], 1, window=place)
+                counts[layer] += np.bincount(values[layer.name].ravel(), minlength=256)
         for layer, file in written.items():
             file.update_tags(**tags, TIFFTAG_IMAGEDESCRIPTION=layer.description)
-            file.update_tags(1, **_statistics(counts[layer.name]))
+            file.update_tags(1, **_statistics(counts[layer]))
             file.set_band_description(1, layer.description)
         names = {f"CLASS_{value}": name for value, name in enumerate(CLASS_NAMES)}
         written[CLASSES].update_tags(1, **names)
@@ -177,18 +192,14 @@ def _statistics(counts: NDArray[np.int64]) -> dict[str, str]:
     return found
 
 
-def _copy(layer: _Layer, folder: Path) -> None:
-    final = layer.path(folder)
-    to_cog(layer.raw(folder), final, overviews=layer.overviews, predictor=layer.predictor)
-    # statistics or names that another program left beside an older version of the file
-    final.with_name(f"{final.name}.aux.xml").unlink(missing_ok=True)
+def _beside(path: Path) -> Path:
+    """Return where GDAL and QGIS look for what a GeoTIFF itself has no place for."""
+    return path.with_name(f"{path.name}.aux.xml")
 
 
-def _write_class_names(path: Path) -> None:
-    """Put the class names where GDAL and QGIS look for them; a GeoTIFF itself has no place."""
+def _class_names() -> str:
     names = "".join(f"<Category>{name}</Category>" for name in CLASS_NAMES)
-    text = (
+    return (
         f'<PAMDataset><PAMRasterBand band="1"><CategoryNames>{names}</CategoryNames>'
         "</PAMRasterBand></PAMDataset>\n"
     )
-    path.with_name(f"{path.name}.aux.xml").write_text(text, encoding="utf-8")

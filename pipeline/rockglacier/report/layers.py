@@ -10,13 +10,12 @@ from typing import Any, Final
 import geopandas as gpd
 import numpy as np
 import pandas as pd
-import zarr
 from affine import Affine
 from numpy.typing import NDArray
 from rasterio.features import geometry_mask
 
 from rockglacier.grid import Grid
-from rockglacier.storage import read_json
+from rockglacier.storage import open_group, read_json, readable
 from rockglacier.study import Study
 
 LARGEST: Final = 1200
@@ -111,7 +110,7 @@ def thinned(array: Any, *, step: int, index: tuple[int, ...] = ()) -> NDArray[An
 
 def read_cube(study: Study) -> Cube:
     """Read the layers of a study's cube that figures show."""
-    group: Any = zarr.open_group(str(study.cube_path), mode="r")
+    group: Any = open_group(study.cube_path)
     step = step_for(study.grid.shape)
     names = [str(name) for name in np.asarray(group["band"][:])]
     bands = _triple(names)
@@ -158,7 +157,7 @@ def stretched(numbers: NDArray[np.uint16]) -> NDArray[np.uint8]:
 
 def read_percent(study: Study) -> NDArray[np.uint8]:
     """Read the probability (y, x), percent, 255 where there is none."""
-    group: Any = zarr.open_group(str(study.prediction_path / "prediction.zarr"), mode="r")
+    group: Any = open_group(study.prediction_path / "prediction.zarr")
     return thinned(group["probability"], step=step_for(study.grid.shape))
 
 
@@ -167,7 +166,7 @@ def read_inventory(study: Study) -> gpd.GeoDataFrame:
 
     An outline of which any part lies on training ground counts as seen, whatever its middle says.
     """
-    table = gpd.read_parquet(study.inventory_path / "inventory.parquet")
+    table = gpd.read_parquet(readable(study.inventory_path / "inventory.parquet"))
     ground = table["split"].astype(object).where(table["split"].notna(), "unseen")
     if "train_share" in table:
         ground = ground.where(~(table["train_share"].fillna(0) > 0), "train")
@@ -191,13 +190,14 @@ def read_reference(study: Study) -> gpd.GeoDataFrame | None:
     """Read the outlines of the reference that were used, or None where there is no reference."""
     if not study.label_table_path.is_file():
         return None
-    table = gpd.read_parquet(study.label_table_path)
+    table = gpd.read_parquet(readable(study.label_table_path))
     return table[table["used"]]
 
 
 def read_splits(study: Study) -> gpd.GeoDataFrame | None:
     """Read the split of the ground, or None where nothing was trained here."""
-    return gpd.read_parquet(study.splits_path) if study.splits_path.is_file() else None
+    path = study.splits_path
+    return gpd.read_parquet(readable(path)) if path.is_file() else None
 
 
 def read_hypsometry(study: Study) -> pd.DataFrame | None:
@@ -205,7 +205,7 @@ def read_hypsometry(study: Study) -> pd.DataFrame | None:
     path = study.inventory_path / "hypsometry.csv"
     if not path.is_file():
         return None
-    table = pd.read_csv(path)
+    table = pd.read_csv(readable(path))
     return table if "thousandths" in table and len(table) else None
 
 

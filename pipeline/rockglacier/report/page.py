@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
@@ -16,7 +15,7 @@ from rockglacier.grid import geodesic_area_km2
 from rockglacier.report.layers import Products
 from rockglacier.report.parts import Section
 from rockglacier.report.sections import SECTIONS
-from rockglacier.storage import write_text
+from rockglacier.storage import write_bytes, write_text
 from rockglacier.study import Study
 
 logger = logging.getLogger(__name__)
@@ -108,11 +107,10 @@ def _facts(products: Products) -> list[tuple[str, str]]:
 
 def _write_beside(folder: Path, sections: list[Section]) -> None:
     """Write figures and tables, and remove those of an earlier report that are gone."""
-    folder.mkdir(parents=True, exist_ok=True)
     names = set()
     for section in sections:
         for picture in section.pictures:
-            _write_bytes(folder / f"{picture.name}.png", picture.png)
+            write_bytes(folder / f"{picture.name}.png", picture.png)
             names.add(f"{picture.name}.png")
         for table in section.tables:
             write_text(folder / f"{table.name}.csv", table.frame.to_csv(index=False))
@@ -120,9 +118,3 @@ def _write_beside(folder: Path, sections: list[Section]) -> None:
     for path in [*folder.glob("*.png"), *folder.glob("*.csv")]:
         if path.name not in names:
             path.unlink()
-
-
-def _write_bytes(path: Path, data: bytes) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_bytes(data)
-    os.replace(partial, path)

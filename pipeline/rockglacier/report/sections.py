@@ -14,6 +14,7 @@ from rockglacier.report.layers import Products
 from rockglacier.report.parts import Picture, Section, Table
 from rockglacier.report.style import to_png
 from rockglacier.scenes.notices import notices
+from rockglacier.storage import readable
 from rockglacier.study import Study
 
 SCENE_COLUMNS: Final = (
@@ -40,10 +41,10 @@ def basin(products: Products) -> Section:
 def scenes(products: Products) -> Section:
     """List the scenes used and dropped, with reasons."""
     study = products.study
-    used = _columns(pd.read_parquet(study.scenes_path), SCENE_COLUMNS)
+    used = _columns(pd.read_parquet(readable(study.scenes_path)), SCENE_COLUMNS)
     found = [Table(name="scenes", caption=f"{len(used)} scenes used", frame=used)]
     if study.dropped_path.is_file():
-        dropped = _columns(pd.read_parquet(study.dropped_path), DROPPED_COLUMNS)
+        dropped = _columns(pd.read_parquet(readable(study.dropped_path)), DROPPED_COLUMNS)
         said = f"{len(dropped)} scenes found and not used"
         found.append(Table(name="scenes-dropped", caption=said, frame=dropped))
     note = (
@@ -198,7 +199,7 @@ def _histories(study: Study) -> dict[str, pd.DataFrame]:
     wanted = {"epoch", "train_loss", "validation_loss"}
     found = {}
     for path in sorted(study.models_path.glob("*/trial-*/history.csv")):
-        history = pd.read_csv(path)
+        history = pd.read_csv(readable(path))
         if wanted <= set(history):
             found[f"{path.parent.parent.name}, {path.parent.name}"] = history
     return found
@@ -315,7 +316,8 @@ def thin(products: Products) -> Section:
     """Say what the numbers rest on that is little."""
     study, inventory = products.study, products.inventory
     said = ["Every outline is a candidate: activity, kinematics and origin are left to a person."]
-    dates = pd.read_parquet(study.scenes_path, columns=["datetime"])["datetime"].dt.date.nunique()
+    scenes = pd.read_parquet(readable(study.scenes_path), columns=["datetime"])
+    dates = scenes["datetime"].dt.date.nunique()
     if dates < 3:
         said.append(f"{dates} date(s) of imagery: a median of so few looks keeps what is odd.")
     test = (products.matches or {}).get("test")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from rockglacier.storage import readable
 from rockglacier.study import Study
 
 SENTINEL_NOTICE = "Contains modified Copernicus Sentinel data {period}"
@@ -37,5 +38,5 @@ def notices(study: Study) -> list[str]:
 def _is_made_up(study: Study) -> bool:
     if not study.scenes_path.is_file():
         return False
-    platforms = pd.read_parquet(study.scenes_path, columns=["platform"])["platform"]
+    platforms = pd.read_parquet(readable(study.scenes_path), columns=["platform"])["platform"]
     return len(platforms) > 0 and bool(platforms.str.startswith(MADE_UP).all())
