@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import re
-import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -19,7 +18,17 @@ from rockglacier import __version__, origin
 from rockglacier.inventory.schema import COLUMNS
 from rockglacier.scenes.record import read_scenes
 from rockglacier.shelf import write_catalog
-from rockglacier.storage import read_json, remove, write_text
+from rockglacier.storage import (
+    local_copy,
+    local_folder,
+    put,
+    read_json,
+    readable,
+    remove,
+    sha256_of,
+    upload,
+    write_text,
+)
 from rockglacier.study import Study
 from rockglacier_stac.collection import COLLECTIONS, CollectionName, Publication
 from rockglacier_stac.extensions import METHOD, Json
@@ -64,18 +73,23 @@ def write_deposit(study: Study, publication: Publication, folder: Path | None = 
     study.require(study.stac_path / "catalog.json", stage="publish")
     folder = folder or study.folder / "deposit"
     remove(folder)
+    with local_folder(folder) as place:
+        _fill(study, publication, place)
+        upload(place, folder)
+    return folder
+
+
+def _fill(study: Study, publication: Publication, folder: Path) -> None:
     items = _items(study)
     now = max(item["properties"]["updated"] for found in items.values() for item in found)
     for found in items.values():
         for item in found:
             for asset in item["assets"].values():
                 path = asset["href"].removeprefix(f"{origin.UP}/")
-                target = folder / path
-                target.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(study.folder / path, target)
+                _copy(study.folder / path, folder / path)
     for path in (study.scenes_path, study.dem_path):
         if path.is_file():
-            shutil.copyfile(path, folder / path.name)
+            _copy(path, folder / path.name)
     write_catalog(folder / "stac", publication, items, now=now)
     texts = {
         "README.md": _readme(study, publication, items),
@@ -88,7 +102,11 @@ def write_deposit(study: Study, publication: Publication, folder: Path | None = 
     for name, text in texts.items():
         write_text(folder / name, text)
     write_text(folder / "SHA256SUMS", "".join(_sums(folder)))
-    return folder
+
+
+def _copy(path: Path, to: Path) -> None:
+    with local_copy(path) as copy:
+        put(copy, to)
 
 
 def _items(study: Study) -> dict[CollectionName, list[Json]]:
@@ -274,7 +292,7 @@ def _networks(study: Study) -> Iterator[str]:
 
 
 def _outlines(study: Study) -> str:
-    table = gpd.read_parquet(study.inventory_path / "inventory.parquet")
+    table = gpd.read_parquet(readable(study.inventory_path / "inventory.parquet"))
     settings = study.config.inventory
     area = float(pd.to_numeric(table["area_km2"]).sum())
     return (
@@ -287,4 +305,4 @@ def _outlines(study: Study) -> str:
 def _sums(folder: Path) -> Iterator[str]:
     for path in sorted(folder.rglob("*")):
         if path.is_file():
-            yield f"{origin.sha256_of(path)}  {path.relative_to(folder).as_posix()}\n"
+            yield f"{sha256_of(path)}  {path.relative_to(folder).as_posix()}\n"

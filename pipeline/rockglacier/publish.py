@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import shutil
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,7 +20,7 @@ from rockglacier.shelf import (
     with_base,
     write_catalog,
 )
-from rockglacier.storage import listing, open_place, read_json
+from rockglacier.storage import listing, open_place, put, read_json, sha256_of
 from rockglacier.study import Study
 from rockglacier_stac.collection import COLLECTIONS, CollectionName, Publication, collection_id
 from rockglacier_stac.extensions import Json, file_info
@@ -221,7 +219,7 @@ def _given_model_item(study: Study, bundle: Bundle) -> Json:
         "type": "application/zip",
         "title": "Packed model",
         "description": "model.ckpt in it holds the weights; `rockglacier map --model` reads it.",
-        **file_info(size=kept.stat().st_size, sha256=origin.sha256_of(kept)),
+        **file_info(size=kept.stat().st_size, sha256=sha256_of(kept)),
     }
     for stamp in STAMPS:
         document["properties"].pop(stamp, None)
@@ -230,11 +228,8 @@ def _given_model_item(study: Study, bundle: Bundle) -> Json:
 
 def _keep(source: Path, target: Path) -> Path:
     """Copy a file beside the products, unless it is there already."""
-    if not target.is_file() or origin.sha256_of(target) != origin.sha256_of(source):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        partial = target.with_name(f".{target.name}.partial")
-        shutil.copyfile(source, partial)
-        os.replace(partial, target)
+    if not target.is_file() or sha256_of(target) != sha256_of(source):
+        put(source, target)
     return target
 
 

@@ -57,7 +57,8 @@ def validate_catalog(path: str | Path) -> list[Problem]:
     Parameters
     ----------
     path
-        A ``catalog.json`` or ``collection.json``, or the folder that holds it.
+        A ``catalog.json`` or ``collection.json``, or the folder that holds it; any path that
+        behaves as a local one.
 
     Returns
     -------
@@ -71,7 +72,7 @@ def validate_catalog(path: str | Path) -> list[Problem]:
     elsewhere, is a problem. Other links may point to the internet (``derived_from`` does) and are
     not followed.
     """
-    start = Path(path)
+    start = path if isinstance(path, Path) else Path(path)
     if start.is_dir():
         start = start / "catalog.json"
     if not start.is_file():
@@ -160,12 +161,13 @@ def _against(address: str, document: Json) -> Iterator[str]:
 
 
 def _broken_links(document: Json, path: Path) -> Iterator[str]:
+    is_there = cache(lambda href: _target(path, href).exists())
     for link in document.get("links", []):
         rel, href = link.get("rel"), str(link.get("href", ""))
         if "://" in href:
             if rel in STRUCTURE:
                 yield f"link {rel!r} to {href!r}; expected a relative path (nothing is fetched)"
-        elif not _target(path, href).exists():
+        elif not is_there(href.partition("#")[0]):
             yield f"link {rel!r} to {href!r}: no such file"
         elif rel == "collection":
             held = json.loads(_target(path, href).read_text(encoding="utf-8")).get("id")

@@ -1,0 +1,76 @@
+"""The rasters of a period as a STAC item."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import rasterio
+
+from rockglacier import origin
+from rockglacier.products.names import cube_title, item_id
+from rockglacier.storage import local_copy
+from rockglacier.study import Study
+from rockglacier_stac import extensions, item
+from rockglacier_stac.extensions import Json
+from rockglacier_stac.item import Asset, Source
+
+
+def prediction_item(study: Study, *, model: Source | None) -> Json:
+    """Return the item of the period's rasters, made by ``model`` if that is published too."""
+    folder = study.prediction_path
+    probability = study.require(folder / "probability.tif", stage="predict")
+    assets = {
+        "probability": _raster_asset(
+            study, probability, "probability", "Probability of a rock glacier, percent", scale=0.01
+        )
+    }
+    if (folder / "classes.tif").is_file():
+        assets["classes"] = _raster_asset(
+            study, folder / "classes.tif", "classes", "Candidates of rock glaciers"
+        )
+    cube = origin.own_source("cubes", item_id(study, "cube"), cube_title(study))
+    return item.prediction_item(
+        item_id(study, "prediction"),
+        title=f"Probability of rock glaciers, {study.config.name}, {study.config.search.period}",
+        place=origin.grid_place(study),
+        period=origin.period_of(study),
+        provenance=origin.provenance(
+            study,
+            level="L4",
+            how="a network over overlapping windows, blended",
+            software=("torch", "rasterio", "zarr"),
+        ),
+        assets=assets,
+        sources=[cube, *([model] if model else []), *origin.sources_of(study)],
+        projection=origin.projection(study),
+    )
+
+
+def _raster_asset(
+    study: Study, path: Path, name: str, title: str, *, scale: float | None = None
+) -> Asset:
+    with local_copy(path) as copy, rasterio.open(copy) as raster:
+        tags = raster.tags(1)
+        core, described = extensions.raster_band(
+            name,
+            data_type=raster.dtypes[0],
+            nodata=raster.nodata,
+            resolution=study.grid.resolution,
+            scale=scale,
+            statistics=_statistics(tags),
+        )
+    fields: Json = {"bands": [core], "raster:bands": [described], **origin.file_info(path)}
+    if name == "classes":
+        fields["classification:classes"] = extensions.landform_classes()
+    return Asset(href=origin.href(study, path), type=item.COG, title=title, fields=fields)
+
+
+def _statistics(tags: Mapping[str, str]) -> dict[str, float]:
+    """Return the exact statistics that are written in a band's tags."""
+    names = ("minimum", "maximum", "mean", "stddev", "valid_percent")
+    return {
+        name: float(tags[f"STATISTICS_{name.upper()}"])
+        for name in names
+        if f"STATISTICS_{name.upper()}" in tags
+    }
