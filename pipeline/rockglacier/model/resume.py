@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +28,19 @@ class Saver(Checkpoint):
         Of the file; it is replaced at once, so that it is whole whenever the process is killed.
     inputs
         Hash of all that the result depends on; a file with another one is not used.
+    saved
+        Called after every saving, which includes its time.
 
     Notes
     -----
     It is a checkpoint to Lightning, which calls those last: what stops the training has decided.
     """
 
-    def __init__(self, path: Path, *, inputs: str) -> None:
+    def __init__(
+        self, path: Path, *, inputs: str, saved: Callable[[], None] = lambda: None
+    ) -> None:
         self.path, self.inputs = path, inputs
+        self._saved = saved
         self.is_finished = False
         self._saved_at = -float("inf")
         self._cost = 0.0
@@ -57,6 +63,7 @@ class Saver(Checkpoint):
         partial = self.path.with_name(f".{self.path.name}.partial")
         trainer.save_checkpoint(partial)
         os.replace(partial, self.path)
+        self._saved()
         self._saved_at = time.perf_counter()
         self._cost = self._saved_at - begin
 

@@ -6,7 +6,6 @@ import hashlib
 import io
 import logging
 import math
-import os
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -41,7 +40,7 @@ from rockglacier.model.trained import (
     best_device,
     precision_for,
 )
-from rockglacier.storage import write_json
+from rockglacier.storage import local_folder, move, remove, upload, write_json
 
 logger = logging.getLogger(__name__)
 
@@ -136,41 +135,44 @@ def run_trial(
         augment=chips.augment,
         seed=trial.seed,
     )
-    trial.workplace.mkdir(parents=True, exist_ok=True)
-    keeper = _trained(task, trial, chips, config=config, device=device, progress=progress)
-    network.load_state_dict(keeper.best_weights)
-    network = network.eval().to(device)
-    calibration, matrix = _calibrated(network, chips.validation, device)
-    settings = {
-        **about,
-        **chips.facts,
-        "network": trial.network,
-        "encoder": trial.encoder,
-        "trunk": encoder_of(trial.network, size=config.size, encoder=trial.encoder),
-        "pretrained": trial.pretrained,
-        "size": config.size,
-        "split": trial.split,
-        "trial": trial.number,
-        "seed": trial.seed,
-        "temperature": round(calibration.temperature, 6),
-        "threshold": calibration.threshold,
-        "calibration": {"ece_before": calibration.ece_before, "ece": calibration.ece},
-        "validation": {**as_json(scores(matrix)), "confusion": matrix.tolist()},
-        "best_epoch": keeper.best_epoch,
-        "epochs": len(keeper.history),
-        "steps": keeper.history[-1]["step"],
-        "seconds": round(keeper.seconds, 2),
-        "parameters": parameter_count(network),
-        "precision": _precision(config, device),
-        "device": device_name(device),
-        "inputs": trial.inputs,
-    }
-    return _store(trial, network, settings, keeper.history, chips.footprints)
+    with local_folder(trial.workplace) as place:
+        keeper = _trained(
+            task, trial, place, chips, config=config, device=device, progress=progress
+        )
+        network.load_state_dict(keeper.best_weights)
+        network = network.eval().to(device)
+        calibration, matrix = _calibrated(network, chips.validation, device)
+        settings = {
+            **about,
+            **chips.facts,
+            "network": trial.network,
+            "encoder": trial.encoder,
+            "trunk": encoder_of(trial.network, size=config.size, encoder=trial.encoder),
+            "pretrained": trial.pretrained,
+            "size": config.size,
+            "split": trial.split,
+            "trial": trial.number,
+            "seed": trial.seed,
+            "temperature": round(calibration.temperature, 6),
+            "threshold": calibration.threshold,
+            "calibration": {"ece_before": calibration.ece_before, "ece": calibration.ece},
+            "validation": {**as_json(scores(matrix)), "confusion": matrix.tolist()},
+            "best_epoch": keeper.best_epoch,
+            "epochs": len(keeper.history),
+            "steps": keeper.history[-1]["step"],
+            "seconds": round(keeper.seconds, 2),
+            "parameters": parameter_count(network),
+            "precision": _precision(config, device),
+            "device": device_name(device),
+            "inputs": trial.inputs,
+        }
+        return _store(trial, place, network, settings, keeper.history, chips.footprints)
 
 
 def _trained(
     task: SegmentationTask,
     trial: Trial,
+    place: Path,
     chips: Chips,
     *,
     config: TrainConfig,
@@ -178,10 +180,10 @@ def _trained(
     progress: Progress,
 ) -> Keeper:
     """Train from the start, or from the last epoch that an earlier run finished."""
-    path = trial.workplace / RESUME
+    path = place / RESUME
     stored = restorable(path, inputs=trial.inputs)
     done = len(stored["callbacks"]["Keeper"]["history"]) if stored else 0
-    log = TrainingLog(trial.workplace, done=done)
+    log = TrainingLog(place, done=done)
     keeper = Keeper(trial.name, limit_minutes=config.max_minutes, progress=progress, log=log)
     try:
         if stored and stored["callbacks"]["Saver"]["is_finished"]:
@@ -189,7 +191,7 @@ def _trained(
             return keeper
         if stored:
             logger.info("%s goes on after %s finished epochs", trial.name, done)
-        saver = Saver(path, inputs=trial.inputs)
+        saver = Saver(path, inputs=trial.inputs, saved=lambda: upload(place, trial.workplace))
         _fit(task, chips, [keeper], saver, config=config, device=device, resume=stored is not None)
         return keeper
     finally:
@@ -287,13 +289,13 @@ def _calibrated(
 
 def _store(
     trial: Trial,
+    folder: Path,
     network: nn.Module,
     settings: dict[str, Any],
     history: list[dict[str, Any]],
     footprints: gpd.GeoDataFrame | None,
 ) -> dict[str, Any]:
     """Give the finished trial its name; a model that has it already is moved out of the way."""
-    folder = trial.workplace
     state = {
         name: values.detach().cpu().contiguous() for name, values in network.state_dict().items()
     }
@@ -307,7 +309,11 @@ def _store(
     write_json(folder / SETTINGS, settings)
     (folder / RESUME).unlink(missing_ok=True)
     _keep_earlier(trial.folder)
-    os.replace(folder, trial.folder)
+    if folder == trial.workplace:
+        move(folder, trial.folder)
+    else:
+        upload(folder, trial.folder, last=SETTINGS)
+        remove(trial.workplace)
     return settings
 
 
@@ -320,7 +326,7 @@ def _keep_earlier(folder: Path) -> None:
     number = 1 + sum(1 for _ in earlier.glob(f"{folder.name}.*"))
     while (moved := earlier / f"{folder.name}.{number}").exists():
         number += 1
-    os.replace(folder, moved)
+    move(folder, moved)
     logger.info("the model trained before in %s is kept in %s", folder, moved)
 
 
