@@ -27,10 +27,13 @@ from rich.text import Text
 
 from rockglacier.engine import Progress
 from rockglacier.errors import RockGlacierError
-from rockglacier.storage import redact_text
+from rockglacier.storage import RemotePath, redact_text, write_text
 
 EXIT_FAILED = 1
 EXIT_INTERRUPTED = 130
+
+LOG_EVERY_S = 30.0
+"""Between two writings of a log in an object store."""
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -140,10 +143,54 @@ class RunLog(logging.FileHandler):
         """Say nothing: a disk that takes no log takes no product either, and that is told."""
 
 
+class StoredLog(logging.Handler):
+    """A log in an object store, which cannot append: written whole, now and then and at the end.
+
+    Parameters
+    ----------
+    path
+        What an earlier process wrote there stays.
+    """
+
+    def __init__(self, path: RemotePath) -> None:
+        super().__init__()
+        self._path = path
+        self._lines: list[str] = []
+        self._new, self._sent = False, float("-inf")
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Take a record; send what there is after errors, and else each half minute at most."""
+        if not self._lines:
+            with suppress(Exception):
+                self._lines.append(self._path.read_text().removesuffix("\n"))
+        self._lines.append(self.format(record))
+        self._new = True
+        now = time.monotonic()
+        if record.levelno >= logging.ERROR or now - self._sent >= LOG_EVERY_S:
+            self._sent = now
+            self.flush()
+
+    def flush(self) -> None:
+        """Write the log, if that is possible: a store that takes none takes no product either."""
+        if self._new:
+            with suppress(Exception):
+                write_text(self._path, "\n".join(self._lines) + "\n")
+                self._new = False
+
+    def close(self) -> None:
+        """Write what is left."""
+        self.flush()
+        super().close()
+
+
 def log_to(folder: Path) -> Path:
     """Write the log of this process to ``run.log`` of a folder and return its path."""
     path = folder / "run.log"
-    handler = RunLog(path, encoding="utf-8", delay=True)
+    handler: logging.Handler = (
+        StoredLog(path)
+        if isinstance(path, RemotePath)
+        else RunLog(path, encoding="utf-8", delay=True)
+    )
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     handler.addFilter(Redacted())
     # GDAL's messages carry whole URLs, and go to the screen where no handler takes them
