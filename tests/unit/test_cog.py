@@ -147,6 +147,34 @@ def test_a_prediction_without_any_known_pixel(tmp_path):
             assert float(file.tags(1)["STATISTICS_VALID_PERCENT"]) == 0
 
 
+def test_spread_and_agreement_of_an_ensemble_are_files_of_their_own(tmp_path):
+    percent = make_percent((600, 700))
+    study = make_study(tmp_path, percent)
+    group = zarr.open_group(study.prediction_path / "prediction.zarr", mode="r+")
+    layers = {"spread": percent // 3, "agreement": np.where(percent > 50, 67, 0)}
+    for name, values in layers.items():
+        data = np.where(percent == 255, 255, values).astype(np.uint8)
+        group.create_array(name, data=data, chunks=(128, 128))
+    paths = write_cogs(study, 0.5, {"ROCKGLACIER_MODEL": "3 models"})
+    assert [path.stem for path in paths] == ["probability", "classes", "spread", "agreement"]
+    words = {"spread": "percentage points", "agreement": "share of the networks"}
+    for path in paths[2:]:
+        assert cog_validate(path, strict=True) == (True, [], [])
+        with rasterio.open(path) as file:
+            held, tags, band = file.read(1), file.tags(), file.tags(1)
+            assert (file.nodata, file.overviews(1)) == (255, [2])
+        assert np.array_equal(held, group[path.stem][:])
+        assert words[path.stem] in tags["TIFFTAG_IMAGEDESCRIPTION"]
+        assert tags["ROCKGLACIER_MODEL"] == "3 models"
+        known = held[held != 255]
+        assert float(band["STATISTICS_MEAN"]) == pytest.approx(known.mean())
+        assert float(band["STATISTICS_STDDEV"]) == pytest.approx(known.std())
+    del group["spread"], group["agreement"]
+    write_cogs(study, 0.5, {})
+    assert not paths[2].exists()
+    assert not paths[3].exists()
+
+
 def test_nothing_temporary_is_left(tmp_path):
     study = make_study(tmp_path, make_percent((600, 600)))
     write_cogs(study, 0.5, {})

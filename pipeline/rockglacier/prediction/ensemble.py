@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import zarr
@@ -15,11 +15,8 @@ from rockglacier.errors import InputError
 from rockglacier.grid import Window
 from rockglacier.model.trained import TrainedModel
 from rockglacier.prediction.forward import SHARED_BYTES, Inference
+from rockglacier.prediction.store import AGREEMENT, PROBABILITY, SPREAD
 from rockglacier.prediction.views import VIEWS, View, Viewer
-
-PROBABILITY: Final = "probability"
-SPREAD: Final = "spread"
-AGREEMENT: Final = "agreement"
 
 Layers = dict[str, NDArray[np.float32]]
 """(y, x) of a rectangle by name, 0..1, NaN where unknown."""

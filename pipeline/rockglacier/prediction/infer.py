@@ -24,9 +24,9 @@ from rockglacier.engine import (
 from rockglacier.grid import Block, Window
 from rockglacier.model.trained import TrainedModel
 from rockglacier.prediction.cog import write_cogs
-from rockglacier.prediction.ensemble import PROBABILITY, Ensemble, EnsembleInference
+from rockglacier.prediction.ensemble import Ensemble, EnsembleInference
 from rockglacier.prediction.ground import Prediction, check_channels, prediction_of
-from rockglacier.prediction.store import create_target, store_path
+from rockglacier.prediction.store import PROBABILITY, create_target, store_path
 from rockglacier.prediction.work import PredictWork
 from rockglacier.storage import require_space, write_json
 from rockglacier.study import Study

@@ -11,9 +11,12 @@ import zarr
 from rockglacier.engine import Receipts
 from rockglacier.grid import Grid
 from rockglacier.prediction.blend import PERCENT_NODATA
-from rockglacier.prediction.ensemble import AGREEMENT, PROBABILITY, SPREAD
 from rockglacier.storage import zarr_store
 from rockglacier.study import Study
+
+PROBABILITY: Final = "probability"
+SPREAD: Final = "spread"
+AGREEMENT: Final = "agreement"
 
 CHUNK: Final = 128
 MEANINGS: Final = {

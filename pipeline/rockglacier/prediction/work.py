@@ -15,8 +15,9 @@ from rockglacier.config import PredictConfig
 from rockglacier.engine import Task
 from rockglacier.grid import Window
 from rockglacier.prediction.blend import PERCENT_NODATA, to_percent
-from rockglacier.prediction.ensemble import PROBABILITY, EnsembleInference, Layers
+from rockglacier.prediction.ensemble import EnsembleInference, Layers
 from rockglacier.prediction.members import Source
+from rockglacier.prediction.store import PROBABILITY
 from rockglacier.storage import disk_errors, zarr_store
 
 
