@@ -27,14 +27,16 @@ from rockglacier.storage import (
 from rockglacier.study import Study
 from rockglacier_stac.collection import (
     COLLECTIONS,
+    SCHEMA,
     CollectionName,
     Publication,
     catalog_files,
     moved,
+    own_schema,
 )
 from rockglacier_stac.extensions import Json
 from rockglacier_stac.validate import validate_document
-from rockglacier_stac.versions import edition, is_old, old_id
+from rockglacier_stac.versions import STAMPS, edition, is_old, old_id
 
 logger = logging.getLogger(__name__)
 
@@ -131,7 +133,8 @@ def add_to_catalog(
         ]
         together: dict[CollectionName, list[Json]] = {}
         for name in COLLECTIONS:
-            new = _editions(folder / name, own.get(name, []), now=now, keep=keep)
+            brought = _without_others(own.get(name, []), held[name], study)
+            new = _editions(folder / name, brought, now=now, keep=keep)
             ids = {document["id"] for document in new}
             others = [
                 document
@@ -145,6 +148,16 @@ def add_to_catalog(
                 together[name] = sorted([*new, *others], key=lambda found: str(found["id"]))
         shared = _shared_publication(publication, providers, together)
         return _write(folder, shared, together)
+
+
+def _without_others(items: Sequence[Json], held: Sequence[Json], study: Study) -> list[Json]:
+    """Leave out what another basin has published: a model that this one was mapped with."""
+    known = {document["id"]: _said(document) for document in held}
+    return [item for item in items if _is_of(item, study) or known.get(item["id"]) != _said(item)]
+
+
+def _said(item: Json) -> Json:
+    return {name: value for name, value in item["properties"].items() if name not in STAMPS}
 
 
 def _is_of(document: Json, study: Study) -> bool:
@@ -331,6 +344,7 @@ def _write(folder: Path, publication: Publication, items: Items) -> int:
     order = sorted(files, key=lambda name: (files[name]["type"] != "Feature", name.count("/") == 0))
     changed = sum(_write_changed(folder / name, as_json(files[name])) for name in order)
     changed += _write_changed(folder / NOTICE, notice_text(publication).encode())
+    changed += _write_changed(folder / SCHEMA, as_json(own_schema()))
     return changed + _write_items_table(folder, files)
 
 

@@ -23,7 +23,11 @@ COLLECTIONS: Final[tuple[CollectionName, ...]] = ("cubes", "models", "prediction
 PLACE: Final = frozenset({"root", "parent", "collection", "license"})
 """Links that an item's place in a catalog gives it."""
 
+SCHEMA: Final = "rockglacier.schema.json"
+"""File of the schema of our own fields, in the catalog's folder."""
+
 JSON_TYPE = "application/json"
+SCHEMA_TYPE = "application/schema+json"
 ITEM_TYPE = "application/geo+json"
 _NOWHERE = "/x" * 32  # a folder deep enough for any number of `..`, wherever the process runs
 SUMMARISED = (
@@ -64,6 +68,11 @@ def _template(name: CollectionName) -> Json:
 def collection_id(name: CollectionName) -> str:
     """Return the id of a collection, e.g. ``rock-glacier-cubes``."""
     return str(_template(name)["id"])
+
+
+def own_schema() -> Json:
+    """Return the schema of the fields ``rockglacier:``, which lie at no address."""
+    return extensions.vendored()[extensions.EXTENSIONS["rockglacier"]]
 
 
 def collection(name: CollectionName, items: Sequence[Json], publication: Publication) -> Json:
@@ -177,6 +186,7 @@ def catalog_files(
     -------
     dict
         ``catalog.json``, ``cubes/collection.json``, ``cubes/ID.json`` and so on, in a stable order.
+        The notices and :func:`own_schema` belong beside ``catalog.json``.
     """
     children = [name for name in COLLECTIONS if items.get(name)]
     documents: dict[str, Json] = {"catalog.json": {}}
@@ -205,6 +215,7 @@ def catalog_files(
             _link("root", "./catalog.json", JSON_TYPE),
             *child_links,
             _notice_link(publication, up="./"),
+            _link("describedby", f"./{SCHEMA}", SCHEMA_TYPE, "Schema of the fields rockglacier:"),
         ],
     }
     return documents

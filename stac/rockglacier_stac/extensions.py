@@ -31,7 +31,8 @@ EXTENSIONS: Final[dict[str, str]] = {
         "table": "1.2.0",
         "version": "1.2.0",
     }.items()
-}
+} | {"rockglacier": "https://rockglacier.example/stac/v1.0.0/schema.json"}
+"""Address by name. Our own is a name that leads nowhere: its schema comes with every catalog."""
 
 ALIASES: Final[dict[str, str]] = {
     # addresses in `$ref`s that the vendored files answer under another name
@@ -54,6 +55,7 @@ PREFIXES: Final[dict[str, str]] = {
     "processing:": "processing",
     "proj:": "projection",
     "raster:": "raster",
+    "rockglacier:": "rockglacier",
     "sci:": "scientific",
     "table:": "table",
 }

@@ -59,6 +59,7 @@ def written(folder, items):
         (stac / name).parent.mkdir(parents=True, exist_ok=True)
         (stac / name).write_text(json.dumps(document), encoding="utf-8")
     (stac / "NOTICE.txt").write_text("notice")
+    (stac / collection.SCHEMA).write_text(json.dumps(collection.own_schema()))
     (folder / "cube.zarr").mkdir()
     (folder / "scenes.parquet").touch()
     return stac / "catalog.json"

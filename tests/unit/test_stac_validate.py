@@ -182,6 +182,55 @@ def test_paths_of_one_machine_and_signatures_are_told_without_repeating_them(hre
     assert "SECRET" not in found[0]
 
 
+OWN = {
+    "rockglacier:basin": "hunza",
+    "rockglacier:sources": ["S2A_43SDA", "S2A_43SDA"],
+    "rockglacier:attribution": ["Contains modified Copernicus Sentinel data 2024"],
+    "rockglacier:redistributable": False,
+    "rockglacier:scores": {"ground": "test (strip)", "iou_rock_glacier": 0.6},
+}
+
+
+def of_ours(**fields):
+    document = {**ITEM, "properties": {**ITEM["properties"], **fields}}
+    return {**document, "stac_extensions": extensions.used_extensions(document)}
+
+
+def test_our_own_fields_have_a_schema_that_the_item_names():
+    document = of_ours(**OWN)
+    assert extensions.EXTENSIONS["rockglacier"] in document["stac_extensions"]
+    assert validate_document(document) == []
+    assert extensions.EXTENSIONS["rockglacier"] not in of_ours()["stac_extensions"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("basin", 7),
+        ("basin", ""),
+        ("sources", []),
+        ("sources", "S2A"),
+        ("attribution", ["a", "a"]),
+        ("redistributable", "no"),
+        ("scores", {"iou_rock_glacier": 0.6}),
+        ("scores", {"ground": "test", "iou_rock_glacier": 60}),
+        ("scores", {"ground": "test", "iou": 0.6}),
+        ("unheard_of", 1),
+    ],
+)
+def test_our_own_fields_are_checked(name, value):
+    (found,) = validate_document(of_ours(**{**OWN, f"rockglacier:{name}": value}))
+    assert "rockglacier.example/stac/v1.0.0" in found
+
+
+def test_our_own_summaries_are_checked():
+    for basins, problems in ((["hunza"], 0), ("hunza", 1), ([], 1)):
+        document = {**COLLECTION, "summaries": {"rockglacier:basin": basins}}
+        document["stac_extensions"] = extensions.used_extensions(document)
+        assert len(validate_document(document)) >= problems
+        assert bool(validate_document(document)) == bool(problems)
+
+
 def test_other_versions_of_stac_are_refused():
     assert validate_document({**ITEM, "stac_version": "1.0.0"}) == [
         "stac_version '1.0.0'; expected '1.1.0'"
