@@ -11,14 +11,11 @@ from torchgeo.datasets import stack_samples
 from torchgeo.samplers import GriddedPatchSampler, RandomPatchSampler
 
 from rockglacier.chips.augment import Augment, moved
+from rockglacier.chips.basins import MultiBasinDataset, MultiBasinSampler
 from rockglacier.chips.dataset import CubeDataset
 from rockglacier.chips.ground import largest_rectangles
-from rockglacier.chips.sampler import (
-    GroundChips,
-    MultiBasinDataset,
-    MultiBasinSampler,
-    PositiveSampler,
-)
+from rockglacier.chips.sampler import PositiveSampler
+from rockglacier.chips.tiles import GroundChips
 from rockglacier.cube.terrain import slope_aspect
 from rockglacier.errors import ContractError, InputError, NotFoundError
 from rockglacier.grid import Window

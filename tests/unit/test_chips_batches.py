@@ -10,18 +10,13 @@ import torch
 import zarr
 from torch.utils.data import DataLoader
 
+from rockglacier.chips.basins import MultiBasinDataset
+from rockglacier.chips.batches import InBatches, batch_of, whole
 from rockglacier.chips.dataset import CubeDataset, as_features
 from rockglacier.chips.footprints import chip_footprints
 from rockglacier.chips.local import local_copy
-from rockglacier.chips.sampler import (
-    GroundChips,
-    InBatches,
-    MultiBasinDataset,
-    PooledChips,
-    PositiveSampler,
-    batch_of,
-    whole,
-)
+from rockglacier.chips.sampler import PositiveSampler
+from rockglacier.chips.tiles import GroundChips, PooledChips
 from rockglacier.errors import InputError
 from rockglacier.grid import Window
 from rockglacier.model.loaders import chips_of, grounds_of

@@ -95,6 +95,7 @@ class CubeDataset(GeoDataset):
             )
         self.channels = tuple(attributes["channels"])
         self.affine = Affine(*attributes["transform"][:6])
+        self._corner = float(self.affine.c), float(self.affine.f)
         self.shape: tuple[int, int] = (int(stored["shape"][-2]), int(stored["shape"][-1]))
         self._check_labels()
         self._res = (float(self.affine.a), float(-self.affine.e))
@@ -183,10 +184,10 @@ class CubeDataset(GeoDataset):
                     expected=f"{res} m, those of the grid",
                     todo="leave the step of the slices out",
                 )
-        left, top = ~self.affine @ (x.start, y.stop)
+        west, north = self._corner
         return Window(
-            y=round(top),
-            x=round(left),
+            y=round((north - y.stop) / self._res[1]),
+            x=round((x.start - west) / self._res[0]),
             height=round((y.stop - y.start) / self._res[1]),
             width=round((x.stop - x.start) / self._res[0]),
         )
@@ -200,9 +201,11 @@ class CubeDataset(GeoDataset):
 
     def query_of(self, window: Window) -> Query:
         """Return the query, x and y in CRS metres, that gives a window."""
-        west, north = self.affine @ (window.x, window.y)
-        east, south = self.affine @ (window.x + window.width, window.y + window.height)
-        return slice(west, east), slice(south, north)
+        (west, north), (width, height) = self._corner, self._res
+        return (
+            slice(west + window.x * width, west + (window.x + window.width) * width),
+            slice(north - (window.y + window.height) * height, north - window.y * height),
+        )
 
     def __getitem__(self, index: GeoSlice) -> Sample:
         """Return the sample of a query; see :meth:`sample`."""
@@ -228,7 +231,7 @@ class CubeDataset(GeoDataset):
         IndexError
             The window lies outside the grid.
         """
-        self._require_touched(window)
+        self._inside(window)
         stored = self._read(self._open_features(), window, FEATURE_NODATA)
         # a pixel lacks all features or none; NumPy would divide int16 in float64
         is_missing = stored[0] == FEATURE_NODATA
@@ -247,10 +250,16 @@ class CubeDataset(GeoDataset):
             sample["mask"] = torch.from_numpy(mask)
         return sample if self.transforms is None else self.transforms(sample)
 
-    def _require_touched(self, window: Window) -> None:
+    def _inside(self, window: Window) -> Window:
+        """Return the part of a window that the grid has: a window inside it as it is."""
+        height, width = self.shape
+        bottom, right = window.y + window.height, window.x + window.width
+        if 0 <= window.y < bottom <= height and 0 <= window.x < right <= width:
+            return window
         inside = window.clipped(self.shape)
         if not (inside.height and inside.width):
             raise IndexError(f"{window} lies outside the grid of {self.shape} rows and columns")
+        return inside
 
     def read_into(
         self, window: Window, image: NDArray[np.int16], mask: NDArray[np.uint8] | None = None
@@ -271,19 +280,13 @@ class CubeDataset(GeoDataset):
         IndexError
             The window lies outside the grid.
         """
-        self._require_touched(window)
-        self._fill(image, self._open_features(), window, FEATURE_NODATA)
+        inside = self._inside(window)
+        _fill(image, self._open_features(), window, inside, FEATURE_NODATA)
         if mask is not None:
-            self._fill(mask, self._open_labels(), window, IGNORE)
+            _fill(mask, self._open_labels(), window, inside, IGNORE)
             is_missing = image[0] == FEATURE_NODATA  # a pixel lacks all features or none
             if is_missing.any():
                 mask[is_missing] = IGNORE
-
-    def _fill(self, part: NDArray[Any], array: Any, window: Window, fill: int) -> None:
-        inside = window.clipped(self.shape)
-        if inside != window:
-            part[...] = fill
-        part[(..., *inside.within(window))] = array[(..., *inside.slices)]
 
     def bounds_of(self, window: Window) -> tuple[float, ...]:
         """Return west, east, res, south, north, res of a window, as TorchGeo orders them."""
@@ -326,11 +329,19 @@ class CubeDataset(GeoDataset):
     def _opened(self, path: Path) -> Any:
         if isinstance(self.cache, Path):
             copy = self.cache / f"{path.name}.npy"
-            if copy.is_file():
-                return np.load(copy, mmap_mode="r")
-            return local_copy(_array(path), copy)
+            mapped = np.load(copy, mmap_mode="r") if copy.is_file() else None
+            # a plain array over the same memory is cut into chips faster
+            return np.asarray(local_copy(_array(path), copy) if mapped is None else mapped)
         array = _array(path)
         return np.asarray(array[:]) if self.cache else array
+
+
+def _fill(part: NDArray[Any], array: Any, window: Window, inside: Window, fill: int) -> None:
+    if inside is window:
+        part[...] = array[(..., *window.slices)]
+        return
+    part[...] = fill
+    part[(..., *inside.within(window))] = array[(..., *inside.slices)]
 
 
 def _array(path: Path) -> Any:

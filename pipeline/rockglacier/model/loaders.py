@@ -15,18 +15,13 @@ import torch
 from torch.utils.data import DataLoader
 
 from rockglacier.chips.augment import Augment
+from rockglacier.chips.basins import MultiBasinDataset, MultiBasinSampler
+from rockglacier.chips.batches import InBatches, whole
 from rockglacier.chips.dataset import CubeDataset
 from rockglacier.chips.footprints import chip_footprints
 from rockglacier.chips.ground import largest_rectangles
-from rockglacier.chips.sampler import (
-    GroundChips,
-    InBatches,
-    MultiBasinDataset,
-    MultiBasinSampler,
-    PooledChips,
-    PositiveSampler,
-    whole,
-)
+from rockglacier.chips.sampler import PositiveSampler
+from rockglacier.chips.tiles import GroundChips, PooledChips
 from rockglacier.config import Config, TrainConfig
 from rockglacier.errors import InputError, NotFoundError
 from rockglacier.grid import Window

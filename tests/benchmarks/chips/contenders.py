@@ -12,8 +12,9 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 from torchgeo.datasets import RasterDataset, XarrayDataset, stack_samples
 from world import BANDS, NORTH, RES, WEST, World
 
+from rockglacier.chips.basins import MultiBasinDataset
+from rockglacier.chips.batches import InBatches, empty_batch, whole
 from rockglacier.chips.dataset import CubeDataset, as_features
-from rockglacier.chips.sampler import InBatches, MultiBasinDataset, empty_batch, whole
 from rockglacier.grid import Window
 
 BATCH = 16
