@@ -11,8 +11,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rockglacier.config import parse_config
+from rockglacier.engine import Selection
 from rockglacier.grid import Grid, Window
-from rockglacier.labels.burn import Outlines, Teaching, burn, frame_of, label_basin, taught
+from rockglacier.labels.burn import (
+    Outlines,
+    Teaching,
+    burn,
+    frame_of,
+    label_basin,
+    label_tasks,
+    taught,
+)
 from rockglacier.labels.registration import shift_scores
 from rockglacier.stages import stage_named
 from rockglacier.storage import write_json
@@ -145,6 +154,22 @@ def burnt(study):
 def rewritten(path, shapes, **columns):
     path.unlink()
     return write(path, shapes, **columns)
+
+
+def test_some_blocks_then_the_rest(tmp_path):
+    reference = write(tmp_path / "r.gpkg", [LANDFORM, OTHER])
+    study = make_study(tmp_path, reference=reference)
+    facts = label_basin(study, selection=Selection.parse("0:2,1:3"))
+    assert (facts["built"], facts["kept"]) == (4, 0)
+    assert facts["left"] == facts["blocks"] - 4 > 0
+    assert not study.splits_path.exists()
+    tasks, receipts = label_tasks(study)
+    assert receipts.current(tasks) == {f"r000{row}c000{col}" for row in (0, 1) for col in (1, 2)}
+    facts = label_basin(study)
+    assert (facts["kept"], facts["left"], facts["used"]) == (4, 0, 2)
+    assert study.splits_path.exists()
+    again = label_basin(study, selection=Selection.parse("0:1,0:1"))
+    assert (again["left"], again["used"]) == (0, 2)
 
 
 @pytest.mark.parametrize("band", [0, 60])

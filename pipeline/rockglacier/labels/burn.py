@@ -17,7 +17,7 @@ from rasterio.features import rasterize
 from shapely.geometry.base import BaseGeometry
 from zarr.codecs import BloscCodec
 
-from rockglacier.engine import Progress, Receipts, Task, run_tasks, silent
+from rockglacier.engine import EVERYTHING, Progress, Receipts, Selection, Task, run_tasks, silent
 from rockglacier.errors import InputError
 from rockglacier.grid import Grid, Window, projected
 from rockglacier.labels.reference import read_ground, read_reference, repaired_shape
@@ -178,19 +178,84 @@ def frame_of(grid: Grid, window: Window, teaching: Teaching | None) -> BaseGeome
     return shapely.box(*box.buffer(reach + grid.resolution).bounds)
 
 
-def label_basin(study: Study, *, progress: Progress = silent) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Given:
+    """What a study gives to be burnt."""
+
+    table: gpd.GeoDataFrame
+    sub_basins: tuple[BaseGeometry, ...]
+    outlines: Outlines
+    teaching: Teaching | None
+
+
+def label_basin(
+    study: Study, *, progress: Progress = silent, selection: Selection = EVERYTHING
+) -> dict[str, Any]:
     """Write ``labels.zarr``, ``labels.parquet`` and ``splits.parquet``.
+
+    Parameters
+    ----------
+    study
+        With a grid and a reference.
+    progress
+        Told after every block.
+    selection
+        The blocks that are meant; the tables are written when none is left.
 
     Returns
     -------
     dict
-        Polygons by what was done with them, labelled area, share of landform pixels.
+        Blocks built, kept and left; when none is left also polygons by what was done with them,
+        labelled area, share of landform pixels.
 
     Raises
     ------
     InputError
         The study names no reference, or the reference cannot be used.
     """
+    given = _given(study)
+    splits = make_splits(study.grid, study.config.labels, sub_basins=given.sub_basins)
+    receipts = Receipts(study.receipts_path / "label")
+    study.splits_path.unlink(missing_ok=True)
+    _create(study, receipts, is_taught=given.teaching is not None)
+    outcome = run_tasks(
+        burn_tasks(study.grid, given.outlines, given.teaching),
+        BurnWork(
+            grid=study.grid,
+            outlines=given.outlines,
+            store=study.labels_path,
+            teaching=given.teaching,
+        ),
+        receipts=receipts,
+        what="burn labels",
+        workers=THREADS,
+        progress=progress,
+        selection=selection,
+    )
+    if outcome.left:
+        return outcome.facts
+    write_table(given.table, study.label_table_path)
+    _write_folds(study, given.sub_basins)
+    version = str(splits["version"].iloc[0])
+    write_table(splits, study.folder / "splits" / f"{version}.parquet")
+    write_table(splits, study.splits_path)  # last: it says that the stage is finished
+    return outcome.facts | _facts(given.table, splits, study, receipts)
+
+
+def label_tasks(study: Study) -> tuple[list[Task], Receipts]:
+    """Return the blocks of the study's labels, and where they are recorded; reads the reference.
+
+    Raises
+    ------
+    InputError
+        As :func:`label_basin`.
+    """
+    given = _given(study)
+    tasks = burn_tasks(study.grid, given.outlines, given.teaching)
+    return tasks, Receipts(study.receipts_path / "label")
+
+
+def _given(study: Study) -> _Given:
     config = study.config.labels
     if config.reference is None:
         raise InputError(
@@ -198,7 +263,6 @@ def label_basin(study: Study, *, progress: Progress = silent) -> dict[str, Any]:
             expected="labels.reference, a polygon file",
             todo="set it, or map the basin with a given model: rockglacier map",
         )
-    grid = study.grid
     table = read_reference(
         study.resolve(config.reference),
         area=study.area,
@@ -210,35 +274,19 @@ def label_basin(study: Study, *, progress: Progress = silent) -> dict[str, Any]:
     complete = (
         read_area(study.resolve(config.complete_within)) if config.complete_within else study.area
     )
-    parts = sub_basins_of(study) if config.split == "sub-basins" else ()
-    splits = make_splits(grid, config, sub_basins=parts)
     glaciers = (
         read_ground(study.resolve(config.glaciers), area=study.area, what="glaciers")
         if config.glaciers
         else []
     )
-    outlines = _outlines(table, complete, glaciers, grid)
-    teaching = (
-        Teaching(band_m=config.ignore_band_m, in_glaciers=config.in_glaciers)
+    return _Given(
+        table=table,
+        sub_basins=sub_basins_of(study) if config.split == "sub-basins" else (),
+        outlines=_outlines(table, complete, glaciers, study.grid),
+        teaching=Teaching(band_m=config.ignore_band_m, in_glaciers=config.in_glaciers)
         if config.ignore_band_m or config.glaciers
-        else None
+        else None,
     )
-    receipts = Receipts(study.receipts_path / "label")
-    _create(study, receipts, is_taught=teaching is not None)
-    run_tasks(
-        burn_tasks(grid, outlines, teaching),
-        BurnWork(grid=grid, outlines=outlines, store=study.labels_path, teaching=teaching),
-        receipts=receipts,
-        what="burn labels",
-        workers=THREADS,
-        progress=progress,
-    )
-    write_table(table, study.label_table_path)
-    _write_folds(study, parts)
-    version = str(splits["version"].iloc[0])
-    write_table(splits, study.folder / "splits" / f"{version}.parquet")
-    write_table(splits, study.splits_path)  # last: it says that the stage is finished
-    return _facts(table, splits, study, receipts)
 
 
 def sub_basins_of(study: Study) -> tuple[BaseGeometry, ...]:
