@@ -100,8 +100,7 @@ class SearchConfig(Section):
     @property
     def period(self) -> str:
         """Name of the period in file names, e.g. ``2024``."""
-        years = {self.start.year, self.end.year}
-        return "-".join(str(year) for year in sorted(years))
+        return years(self.start, self.end)
 
 
 class ExtraConfig(Section):
@@ -280,6 +279,11 @@ class FeatureConfig(Section):
     """What a network sees."""
 
     set: FeatureSet = Field("stack", description="Named feature set; see the guide.")
+    period: str | None = Field(
+        None,
+        description="Name of the period, of several, that features are fitted to and networks "
+        "learn from: that of the imagery of the reference, e.g. 2023. Default: the first.",
+    )
 
 
 class TrainConfig(Section):
@@ -611,6 +615,11 @@ PAPER: dict[str, dict[str, Any]] = {
     },
     "predict": {"window": 256, "overlap": 0.5},
 }
+
+
+def years(start: date, end: date) -> str:
+    """Return the years of the first and the last day as one name, e.g. ``2023-2024``."""
+    return "-".join(str(year) for year in sorted({start.year, end.year}))
 
 
 def load_config(path: Path) -> Config:

@@ -191,6 +191,14 @@ class Outcome:
     left: int = 0
     """Blocks that are not built and were not meant."""
 
+    def __add__(self, other: Outcome) -> Outcome:
+        """Return what became of the blocks of both."""
+        return Outcome(
+            built=self.built + other.built,
+            kept=self.kept + other.kept,
+            left=self.left + other.left,
+        )
+
     @property
     def facts(self) -> dict[str, Any]:
         """What a stage tells of its blocks; one with blocks left is not done."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import geopandas as gpd
 import shapely
@@ -15,6 +15,7 @@ from shapely.geometry.base import BaseGeometry
 from rockglacier.config import Config, load_config
 from rockglacier.errors import InputError, NotFoundError
 from rockglacier.grid import Grid
+from rockglacier.periods import Period, periods_of
 from rockglacier.storage import open_place, read_json, write_text
 from rockglacier_stac.globe import HALF, box_of, cut
 
@@ -30,6 +31,47 @@ class Study:
     """Folder against which relative paths of the config are meant."""
     answers: Path | None = None
     """Folder of what servers answered, which several basins share; None: they are asked anew."""
+
+    chosen: Period | None = None
+    """The period that is meant, of several; None: the one that teaches."""
+
+    @cached_property
+    def periods(self) -> tuple[Period, ...]:
+        """The periods of the cube, the earliest first."""
+        return periods_of(self.config)
+
+    @cached_property
+    def teaching_period(self) -> Period:
+        """The period that features are fitted to and networks learn from.
+
+        Raises
+        ------
+        InputError
+            No period has the name that the settings say.
+        """
+        wanted = self.config.features.period
+        for period in self.periods:
+            if wanted in (None, period.name):
+                return period
+        raise InputError(
+            f"no period {wanted!r}, features.period, in the cube of {self.config.name!r}",
+            expected=", ".join(period.name for period in self.periods),
+            todo="set features.period to one of them, or cube.periods to others",
+        )
+
+    @property
+    def period(self) -> Period:
+        """The period whose features, prediction and inventory are meant."""
+        return self.chosen or self.teaching_period
+
+    def in_period(self, period: Period) -> Self:
+        """Return the study with the products of one of its periods."""
+        return replace(self, chosen=period)
+
+    def each_period(self) -> list[Self]:
+        """Return the study with the products of each of its periods, the one that teaches first."""
+        first = self.teaching_period
+        return [self.in_period(p) for p in sorted(self.periods, key=lambda p: p != first)]
 
     @cached_property
     def folder(self) -> Path:
@@ -124,8 +166,8 @@ class Study:
 
     @property
     def features_path(self) -> Path:
-        """Features of the configured set, Zarr."""
-        return self.folder / "features" / f"{self.config.features.set}.zarr"
+        """Features of the configured set in the period, Zarr."""
+        return self._of_period(self.folder / "features") / f"{self.config.features.set}.zarr"
 
     @property
     def models_path(self) -> Path:
@@ -145,7 +187,7 @@ class Study:
     @property
     def prediction_path(self) -> Path:
         """Folder of the period's rasters."""
-        return self.folder / "predictions" / self.config.search.period
+        return self.folder / "predictions" / self.period.name
 
     @property
     def prediction_record_path(self) -> Path:
@@ -155,7 +197,7 @@ class Study:
     @property
     def inventory_path(self) -> Path:
         """Folder of the period's inventory."""
-        return self.folder / "inventory" / self.config.search.period
+        return self.folder / "inventory" / self.period.name
 
     @property
     def report_path(self) -> Path:
@@ -169,13 +211,17 @@ class Study:
 
     @property
     def receipts_path(self) -> Path:
-        """Receipts, a folder a stage."""
-        return self.folder / "receipts"
+        """Receipts of the period, a folder a stage."""
+        return self._of_period(self.folder / "receipts")
 
     @property
     def cube_receipts_path(self) -> Path:
-        """Receipts of the cube's blocks."""
-        return self.receipts_path / "cube"
+        """Receipts of the cube's blocks, which hold all periods."""
+        return self.folder / "receipts" / "cube"
+
+    def _of_period(self, folder: Path) -> Path:
+        """Return the folder itself for the period that teaches, one in it for any other."""
+        return folder if self.period == self.teaching_period else folder / self.period.name
 
     def claim(self) -> None:
         """Create the folder, or check that it is this study's; write the resolved config into it.

@@ -10,13 +10,13 @@ import shapely
 import zarr
 
 from rockglacier.config import parse_config
-from rockglacier.cube.store import create_cube, write_window
+from rockglacier.cube.store import CubeWriter, create_cube, write_window
 from rockglacier.cube.terrain import curvature, roughness, slope_aspect
-from rockglacier.engine import Receipts
+from rockglacier.engine import Receipts, Selection
 from rockglacier.errors import InputError, NotFoundError
 from rockglacier.features import build
 from rockglacier.features.fitted import first_component
-from rockglacier.features.fusion import Fusion, fit, fuse
+from rockglacier.features.fusion import Fusion, fit, fuse, fuse_tasks
 from rockglacier.features.sets import FEATURE_SETS, LAYERS, ROUGHNESS_RADIUS
 from rockglacier.grid import Grid
 from rockglacier.storage import open_place, read_json, write_json, zarr_store
@@ -544,3 +544,90 @@ def test_the_store_may_lie_in_an_object_store(make_study, tmp_path):
 def test_every_layer_of_every_set_exists():
     assert all(layer in LAYERS for form in FEATURE_SETS.values() for layer in form.inputs(BANDS))
     assert "illumination" not in LAYERS
+
+
+def test_some_blocks_then_the_rest(make_study):
+    study, whole = make_study(block=128), make_study("whole", block=128)
+    fuse(whole)
+    facts = fuse(study, selection=Selection.parse("0:2,1:3"))
+    assert (facts["built"], facts["kept"], facts["left"]) == (4, 0, 5)
+    assert not study.fusion_path.exists()
+    tasks, receipts = fuse_tasks(study)
+    assert receipts.current(tasks) == {f"r000{row}c000{col}" for row in (0, 1) for col in (1, 2)}
+    facts = fuse(study)
+    assert (facts["built"], facts["kept"], facts["left"]) == (5, 4, 0)
+    assert held(study).hash == held(whole).hash
+    np.testing.assert_array_equal(stored(study), stored(whole))
+
+
+def test_features_are_not_fitted_to_a_part_of_a_cube(make_study):
+    study = make_study(block=128)
+    receive(study)
+    Receipts(study.receipts_path / "cube").drop("r0001c0002")
+    with pytest.raises(NotFoundError, match=r"1 block.s. of the cube are not built: r0001c0002"):
+        fuse(study)
+
+
+SUMMERS = [["2023-07-01", "2023-09-30"], ["2024-07-01", "2024-09-30"]]
+
+
+def in_periods(study, summers, brighter):
+    """Return a study whose cube has a period for each number, which is added to its reflectance."""
+    values = study.resolved()
+    values["cube"]["periods"] = summers
+    several = Study(config=parse_config(values, source="test"), base=study.base)
+    create_cube(several)
+    layers = ground(BANDS)
+    for one in several.grid.blocks():
+        for index, more in enumerate(brighter):
+            part = {key: values[(..., *one.window.slices)] for key, values in layers.items()}
+            looks = part["reflectance"] != 0
+            part["reflectance"] = part["reflectance"] + looks * np.uint16(more)
+            CubeWriter(several.cube_path).write(one.window, part, period=index)
+    return several
+
+
+def test_every_period_gets_features_by_the_numbers_of_the_one_that_teaches(make_study):
+    alone = make_study("alone")
+    fuse(alone)
+    several = in_periods(make_study("several"), SUMMERS, [0, 700])
+    facts = fuse(several)
+    assert (facts["periods"], facts["built"], facts["kept"]) == (2, 8, 0)
+    first, second = several.each_period()
+    assert (first.period.name, second.period.name) == ("2023", "2024")
+    assert held(several).hash == held(alone).hash
+    np.testing.assert_array_equal(stored(first), stored(alone))
+    bright = in_periods(make_study("bright"), SUMMERS[1:], [700])
+    fuse(bright, fusion=held(alone))
+    np.testing.assert_array_equal(stored(second), stored(bright))
+    assert (stored(first) != stored(second)).any()
+    assert fuse(several)["kept"] == 8
+
+
+def test_a_period_that_joins_leaves_the_numbers_and_the_other_features(make_study):
+    study = make_study("joined")
+    one = in_periods(study, SUMMERS[:1], [0])
+    receive(one)
+    fuse(one)
+    before, features = one.fusion_path.read_bytes(), stored(one)
+    two = in_periods(study, SUMMERS, [0, 700])
+    receive(two)
+    facts = fuse(two)
+    assert facts["frozen"]
+    assert (facts["built"], facts["kept"]) == (4, 4)
+    assert two.fusion_path.read_bytes() == before
+    np.testing.assert_array_equal(stored(two), features)
+
+
+def test_another_period_to_learn_from_has_other_numbers(make_study):
+    several = in_periods(make_study("other"), SUMMERS, [0, 700])
+    fuse(several)
+    first = held(several)
+    features = several.config.features.model_copy(update={"period": "2024"})
+    later = Study(
+        config=several.config.model_copy(update={"features": features}), base=several.base
+    )
+    assert not fuse(later)["frozen"]
+    red = first.layers.index("B04")
+    assert held(later).mean[red] == pytest.approx(first.mean[red] + 0.07, abs=1e-5)
+    assert later.features_path == several.features_path

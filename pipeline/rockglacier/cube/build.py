@@ -12,7 +12,6 @@ from rockglacier.cube.dem import dem_mosaic
 from rockglacier.cube.extra import extra_layers
 from rockglacier.cube.group import GROUP, GroupWork, group_shape
 from rockglacier.cube.load import looks_of, scenes_in
-from rockglacier.cube.periods import periods_of
 from rockglacier.cube.spread import spread_halo
 from rockglacier.cube.store import create_cube, kept_attrs, layers_of
 from rockglacier.cube.sun import Sun
@@ -21,6 +20,7 @@ from rockglacier.cube.tiers import tier_table
 from rockglacier.engine import EVERYTHING, Progress, Receipts, Selection, Task, run_groups, silent
 from rockglacier.errors import NotFoundError
 from rockglacier.grid import Window, projected
+from rockglacier.periods import periods_of
 from rockglacier.scenes.record import DemTile, Scene, read_dem_tiles, read_scenes
 from rockglacier.storage import redact, require_space
 from rockglacier.study import Study

@@ -20,13 +20,13 @@ from numpy.typing import NDArray
 from rockglacier.cube.composite import Composite, Method, composite
 from rockglacier.cube.extra import ExtraLayer
 from rockglacier.cube.load import Look, SceneReader, looks_of, scenes_in
-from rockglacier.cube.periods import Period
 from rockglacier.cube.spread import cloud_mask, spread_halo
 from rockglacier.cube.store import CubeWriter
 from rockglacier.cube.surface import Surface
 from rockglacier.engine import Task
 from rockglacier.errors import RemoteError
 from rockglacier.grid import Grid, Window
+from rockglacier.periods import Period
 from rockglacier.scenes.asset import Retries
 from rockglacier.scenes.record import Scene
 

@@ -18,9 +18,9 @@ from zarr.codecs import BloscCodec
 from zarr.storage import LocalStore, StorePath, WrapperStore
 
 from rockglacier.config import fingerprint
-from rockglacier.cube.periods import periods_of
 from rockglacier.errors import ContractError, InputError
 from rockglacier.grid import Grid, Window
+from rockglacier.periods import periods_of
 from rockglacier.scenes import radiometry
 from rockglacier.storage import disk_errors, open_place, read_bytes, remove, zarr_store
 from rockglacier.study import Study

@@ -42,6 +42,8 @@ class LayerSource:
     cube: Path
     grid: Grid
     layers: tuple[str, ...]
+    period: int = 0
+    """Place of the period in the cube's time."""
 
     def strips(self, window: Window) -> Iterator[tuple[Window, Layers, NDArray[np.bool_]]]:
         """Yield a window by strips of rows: the strip, its layers, and where there is snow."""
@@ -50,13 +52,14 @@ class LayerSource:
             height = min(STRIP, window.y + window.height - y)
             strip = Window(y=y, x=window.x, height=height, width=window.width)
             block = self._read(group, strip)
-            snow = np.asarray(_array(group, "n_snow")[(0, *strip.slices)]) > 0
+            snow = np.asarray(_array(group, "n_snow")[(self.period, *strip.slices)]) > 0
             yield strip, {name: LAYERS[name].compute(block) for name in self.layers}, snow
 
     def _read(self, group: zarr.Group, window: Window) -> CubeBlock:
         bands = [str(name) for name in _array(group, "band")[:]]
         needed = [band for name in self.layers if (band := LAYERS[name].band) is not None]
-        stored = np.asarray(_array(group, "reflectance")[(0, slice(None), *window.slices)])
+        place = (self.period, slice(None), *window.slices)
+        stored = np.asarray(_array(group, "reflectance")[place])
         halo = halo_of(self.layers)
         return CubeBlock(
             reflectance={band: _reflectance(stored[bands.index(band)]) for band in needed},
@@ -201,16 +204,17 @@ class FuseWork:
         return {"pixels": height * width, "valid": int(np.count_nonzero(features[0] != NODATA))}
 
 
-OWN = ("reflectance/c/0/", "slope/", "aspect/", "elevation/")
-"""Objects of the cube that the features of a block are made of, by how their keys begin."""
-
 AROUND = ("elevation/",)
-"""The same of the blocks around it, where a layer needs a halo."""
+"""Objects of the cube that features need around a block, by how their keys begin."""
+
+OWN = (*AROUND, "slope/", "aspect/")
+"""The same of the block itself, beside the reflectance of its period."""
 
 
 def task_of(block: Block, work: FuseWork, cube: Receipts) -> Task:
     """Return the task of a block: it depends on its own ground and, for a halo, on that around."""
     window, fusion = block.window, work.fusion
+    own = (*OWN, f"reflectance/c/{work.source.period}/")
     reach = 1 if halo_of(fusion.layers) else 0
     around = [
         Block(row=row, col=col, window=window).name
@@ -225,7 +229,7 @@ def task_of(block: Block, work: FuseWork, cube: Receipts) -> Task:
             "window": [window.y, window.x, window.height, window.width],
             "grid": work.source.grid.to_dict(),
             "cube": {
-                name: _identity(cube, name, OWN if name == block.name else AROUND)
+                name: _identity(cube, name, own if name == block.name else AROUND)
                 for name in around
             },
         },
