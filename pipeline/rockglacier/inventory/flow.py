@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.sparse import csr_array
@@ -30,13 +31,21 @@ SMOOTH_STEPS: Final = 2.0
 LOOK_BACK: Final = 6
 """Steps that tell the direction of an end of the path."""
 
-STEPS: Final = [
-    (row, column)
-    for row in range(-2, 3)
-    for column in range(-2, 3)
-    if math.gcd(row, column) == 1 and abs(row) + abs(column) <= 3
-]
+STEP: Final = np.array(
+    [
+        (row, column)
+        for row in range(-2, 3)
+        for column in range(-2, 3)
+        if math.gcd(row, column) == 1 and abs(row) + abs(column) <= 3
+    ]
+)
 """To the 8 neighbours, and as the knight goes: directions are 27 degrees apart at most."""
+
+WAY: Final = np.hypot(STEP[:, 0], STEP[:, 1])
+"""Length of each step, pixels."""
+
+PASSED: Final = np.stack([np.trunc(STEP / 2).astype(np.int64), np.sign(STEP)], axis=1)
+"""Two pixels that each step passes over; of a short one, where it starts and where it ends."""
 
 FloatArray = NDArray[np.floating[Any]]
 
@@ -104,9 +113,7 @@ def _extent(is_landform: NDArray[np.bool_], resolution: float) -> float:
 
 
 def _ground(is_landform: NDArray[np.bool_], elevation: FloatArray, resolution: float) -> _Ground:
-    is_known = is_landform & np.isfinite(elevation)
-    nearest = ndimage.distance_transform_edt(~is_known, return_distances=False, return_indices=True)
-    heights = elevation.astype(np.float64)[tuple(nearest)]
+    heights = _filled(is_landform, elevation.astype(np.float64))
     step = math.ceil(math.sqrt(np.count_nonzero(is_landform) / MAX_NODES))
     if step > 1:
         pad = [(0, -size % step) for size in is_landform.shape]
@@ -116,6 +123,15 @@ def _ground(is_landform: NDArray[np.bool_], elevation: FloatArray, resolution: f
         total = (_squares(np.pad(heights, pad), step) * is_in).sum(axis=(1, 3))
         is_landform, heights = weight > 0, total / np.maximum(weight, 1)
     return _Ground(is_landform=is_landform, elevation=heights, resolution=resolution * step)
+
+
+def _filled(is_landform: NDArray[np.bool_], heights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return heights of a landform, those that are not known from the nearest pixel; 0 outside."""
+    is_known = is_landform & np.isfinite(heights)
+    if not (is_landform & ~is_known).any():
+        return np.where(is_landform, heights, 0.0)
+    nearest = ndimage.distance_transform_edt(~is_known, return_distances=False, return_indices=True)
+    return np.where(is_landform, heights[tuple(nearest)], 0.0)
 
 
 def _squares(values: NDArray[Any], step: int) -> NDArray[Any]:
@@ -143,28 +159,13 @@ def _cheapest_path(ground: _Ground, start: tuple[int, int], end: tuple[int, int]
     """Return rows and columns (n, 2) from start to end."""
     is_in = np.pad(ground.is_landform, 2)
     heights = np.pad(ground.elevation, 2)
-    number = np.full(is_in.shape, -1, dtype=np.int64)
+    number = np.full(is_in.shape, -1, dtype=np.int32)
     number[is_in] = np.arange(np.count_nonzero(is_in))
     inward = ndimage.distance_transform_edt(is_in)
     weight = 1 + MARGIN_COST * (1 - inward / inward.max()) ** 2
-    sources, targets, costs = [], [], []
     rows, columns = np.nonzero(is_in)
-    for row, column in STEPS:
-        there = rows + row, columns + column
-        able = is_in[there]
-        for between in _between(row, column):
-            able &= is_in[rows + between[0], columns + between[1]]
-        here = rows[able], columns[able]
-        there = there[0][able], there[1][able]
-        way = math.hypot(row, column)
-        climb = np.maximum(heights[there] - heights[here], 0) / (way * ground.resolution)
-        sources.append(number[here])
-        targets.append(number[there])
-        costs.append(way * (weight[here] + weight[there]) / 2 * (1 + CLIMB_COST * climb))
-    graph = csr_array(
-        (np.concatenate(costs), (np.concatenate(sources), np.concatenate(targets))),
-        shape=(len(rows), len(rows)),
-    )
+    edges = _edges(number, heights, weight, rows, columns, ground.resolution)
+    graph = csr_array(edges, shape=(len(rows), len(rows)))
     first, last = (int(number[row + 2, column + 2]) for row, column in (start, end))
     before = dijkstra(graph, indices=first, return_predecessors=True)[1]
     path = [last]
@@ -174,16 +175,38 @@ def _cheapest_path(ground: _Ground, start: tuple[int, int], end: tuple[int, int]
     return np.stack([rows[path] - 2, columns[path] - 2], axis=1).astype(np.float64)
 
 
-def _between(row: int, column: int) -> list[tuple[int, int]]:
-    """Return the pixels that a step passes over: it may not leave the landform on its way."""
-    if abs(row) + abs(column) == 1:
-        return []
-    if abs(row) == abs(column):
-        return []
-    down, right = int(np.sign(row)), int(np.sign(column))
-    if abs(row) == 2:
-        return [(down, 0), (down, right)]
-    return [(0, right), (down, right)]
+@njit(nogil=True, cache=True)
+def _edges(
+    number: NDArray[np.int32],
+    heights: FloatArray,
+    weight: FloatArray,
+    rows: NDArray[np.intp],
+    columns: NDArray[np.intp],
+    resolution: float,
+) -> tuple[NDArray[np.float64], NDArray[np.int32], NDArray[np.int32]]:
+    """Return costs, targets and first edges of the steps from each pixel, targets ascending."""
+    costs = np.empty(len(rows) * len(STEP), dtype=np.float64)
+    targets = np.empty(len(rows) * len(STEP), dtype=np.int32)
+    first = np.zeros(len(rows) + 1, dtype=np.int32)
+    edge = 0
+    for node in range(len(rows)):
+        row, column = rows[node], columns[node]
+        for step in range(len(STEP)):
+            down, right = row + STEP[step, 0], column + STEP[step, 1]
+            # of the pixels that it passes over too: it may not leave the landform on its way
+            if (
+                number[down, right] < 0
+                or number[row + PASSED[step, 0, 0], column + PASSED[step, 0, 1]] < 0
+                or number[row + PASSED[step, 1, 0], column + PASSED[step, 1, 1]] < 0
+            ):
+                continue
+            climb = max(heights[down, right] - heights[row, column], 0.0) / (WAY[step] * resolution)
+            mean = (weight[row, column] + weight[down, right]) / 2
+            costs[edge] = WAY[step] * mean * (1 + CLIMB_COST * climb)
+            targets[edge] = number[down, right]
+            edge += 1
+        first[node + 1] = edge
+    return costs[:edge], targets[:edge], first
 
 
 def _smoothed(path: FloatArray) -> FloatArray:
