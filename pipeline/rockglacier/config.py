@@ -521,6 +521,9 @@ class ComputeConfig(Section):
         "scheduler (tcp://HOST:8786, tls://HOST:8786), or a service: gateway, kubernetes, coiled. "
         "`--cluster` wins over it.",
     )
+    priority: int = Field(
+        0, description="Of several basins, those with a higher number are run first."
+    )
     workers: int | None = Field(
         None, ge=1, description="Workers; default: what cores and memory allow, 2 of a service."
     )

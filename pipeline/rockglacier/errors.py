@@ -7,6 +7,7 @@
     ├── NotFoundError (LookupError)  what was asked for is not there: ask for something else
     ├── RemoteError                  somebody else's server or file failed: try again, or skip it
     ├── BlocksFailedError            some blocks could not be built; the others are done
+    ├── BasinsFailedError            some basins of many could not be mapped; the others are done
     └── ContractError                a product breaks a promise of ours: rebuild it, or report a bug
 """
 
@@ -124,4 +125,21 @@ class BlocksFailedError(RockGlacierError):
             lines.append(f"  and {len(by_cause) - self.SHOWN} other cause(s): see `status`")
         again = "run the same command again: it tries only what is not done"
         super().__init__("\n".join(lines), expected=expected, todo=todo or again)
+        self.failures = failures
+
+
+class BasinsFailedError(RockGlacierError):
+    """Basins of a run of many could not be mapped; the others are done.
+
+    Parameters
+    ----------
+    failures
+        Name and cause of each basin.
+    """
+
+    def __init__(self, failures: list[tuple[str, str]]) -> None:
+        lines = [f"{len(failures)} basin(s) failed, the others were run"]
+        lines += [f"  {name}: {cause}" for name, cause in failures]
+        again = "run the same command again: it goes on from there; see logs/run.log of the basin"
+        super().__init__("\n".join(lines), todo=again)
         self.failures = failures

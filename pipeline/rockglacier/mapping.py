@@ -43,14 +43,15 @@ def study_for_bundle(
     cube
         Settings of the cube beside the bands.
     """
+    given = settings_of(bundle)
     values = {
         "name": name or Path(area).stem.lower().replace(" ", "-"),
         "area": area,
         "output": output,
         "search": search,
-        **settings_of(bundle),
+        **given,
+        "cube": {**given["cube"], **(cube or {})},
     }
-    values["cube"] |= cube or {}
     return Study(config=parse_config(values, source=f"map {area}"), base=Path())
 
 

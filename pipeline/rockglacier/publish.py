@@ -27,7 +27,7 @@ from rockglacier_stac.extensions import Json, file_info
 from rockglacier_stac.item import timestamp
 from rockglacier_stac.transactions import SERVER_LINKS, Sent, TransactionApi
 from rockglacier_stac.validate import validate_catalog
-from rockglacier_stac.versions import RELATIONS, STAMPS
+from rockglacier_stac.versions import RELATIONS, STAMPS, is_old
 
 if TYPE_CHECKING:
     from rockglacier.model.bundle import Bundle
@@ -92,8 +92,36 @@ def publish(
 
 def deposit(study: Study, folder: Path | None = None) -> Path:
     """Write the folder for a data repository; see :mod:`rockglacier.deposit`."""
+    return write_deposit(study, _publication(study, _published(study)), folder)
+
+
+def share(study: Study, folder: Path) -> int:
+    """Put the published items into a root catalog that several basins share.
+
+    Returns
+    -------
+    int
+        Number of files of that catalog whose content changed.
+
+    Raises
+    ------
+    NotFoundError
+        Nothing was published yet.
+    InputError
+        The products cannot be reached from there, or somebody else has been writing for minutes.
+    """
+    items = {
+        name: [document for document in documents if not is_old(document)]
+        for name, documents in _published(study).items()
+    }
+    now = timestamp(datetime.now(UTC))
+    return add_to_catalog(folder, study, _publication(study, items), items, now=now)
+
+
+def _published(study: Study) -> dict[CollectionName, list[Json]]:
+    """Return the items of the study's own catalog, earlier versions too."""
     study.require(study.stac_path / "catalog.json", stage="publish")
-    items: dict[CollectionName, list[Json]] = {
+    return {
         name: [
             document
             for path in listing(study.stac_path / name, ".json")
@@ -101,7 +129,6 @@ def deposit(study: Study, folder: Path | None = None) -> Path:
         ]
         for name in COLLECTIONS
     }
-    return write_deposit(study, _publication(study, items), folder)
 
 
 def send(study: Study, url: str) -> Sent:

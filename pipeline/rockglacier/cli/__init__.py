@@ -1,6 +1,6 @@
 """The command line: parse, build the study, call one function, show what came of it."""
 
-from rockglacier.cli import basin, exchange, look, scores, stage
+from rockglacier.cli import basin, exchange, look, many, scores, stage
 from rockglacier.cli.app import app, main
 
-__all__ = ["app", "basin", "exchange", "look", "main", "scores", "stage"]
+__all__ = ["app", "basin", "exchange", "look", "main", "many", "scores", "stage"]

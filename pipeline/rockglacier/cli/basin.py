@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from rockglacier.cli.app import Cluster, StudyFile, app
+from rockglacier.cli.many import Basins, Hours, Model, bundle_of, run_many
 from rockglacier.cli.running import progress_shown, run_shown, show_standings, study_of
 
 
@@ -65,17 +66,41 @@ def plan(
 
 
 @app.command()
-def run(study: StudyFile, cluster: Cluster = None) -> None:
+def run(
+    studies: Annotated[
+        list[Path], typer.Argument(help="A study's YAML file, or those of several basins.")
+    ],
+    cluster: Cluster = None,
+    model: Model = None,
+    to: Annotated[
+        Path | None,
+        typer.Option(
+            help="Of several basins: folder of what they share; default: the one that holds them."
+        ),
+    ] = None,
+    hours: Hours = None,
+    basins: Basins = None,
+) -> None:
     """Run every stage in order, resuming where it stopped; says first which stages are stale.
+
+    Several basins are run one after another, those that fail are named at the end, and their
+    inventories become one.
 
     Example: rockglacier run hunza.yaml --cluster local
     """
+    from rockglacier.mapping import require_fit
     from rockglacier.stages import Context, stages_of
 
-    opened = study_of(study)
-    stages = stages_of(opened, mapping=False)
-    show_standings(opened, stages, Context())
-    run_shown(opened, stages, cluster=cluster)
+    bundle = bundle_of(model)
+    if len(studies) > 1 or to is not None:
+        run_many(studies, bundle=bundle, folder=to, hours=hours, basins=basins, cluster=cluster)
+        return
+    opened = study_of(studies[0])
+    if bundle is not None:
+        require_fit(opened, bundle)
+    stages = stages_of(opened, mapping=bundle is not None)
+    show_standings(opened, stages, Context(bundle=bundle))
+    run_shown(opened, stages, cluster=cluster, bundle=bundle)
 
 
 @app.command()

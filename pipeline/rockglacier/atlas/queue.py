@@ -1,0 +1,257 @@
+"""Basins in a queue: one after another, each on its own; what fails stops no other."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from rockglacier.atlas.merged import write_merged
+from rockglacier.errors import InputError, RockGlacierError
+from rockglacier.publish import share
+from rockglacier.run import Standing, run_stages, standings
+from rockglacier.stages import Context, Stage
+from rockglacier.storage import write_json
+from rockglacier.study import Study
+
+logger = logging.getLogger(__name__)
+
+State = Literal["waiting", "running", "done", "failed", "stopped"]
+
+Told = Callable[[Study, Stage, Standing | None, dict[str, Any], float], None]
+"""Told after every stage, as by :func:`rockglacier.run.run_stages`, of which basin it is."""
+
+ANSWERS, CATALOG, PROGRESS = "search", "stac", "progress.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """What a run may take; what is left over waits for the next one."""
+
+    hours: float | None = None
+    """No stage begins after so many hours of this run."""
+    basins: int | None = None
+    """Basins that are worked on; those that are done already do not count."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """Where one basin stands."""
+
+    basin: str
+    state: State = "waiting"
+    stage: str = ""
+    """The last that ended."""
+    done: int = 0
+    """Stages that are done."""
+    stages: int = 0
+    seconds: float = 0.0
+    """Of this run."""
+    outlines: int | None = None
+    area_km2: float | None = None
+    """Of the outlines."""
+    why: str = ""
+    """Why it failed, or waits."""
+
+
+class Spent(Exception):  # noqa: N818 - no error: the run ends where it should
+    """The budget is spent, with stages left."""
+
+
+def in_order(studies: Sequence[Study]) -> list[Study]:
+    """Return basins by ``compute.priority``, the highest first; else as they are given.
+
+    Raises
+    ------
+    InputError
+        Two have one name or one folder: their products would be taken for each other's.
+    """
+    for what, values in (
+        ("name", [study.config.name for study in studies]),
+        ("output folder", [str(study.folder) for study in studies]),
+    ):
+        twice = sorted(value for value, n in Counter(values).items() if n > 1)
+        if twice:
+            raise InputError(
+                f"several basins have the {what} {twice[0]!r}",
+                expected="a name and a folder of its own for each",
+                todo=f"change `{'name' if what == 'name' else 'output'}` in one of their files",
+            )
+    return sorted(studies, key=lambda study: -study.config.compute.priority)
+
+
+def run_queue(
+    studies: Sequence[Study],
+    *,
+    folder: Path,
+    stages_of: Callable[[Study], Sequence[Stage]],
+    context: Context,
+    budget: Budget | None = None,
+    around: Callable[[Study], AbstractContextManager[Any]] = lambda study: nullcontext(),
+    told: Told | None = None,
+) -> list[Row]:
+    """Run basins one after another; put their inventories together, and their items on one shelf.
+
+    Parameters
+    ----------
+    studies
+        In any order; see :func:`in_order`.
+    folder
+        What belongs to no single basin: ``progress.json``, the answers of servers in ``search/``,
+        the root catalog ``stac/``, and the inventory of all; see
+        :func:`rockglacier.atlas.merged.write_merged`.
+    stages_of
+        The stages of a basin; with ``publish`` among them its items are put on the shelf.
+    context
+        What every run is given.
+    budget
+        Default: none, all basins are run.
+    around
+        Entered for the time of a basin's run.
+    told
+        Told after every stage.
+
+    Returns
+    -------
+    list of Row
+        A row a basin, in the order in which they were run. A basin that failed says why; run again,
+        it goes on from there, and the others are kept.
+    """
+    ordered = [replace(study, answers=folder / ANSWERS) for study in in_order(studies)]
+    queue = Queue(
+        folder=folder,
+        rows={study.config.name: Row(basin=study.config.name) for study in ordered},
+        budget=budget or Budget(),
+        told=told,
+    )
+    try:
+        for study in ordered:
+            queue.run(study, stages_of, context, around)
+    finally:
+        queue.save()
+    write_merged(ordered, folder)
+    return list(queue.rows.values())
+
+
+@dataclass(kw_only=True)
+class Queue:
+    """The rows of a run, and what is left of its budget."""
+
+    folder: Path
+    rows: dict[str, Row]
+    budget: Budget
+    told: Told | None
+
+    def __post_init__(self) -> None:
+        self._start = time.monotonic()
+        self._begun = 0
+
+    def save(self) -> None:
+        """Write the table, for people and programs that look on."""
+        write_json(self.folder / PROGRESS, [asdict(row) for row in self.rows.values()])
+
+    def change(self, basin: str, **values: Any) -> None:
+        """Change a row, and write the table."""
+        self.rows[basin] = replace(self.rows[basin], **values)
+        self.save()
+
+    def run(
+        self,
+        study: Study,
+        stages_of: Callable[[Study], Sequence[Stage]],
+        context: Context,
+        around: Callable[[Study], AbstractContextManager[Any]],
+    ) -> None:
+        """Run a basin; only Ctrl-C and the like come out of it."""
+        name, start = study.config.name, time.monotonic()
+        try:
+            stages = stages_of(study)
+            if why := self._refusal(study, stages, context):
+                self.change(name, stages=len(stages), why=why)
+                return
+            self.change(name, state="running", stages=len(stages))
+            with around(study):
+                run_stages(study, stages, context, told=self._teller(study, stages, start))
+            took = round(time.monotonic() - start, 1)
+            is_published = any(stage.name == "publish" for stage in stages)
+            why = self._shared(study) if is_published else ""
+            self.change(name, state="done", seconds=took, why=why)
+        except Spent:
+            self.change(name, state="waiting", why=self._spent())
+        except Exception as error:
+            logger.exception("basin %s: failed", name)
+            self.change(name, state="failed", why=reason(error))
+        except BaseException:
+            self.change(name, state="stopped")
+            raise
+
+    def _shared(self, study: Study) -> str:
+        """Put a basin's items on the shelf of all; say why that is not possible, or nothing."""
+        try:
+            share(study, self.folder / CATALOG)
+        except InputError as error:
+            logger.warning("%s: %s", study.config.name, error)
+            return f"not in the catalog of all: {reason(error)}"
+        return ""
+
+    def _refusal(self, study: Study, stages: Sequence[Stage], context: Context) -> str:
+        """Say why a basin does not begin, or nothing; one that is done costs nothing."""
+        left = [one for one in standings(study, stages, context) if one.state != "done"]
+        if not left:
+            return ""
+        limit = self.budget.basins
+        if limit is not None and self._begun >= limit:
+            return f"{limit} basin(s) were worked on, the budget of this run"
+        if self._is_late():
+            return self._spent()
+        self._begun += 1
+        return ""
+
+    def _is_late(self) -> bool:
+        hours = self.budget.hours
+        return hours is not None and time.monotonic() - self._start >= 3600 * hours
+
+    def _spent(self) -> str:
+        return f"{self.budget.hours:g} h are over, the budget of this run"
+
+    def _teller(
+        self, study: Study, stages: Sequence[Stage], start: float
+    ) -> Callable[[Stage, Standing | None, dict[str, Any], float], None]:
+        def told(
+            stage: Stage, kept: Standing | None, facts: dict[str, Any], seconds: float
+        ) -> None:
+            number = list(stages).index(stage) + 1
+            drawn = {}
+            if stage.name == "inventory":
+                drawn = {"outlines": facts.get("objects"), "area_km2": facts.get("area_km2")}
+            self.change(
+                study.config.name,
+                stage=stage.name,
+                done=number,
+                seconds=round(time.monotonic() - start, 1),
+                **drawn,
+            )
+            if self.told:
+                self.told(study, stage, kept, facts, seconds)
+            if kept is None and number < len(stages) and self._is_late():
+                raise Spent
+
+        return told
+
+
+def reason(error: BaseException) -> str:
+    """Return an error in a line."""
+    if isinstance(error, RockGlacierError):
+        return error.found.splitlines()[0]
+    lines = str(error).splitlines()
+    return f"{type(error).__name__}: {lines[0] if lines else ''}".rstrip(": ")
+
+
+def failures(rows: Sequence[Row]) -> Iterator[tuple[str, str]]:
+    """Yield name and cause of the basins that failed."""
+    return ((row.basin, row.why) for row in rows if row.state == "failed")

@@ -1,0 +1,214 @@
+"""Commands of many basins: what `run` does with several studies, and atlas."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rockglacier.cli.app import Cluster, app
+from rockglacier.cli.running import progress_shown, study_of, told
+
+if TYPE_CHECKING:
+    from rockglacier.atlas.queue import Row
+    from rockglacier.model.bundle import Bundle
+    from rockglacier.study import Study
+
+PANEL = "Many basins"
+
+Model = Annotated[
+    str | None,
+    typer.Option(
+        help="A packed model, or a published model's STAC item, to map with: no labels, no "
+        "training."
+    ),
+]
+Hours = Annotated[
+    float | None,
+    typer.Option(min=0, help="Of several basins: no stage begins after so many hours."),
+]
+Basins = Annotated[
+    int | None, typer.Option(min=1, help="Of several basins: work on so many, and no more.")
+]
+
+
+@app.command(rich_help_panel=PANEL)
+def atlas(
+    area: Annotated[str, typer.Argument(help="Polygon file of the whole area.")],
+    cut: Annotated[
+        str, typer.Option(help="Polygon file of the basins, e.g. catchments or mountain ranges.")
+    ],
+    name: Annotated[str, typer.Option(help="Column that names the basins.")] = "name",
+    priority: Annotated[
+        str | None, typer.Option(help="Column of numbers: those with the highest are run first.")
+    ] = None,
+    layer: Annotated[str | None, typer.Option(help="Layer of the basins' file.")] = None,
+    like: Annotated[
+        Path | None,
+        typer.Option(help="A study's YAML file whose settings hold for all; no name, no area."),
+    ] = None,
+    model: Model = None,
+    to: Annotated[Path, typer.Option(help="Folder of it all.")] = Path("atlas"),
+    only_write: Annotated[
+        bool, typer.Option("--only-write", help="Write the studies, and run nothing.")
+    ] = False,
+    hours: Hours = None,
+    basins: Basins = None,
+    cluster: Cluster = None,
+) -> None:
+    """Cut an area into basins, write a study of each, and run them all.
+
+    Example: rockglacier atlas range.gpkg --cut catchments.gpkg --model hunza-hrnet.rgbundle.zip
+    """
+    from rockglacier.atlas.cut import read_basins, settings_like, write_studies
+    from rockglacier.console import out
+    from rockglacier.errors import InputError
+    from rockglacier.mapping import settings_of
+    from rockglacier.study import read_area
+
+    settings = settings_like(like, to) if like else {}
+    bundle = bundle_of(model)
+    if bundle is not None:
+        for section, own in settings_of(bundle).items():
+            settings[section] = {**settings.get(section, {}), **own}
+    elif not settings.get("labels", {}).get("reference"):
+        raise InputError(
+            "an atlas without a model and without labels to train one",
+            expected="--model, or --like STUDY.yaml with labels.reference",
+            todo="rockglacier pack STUDY.yaml, of a basin that has labels, writes a model",
+        )
+    found = read_basins(cut, read_area(area), name=name, priority=priority, layer=layer)
+    files = write_studies(found, to, settings, source=str(like or "the settings of the model"))
+    out.print(f"{len(files)} basin(s), {found['area_km2'].sum():,.0f} km², in {to}")
+    if only_write:
+        out.print(f"next: rockglacier run {to}/*.yaml" + (f" --model {model}" if model else ""))
+        return
+    run_many(files, bundle=bundle, folder=to, hours=hours, basins=basins, cluster=cluster)
+
+
+def bundle_of(model: str | None) -> Bundle | None:
+    """Read a packed model, or the one that a STAC item leads to; None where none is named."""
+    if model is None:
+        return None
+    from rockglacier.mapping import model_file
+    from rockglacier.model.bundle import read_bundle
+
+    return read_bundle(model_file(model))
+
+
+def run_many(
+    files: Sequence[Path],
+    *,
+    bundle: Bundle | None,
+    folder: Path | None,
+    hours: float | None,
+    basins: int | None,
+    cluster: str | None,
+) -> None:
+    """Run the studies of several files, and show one table of them.
+
+    Raises
+    ------
+    BasinsFailedError
+        At the end, where basins failed.
+    """
+    from rockglacier.atlas.queue import Budget, failures, in_order, run_queue
+    from rockglacier.cluster import cluster_client
+    from rockglacier.console import out
+    from rockglacier.errors import BasinsFailedError
+    from rockglacier.mapping import require_fit
+    from rockglacier.stages import Context, stages_of
+
+    studies = in_order([study_of(path) for path in files])
+    for study in studies:
+        if bundle is not None:
+            require_fit(study, bundle)
+        else:
+            stages_of(study, mapping=False)
+    folder = (
+        folder or Path(os.path.commonpath([path.parent.absolute() for path in files]))
+    ).absolute()
+    kind = cluster or studies[0].config.compute.cluster
+    with (
+        cluster_client(kind, compute=studies[0].config.compute) as client,
+        progress_shown() as progress,
+    ):
+
+        @contextmanager
+        def around(study: Study) -> Iterator[None]:
+            out.print(f"\n[bold]{study.config.name}[/bold]")
+            with _logged(study.folder / "logs"):
+                if client is not None:
+                    from rockglacier.workers import self_test
+
+                    self_test(client, at=f"the {kind} cluster", study=study)
+                yield
+
+        rows = run_queue(
+            studies,
+            folder=folder,
+            stages_of=lambda study: stages_of(study, mapping=bundle is not None),
+            context=Context(progress=progress, client=client, bundle=bundle),
+            budget=Budget(hours=hours, basins=basins),
+            around=around,
+            told=lambda study, *what: told(*what),
+        )
+    show_rows(rows, folder)
+    if failed := list(failures(rows)):
+        raise BasinsFailedError(failed)
+
+
+@contextmanager
+def _logged(folder: Path) -> Iterator[None]:
+    """Write the log of a basin beside its products, and not beside those of the next."""
+    from rockglacier.console import log_to
+
+    loggers = [logging.getLogger(name) for name in ("rockglacier", "rockglacier_stac")]
+    before = {logger: list(logger.handlers) for logger in loggers}
+    log_to(folder)
+    try:
+        yield
+    finally:
+        for logger, held in before.items():
+            for handler in logger.handlers[:]:
+                if handler not in held:
+                    logger.removeHandler(handler)
+                    handler.close()
+
+
+def show_rows(rows: Sequence[Row], folder: Path) -> None:
+    """Print where basins stand, and where what they share lies."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    from rockglacier.console import out
+    from rockglacier.storage import read_json
+
+    colours = {"done": "green", "failed": "red", "waiting": "yellow", "stopped": "yellow"}
+    table = Table(box=None, pad_edge=False)
+    for column in ("basin", "state", "stages", "time", "outlines", "km²", ""):
+        table.add_column(column, justify="left" if column in ("basin", "state", "") else "right")
+    for row in rows:
+        table.add_row(
+            row.basin,
+            f"[{colours.get(row.state, 'dim')}]{row.state}[/]",
+            f"{row.done}/{row.stages}",
+            f"{row.seconds:.0f} s",
+            "" if row.outlines is None else str(row.outlines),
+            "" if row.area_km2 is None else f"{row.area_km2:.2f}",
+            escape(row.why),
+        )
+    out.print()
+    out.print(table)
+    if (folder / "inventory.json").is_file():
+        facts = read_json(folder / "inventory.json")
+        out.print(
+            f"together: {facts['outlines']} outlines of {facts['basins']} basin(s), "
+            f"{facts['area_km2']:.2f} km²; {facts['doubles']} counted in another basin"
+        )
+    out.print(f"products: {folder}")
