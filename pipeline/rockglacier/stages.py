@@ -80,34 +80,51 @@ def _label(study: Study, context: Context) -> dict[str, Any]:
 
 def _fuse(study: Study, context: Context) -> dict[str, Any]:
     from rockglacier.features.fusion import fuse
+    from rockglacier.labels.every_fold import other_folds, write_split
 
-    fusion = context.bundle.fusion if context.bundle else None
-    return fuse(
-        study,
-        fusion=fusion,
-        refit=context.refit,
-        progress=context.progress,
-        client=context.client,
-    )
+    told: Any = {"refit": context.refit, "progress": context.progress, "client": context.client}
+    if context.bundle is not None:
+        return fuse(study, fusion=context.bundle.fusion, **told)
+    facts = fuse(study, **told)
+    for fold in other_folds(study):
+        write_split(fold, study)
+        fuse(fold, **told)
+    return facts
 
 
 def _train(study: Study, context: Context) -> dict[str, Any]:
+    from rockglacier.labels.every_fold import other_folds
     from rockglacier.model.fit import train
 
-    return train(study, progress=context.progress)
+    facts = train(study, progress=context.progress)
+    for fold in other_folds(study):
+        more = train(fold, progress=context.progress)
+        facts |= {name: facts[name] + more[name] for name in ("trials", "built", "kept", "seconds")}
+    return facts
 
 
 def _evaluate(study: Study, context: Context) -> dict[str, Any]:
     from rockglacier.evaluation.judge import evaluate
+    from rockglacier.evaluation.pooled import IOU, evaluate_folds
     from rockglacier.prediction.infer import infer_window
 
-    return evaluate(study, infer=infer_window, progress=context.progress)
+    facts = evaluate(study, infer=infer_window, progress=context.progress)
+    if not study.config.labels.every_fold:
+        return facts
+    pooled = evaluate_folds(study, infer=infer_window, progress=context.progress)
+    return {**facts, "pooled": {name: row[IOU] for name, row in pooled.items()}}
 
 
 def _predict(study: Study, context: Context) -> dict[str, Any]:
     from rockglacier.prediction.infer import predict
 
-    return predict(study, bundle=context.bundle, progress=context.progress, client=context.client)
+    return predict(
+        study,
+        bundle=context.bundle,
+        progress=context.progress,
+        client=context.client,
+        selection=context.selection,
+    )
 
 
 def _inventory(study: Study, context: Context) -> dict[str, Any]:
@@ -207,7 +224,7 @@ STAGES: tuple[Stage, ...] = (
         name="train",
         makes="trained networks",
         work=_train,
-        sections=("train", "predict"),  # predict.network limits which one is selected
+        sections=("train", "predict.network"),  # it limits which one is selected
         after=("fuse", "label"),
         product=lambda study: study.selection_path,
         learns=True,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
+
+import geopandas as gpd
 
 from rockglacier.errors import ContractError, InputError
 from rockglacier.scenes.record import read_table, write_table
@@ -96,7 +98,8 @@ def other_folds(study: Study) -> list[Study]:
 def _fold(study: Study, number: int) -> Fold:
     labels = study.config.labels.model_copy(update={"fold": number})
     config = study.config.model_copy(update={"labels": labels})
-    return Fold(config=config, base=study.base, whole=study)
+    own = {field.name: getattr(study, field.name) for field in fields(Study)}
+    return Fold(**{**own, "config": config}, whole=study)
 
 
 def write_split(fold: Study, study: Study) -> None:
@@ -104,3 +107,10 @@ def write_split(fold: Study, study: Study) -> None:
     table = read_table(study.folder / "folds.parquet")
     own = table[table["fold"] == fold.config.labels.fold].drop(columns="fold")
     write_table(own.reset_index(drop=True), fold.splits_path)
+
+
+def tested_cells(study: Study) -> gpd.GeoDataFrame:
+    """Return the cells that one fold or another tests, as :func:`make_splits` has them."""
+    table = read_table(study.require(study.folder / "folds.parquet", stage="label"))
+    cells = table[table["split"] == "test"].drop(columns="fold")
+    return gpd.GeoDataFrame(cells.reset_index(drop=True))
