@@ -38,11 +38,13 @@ LEARNT_FROM: Final = frozenset({"labels", "splits"})
 """Assets of a model that are somebody else's outlines, or made from them."""
 UNITS: Final = (
     ("_km2", "km²"), ("_km", "km"), ("_m", "m"), ("_deg", "degrees"), ("_share", "1"),
-    ("probability", "1"), ("pixels", "pixels"),
+    ("probability", "1"), ("spread", "1"), ("agreement", "1"), ("pixels", "pixels"),
 )  # fmt: skip
 RASTERS: Final = (
     ("probability.tif", "probability", "percent", "Probability of a rock glacier", "255"),
     ("classes.tif", "classes", "class", "0 background, 1 candidate of a rock glacier", "255"),
+    ("spread.tif", "spread", "percentage points", "Standard deviation over the ensemble", "255"),
+    ("agreement.tif", "agreement", "percent", "Share of networks that call it one", "255"),
 )
 
 

@@ -21,6 +21,7 @@ from rockglacier.inventory.schema import COLUMNS
 from rockglacier.inventory.tables import build_inventory
 from rockglacier.run import run_stages, standings
 from rockglacier.stages import Context, stage_named
+from rockglacier.scenes.record import write_table
 from rockglacier.storage import write_json
 from rockglacier.study import Study
 
@@ -458,3 +459,48 @@ def test_inventory_is_stale_when_a_file_that_it_lay_over_changes(tmp_path):
     standing = standings(study, stages, Context())[0]
     assert standing.state == "stale"
     assert "ice.gpkg" in standing.why
+
+
+def test_doubts_of_an_ensemble_are_measured_and_reviewed_first(tmp_path):
+    sure, doubted = square(20, 20, 30, 40), square(60, 20, 20, 40)
+    study = study_with(tmp_path, sure, doubted)
+    group = zarr.open_group(study.prediction_path / "prediction.zarr", mode="r+")
+    shape = study.grid.shape
+    spread, agreement = np.full(shape, 2, np.uint8), np.full(shape, 100, np.uint8)
+    spread[doubted.slices], agreement[doubted.slices] = 18, 67
+    spread[doubted.y, doubted.x], agreement[doubted.y, doubted.x] = 255, 255
+    group.create_array("spread", data=spread)
+    group.create_array("agreement", data=agreement)
+    record = {"model_id": "toy/all", "threshold": 0.6, "out_of_fold": False}
+    write_json(study.prediction_record_path, record)
+    facts = build_inventory(study)
+    table = read(study).sort_values("pixels")
+    assert facts["threshold"] == 0.6
+    assert set(table["model_id"]) == {"toy/all"}
+    np.testing.assert_allclose(table["spread_mean"], [0.18, 0.02])
+    np.testing.assert_allclose(table["agreement"], [0.67, 1])
+    first, second = table["review_reason"].fillna("")
+    assert "disagreement" in first
+    assert "disagreement" not in second
+    assert table["review_rank"].tolist() == [1, 2]
+
+
+def test_one_network_alone_has_no_doubts(built):
+    table = read(built[0])
+    assert table["agreement"].isna().all()
+    assert table["spread_mean"].isna().all()
+
+
+def test_what_was_predicted_out_of_fold_counts_as_held_out(tmp_path):
+    study = study_with(tmp_path, LARGE)
+    with_splits(study, study.grid.shape[1])
+    build_inventory(study)
+    assert read(study)["split"].tolist() == ["train"]
+    folds = gpd.read_parquet(study.splits_path).assign(fold=0)
+    folds["split"] = ["test", "train"]
+    write_table(folds, study.folder / "folds.parquet")
+    record = {"model_id": "toy/out-of-fold", "threshold": 0.5, "out_of_fold": True}
+    write_json(study.prediction_record_path, record)
+    build_inventory(study)
+    assert read(study)["split"].tolist() == ["test"]
+    assert read(study)["train_share"].tolist() == [0]

@@ -6,14 +6,17 @@ import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pystac
 import pytest
 import shapely
 import stac_geoparquet.arrow
+import zarr
 from pyarrow.parquet import read_table
 
 from rockglacier.errors import ContractError, NotFoundError
 from rockglacier.origin import place_of
+from rockglacier.prediction.cog import write_cogs
 from rockglacier.publish import model_item, publish
 from rockglacier.storage import read_json, write_json
 from rockglacier_stac.validate import validate_catalog, validate_document
@@ -157,6 +160,23 @@ def test_rasters_are_described_with_their_exact_statistics(published):
         0, 1, 255,
     ]  # fmt: skip
     assert set(item["properties"]["renders"]) == {"probability", "classes"}
+
+
+def test_rasters_of_an_ensemble_are_assets_too(make_products):
+    study = make_products()
+    group = zarr.open_group(study.prediction_path / "prediction.zarr", mode="r+")
+    percent = group["probability"][:]
+    for name, value in (("spread", 12), ("agreement", 67)):
+        values = np.where(percent == 255, 255, value).astype(np.uint8)
+        group.create_array(name, data=values, chunks=(64, 64))
+    write_cogs(study, 0.5, {})
+    publish(study)
+    assets = items_of(study)["predictions"]["assets"]
+    assert {"spread", "agreement"} < set(assets)
+    band = assets["agreement"]["bands"][0]
+    assert (band["nodata"], band["statistics"]["mean"]) == (255, 67)
+    assert "percentage points" in assets["spread"]["title"]
+    assert validate_catalog(study.stac_path) == []
 
 
 def test_table_of_the_inventory_is_described_column_by_column(published):

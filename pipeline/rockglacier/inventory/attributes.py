@@ -7,8 +7,9 @@ are those of the published (simplified) outline on the WGS 84 ellipsoid.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import shapely
@@ -176,6 +177,34 @@ def measure(
         "snow_share": float((layers.n_snow[is_landform] > 0).mean()),
         "shadow_share": float((layers.n_shadow[is_landform] > 0).mean()),
     }
+
+
+DOUBTS: Final = {"spread": "spread_mean", "agreement": "agreement"}
+"""Layers of an ensemble's prediction, and the columns that hold their mean."""
+
+
+def measure_doubts(
+    is_landform: NDArray[np.bool_], layers: Mapping[str, NDArray[np.uint8]]
+) -> dict[str, float | None]:
+    """Return how much the networks and views of an ensemble differ over one landform.
+
+    Parameters
+    ----------
+    is_landform
+        (y, x) of the window.
+    layers
+        Of :data:`DOUBTS` those that the prediction has, (y, x) percent, 255 = nodata.
+
+    Returns
+    -------
+    dict
+        ``spread_mean`` and ``agreement``, 0 to 1; None without the layer or any known pixel.
+    """
+    found: dict[str, float | None] = dict.fromkeys(DOUBTS.values())
+    for name, percent in layers.items():
+        known = percent[is_landform & (percent != PERCENT_NODATA)]
+        found[DOUBTS[name]] = float(known.mean()) / 100 if known.size else None
+    return found
 
 
 def _elevations(heights: NDArray[np.float64]) -> dict[str, float | None]:

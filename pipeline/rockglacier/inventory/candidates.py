@@ -23,6 +23,7 @@ from rockglacier.inventory.attributes import (
     area_uncertainty_km2,
     hypsometry,
     measure,
+    measure_doubts,
     touches_nodata,
 )
 from rockglacier.inventory.geoparquet import hilbert_order
@@ -177,6 +178,7 @@ def measured(
     probability: Any,
     cube: zarr.Group,
     *,
+    doubts: Mapping[str, Any] | None = None,
     progress: Progress = silent,
 ) -> tuple[list[dict[str, Any]], list[dict[int, int]]]:
     """Return the attributes and the hypsometry of every landform, in order.
@@ -190,13 +192,16 @@ def measured(
     cube
         With ``elevation, slope, aspect`` (y, x) and ``n_snow, n_shadow`` (time, y, x); the first
         time is used.
+    doubts
+        Of an ensemble: ``spread`` and ``agreement``, (y, x) uint8 percent, nodata 255.
     progress
         Told after every landform.
     """
     grid = study.grid
     within = drawn.outlines.within(projected(study.area, epsg=grid.epsg).buffer(1e-6))
     outlines = drawn.outlines.to_crs(4326)
-    arrays = {name: cube[name] for name in CUBE_LAYERS}  # opened once: metadata is slow to parse
+    # opened once: metadata is slow to parse
+    arrays = {**{name: cube[name] for name in CUBE_LAYERS}, **(doubts or {})}
 
     def row_of(
         place: int, values: Held, layers: Mapping[str, Held]
@@ -215,6 +220,10 @@ def measured(
         )
         row = {
             **measure(footprint.is_landform, ground, resolution=grid.resolution),
+            **measure_doubts(
+                footprint.is_landform,
+                {name: layers[name][footprint.window.slices] for name in doubts or {}},
+            ),
             "area_km2": area,
             "area_uncertainty_km2": area_uncertainty_km2(perimeter, resolution=grid.resolution),
             "perimeter_km": perimeter,

@@ -24,13 +24,28 @@ def _above(column: str, least: float) -> Callable[[Row, float], bool]:
     return lambda row, _: (row.get(column) or 0.0) >= least
 
 
+def _disagrees(row: Row, threshold: float) -> bool:
+    """Say whether networks disagree, or would: of one alone, by how near it is to its threshold."""
+    agreement, spread = row.get("agreement"), row.get("spread_mean")
+    if agreement is not None and agreement < LEAST_AGREEMENT:
+        return True
+    if spread is not None and spread >= WIDE_SPREAD:
+        return True
+    # half of the outline hardly reaches the threshold: another network may draw none of it
+    return agreement is None and (row.get("probability_p50") or 1.0) < threshold + 0.1
+
+
+LEAST_AGREEMENT: Final = 0.75
+"""Below it, more than a quarter of the votes of networks on pixels are for background."""
+WIDE_SPREAD: Final = 0.25
+"""Standard deviation as of two networks that say 0.4 and 0.9."""
+
 REASONS: Final = (
     Reason(name="glacier", weight=8, holds=_above("glaciers_share", 0.1)),
     Reason(
         name="disagreement",
         weight=6,
-        # half of the outline hardly reaches the threshold: another network may draw none of it
-        holds=lambda row, threshold: (row.get("probability_p50") or 1.0) < threshold + 0.1,
+        holds=_disagrees,
     ),
     Reason(name="snow", weight=5, holds=_above("snow_share", 0.2)),
     Reason(name="shadow", weight=4, holds=_above("shadow_share", 0.2)),

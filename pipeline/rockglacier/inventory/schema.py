@@ -45,7 +45,7 @@ COLUMNS: Final[dict[str, Column]] = {
     "split": Column(
         _TEXT,
         "Ground of its representative point: train, validation, test, guard, or "
-        "unseen where nothing was trained.",
+        "unseen where nothing was trained; test of everything that was predicted out of fold.",
     ),
     "train_share": Column("float64", "Share of its area on ground that was trained on, 0 to 1."),
     "truncated": Column("bool", "Ends at the edge of the data, or crosses that of the area."),
@@ -76,6 +76,15 @@ COLUMNS: Final[dict[str, Column]] = {
     "probability_p10": Column("float64", "10th percentile of the probability, 0 to 1."),
     "probability_p50": Column("float64", "Median probability, 0 to 1."),
     "probability_p90": Column("float64", "90th percentile of the probability, 0 to 1."),
+    "spread_mean": Column(
+        "float64",
+        "Mean standard deviation of the probabilities of networks and views, 0 to 1; empty where "
+        "one network saw the ground once.",
+    ),
+    "agreement": Column(
+        "float64",
+        "Mean share of the networks that call its pixels a rock glacier, 0 to 1; empty of one.",
+    ),
     "valid_share": Column("float64", "Share of the outline, holes filled, with a prediction."),
     "snow_share": Column("float64", "Share seen only under snow, 0 to 1."),
     "shadow_share": Column("float64", "Share seen only in shadow, 0 to 1."),

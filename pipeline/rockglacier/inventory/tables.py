@@ -23,7 +23,7 @@ from rockglacier.engine import Progress, silent
 from rockglacier.errors import ContractError, NotFoundError
 from rockglacier.grid import Grid
 from rockglacier.inventory import geoparquet, qgis
-from rockglacier.inventory.attributes import BAND_M
+from rockglacier.inventory.attributes import BAND_M, DOUBTS
 from rockglacier.inventory.candidates import UNSEEN, draw, ground_of, measured, split_at
 from rockglacier.inventory.compare import ground_of_links
 from rockglacier.inventory.domains import domains_of
@@ -36,6 +36,7 @@ from rockglacier.inventory.schema import table_of
 from rockglacier.inventory.scores import summary
 from rockglacier.inventory.water import water_table
 from rockglacier.inventory.whereabouts import write_tables
+from rockglacier.labels.every_fold import tested_cells
 from rockglacier.storage import open_group, read_json, readable, write_json, write_text
 from rockglacier.study import Study, read_area
 
@@ -124,7 +125,8 @@ def build_inventory(
         fixed={place: str(own["candidate_id"]) for place, own in enumerate(decided) if own},
     )
     splits = _splits(study, bundle)
-    rows, bands = measured(study, drawn, probability, cube, progress=progress)
+    doubts = _doubts(study)
+    rows, bands = measured(study, drawn, probability, cube, doubts=doubts, progress=progress)
     overlaps = {name: study.resolve(uri) for name, uri in study.config.inventory.overlaps.items()}
     extra, values = overlap_columns(drawn.outlines, overlaps)
     origin = {
@@ -187,10 +189,19 @@ def _probability(study: Study) -> zarr.Array[Any]:
     return array
 
 
+def _doubts(study: Study) -> dict[str, Any]:
+    """Return the layers that an ensemble leaves beside the probability."""
+    group = open_group(study.prediction_path / "prediction.zarr")
+    return {name: array for name, array in group.arrays() if name in DOUBTS}
+
+
 def _source(study: Study, bundle: Model | None) -> Source:
     """Say what draws: the threshold of the settings, else that of the model."""
     if bundle is not None:
         model_id, threshold = f"bundle-{bundle.fingerprint}", bundle.threshold
+    elif study.prediction_record_path.is_file():
+        record = read_json(study.prediction_record_path)
+        model_id, threshold = record["model_id"], record["threshold"]
     elif study.selection_path.is_file():
         selection = read_json(study.selection_path)
         model_id = f"{study.config.name}/{selection['network']}/trial-{selection['trial']}"
@@ -272,6 +283,9 @@ def _splits(study: Study, bundle: Model | None) -> gpd.GeoDataFrame | None:
     """Return the split of the ground, or None where a given model has seen none of it."""
     if bundle is not None or not study.splits_path.is_file():
         return None
+    record = study.prediction_record_path
+    if record.is_file() and read_json(record)["out_of_fold"]:
+        return tested_cells(study)  # whatever is mapped was held out
     return gpd.read_parquet(readable(study.splits_path))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
 
 import rasterio
 
@@ -14,6 +15,12 @@ from rockglacier.study import Study
 from rockglacier_stac import extensions, item
 from rockglacier_stac.extensions import Json
 from rockglacier_stac.item import Asset, Source
+
+DOUBTS: Final = {
+    "spread": "Standard deviation of the probabilities of networks and views, percentage points",
+    "agreement": "Share of the networks that call it a rock glacier, percent",
+}
+"""Rasters of an ensemble, and their titles."""
 
 
 def prediction_item(study: Study, *, model: Source | None) -> Json:
@@ -29,6 +36,10 @@ def prediction_item(study: Study, *, model: Source | None) -> Json:
         assets["classes"] = _raster_asset(
             study, folder / "classes.tif", "classes", "Candidates of rock glaciers"
         )
+    for name, title in DOUBTS.items():
+        if (folder / f"{name}.tif").is_file():
+            path = folder / f"{name}.tif"
+            assets[name] = _raster_asset(study, path, name, title, scale=0.01)
     cube = origin.own_source("cubes", item_id(study, "cube"), cube_title(study))
     return item.prediction_item(
         item_id(study, "prediction"),
