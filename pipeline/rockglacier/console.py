@@ -28,6 +28,7 @@ from rich.text import Text
 from rockglacier.engine import Progress
 from rockglacier.errors import RockGlacierError
 from rockglacier.storage import RemotePath, redact_text, write_text
+from rockglacier_stac.errors import StacError
 
 EXIT_FAILED = 1
 EXIT_INTERRUPTED = 130
@@ -209,7 +210,7 @@ def errors_shown() -> Iterator[None]:
     warnings.filterwarnings("ignore", message="Dataset has no geotransform")
     try:
         yield
-    except RockGlacierError as error:
+    except (RockGlacierError, StacError) as error:
         err.print(Text(f"error: {error}", style="red"))
         sys.exit(EXIT_FAILED)
     except KeyboardInterrupt:

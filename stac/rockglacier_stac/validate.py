@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,6 +16,8 @@ from pystac.validation.local_validator import get_local_schema_cache
 from referencing import Registry, Resource
 from referencing.exceptions import NoSuchResource, Unresolvable
 
+from rockglacier_stac import guard
+from rockglacier_stac.errors import CatalogError
 from rockglacier_stac.extensions import Json, vendored
 
 CORE: Final[dict[str, str]] = {
@@ -51,7 +52,7 @@ class Problem:
         return f"{self.path}{name}: {self.message}"
 
 
-def validate_catalog(path: str | Path) -> list[Problem]:
+def validate_catalog(path: str | Path, *, assets_elsewhere: bool = False) -> list[Problem]:
     """Check a catalog and everything below it.
 
     Parameters
@@ -59,6 +60,8 @@ def validate_catalog(path: str | Path) -> list[Problem]:
     path
         A ``catalog.json`` or ``collection.json``, or the folder that holds it; any path that
         behaves as a local one.
+    assets_elsewhere
+        Whether assets may have URLs; they are not looked at.
 
     Returns
     -------
@@ -72,12 +75,10 @@ def validate_catalog(path: str | Path) -> list[Problem]:
     elsewhere, is a problem. Other links may point to the internet (``derived_from`` does) and are
     not followed.
     """
-    start = path if isinstance(path, Path) else Path(path)
-    if start.is_dir():
-        start = start / "catalog.json"
+    start = _start(path)
     if not start.is_file():
         return [Problem(path=start.name, identifier="", message="no such file")]
-    return list(_walk(start.resolve()))
+    return list(_walk(start, assets_elsewhere=assets_elsewhere))
 
 
 def validate_document(document: Json) -> list[str]:
@@ -89,7 +90,7 @@ def validate_document(document: Json) -> list[str]:
         return [f"stac_version {document.get('stac_version')!r}; expected '1.1.0'"]
     found = [*_against(CORE[kind], document)]
     for address in document.get("stac_extensions", []):
-        if address not in vendored():
+        if not isinstance(address, str) or address not in vendored():
             found.append(
                 f"extension {address!r} has no vendored schema; expected one of those in "
                 "rockglacier_stac/schemas (nothing is fetched)"
@@ -99,23 +100,64 @@ def validate_document(document: Json) -> list[str]:
     return found
 
 
-def _walk(start: Path) -> Iterator[Problem]:
-    folder = start.parent
-    queue, seen, names = [start], {start}, dict[tuple[str, str], str]()
+def documents(path: str | Path) -> Iterator[tuple[Path, Json | str]]:
+    """Yield every document of a catalog with its path, or what is wrong with it instead.
+
+    Parameters
+    ----------
+    path
+        As of :func:`validate_catalog`; nothing if it is not there.
+    """
+    start = _start(path)
+    queue, seen = [start], {start}
     while queue:
-        path = queue.pop(0)
-        shown = _shown(path, folder)
-        try:
-            document = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse)
-        except ValueError as error:
-            yield Problem(path=shown, identifier="", message=f"not JSON: {error}")
+        place = queue.pop(0)
+        if not place.is_file():
+            continue
+        document = _document(place)
+        yield place, document
+        if isinstance(document, str):
+            continue
+        for target in _below(document, place):
+            if target not in seen:
+                seen.add(target)
+                queue.append(target)
+
+
+def _start(path: str | Path) -> Path:
+    start = path if isinstance(path, Path) else Path(path)
+    return (start / "catalog.json" if start.is_dir() else start).resolve()
+
+
+def _document(path: Path) -> Json | str:
+    try:
+        found = guard.loads(path.read_bytes(), source=path.name)
+    except CatalogError as error:
+        return f"not JSON: {error.found}"
+    if not isinstance(found, dict):
+        return f"a {type(found).__name__}; expected a STAC object"
+    links, assets = found.get("links", []), found.get("assets", {})
+    if not isinstance(links, list) or not isinstance(assets, dict):
+        return "links or assets of another kind; expected a list of links, and assets by name"
+    entries = [*links, *assets.values()]
+    if not all(isinstance(entry, dict) and isinstance(entry.get("href"), str) for entry in entries):
+        return "a link or an asset without an address; expected a text `href` in each"
+    return found
+
+
+def _walk(start: Path, *, assets_elsewhere: bool) -> Iterator[Problem]:
+    names: dict[tuple[str, str], str] = {}
+    for path, document in documents(start):
+        shown = _shown(path, start.parent)
+        if isinstance(document, str):
+            yield Problem(path=shown, identifier="", message=document)
             continue
         identifier = str(document.get("id", ""))
         own = (str(document.get("collection", document.get("type"))), identifier)
         messages = [
             *validate_document(document),
             *_broken_links(document, path),
-            *_broken_assets(document, path),
+            *_broken_assets(document, path, may_be_elsewhere=assets_elsewhere),
             *_leaks(document),
         ]
         if own in names:
@@ -123,14 +165,6 @@ def _walk(start: Path) -> Iterator[Problem]:
         names[own] = shown
         for message in messages:
             yield Problem(path=shown, identifier=identifier, message=message)
-        for target in _below(document, path):
-            if target not in seen and target.is_file():
-                seen.add(target)
-                queue.append(target)
-
-
-def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is not JSON; expected null or a number")
 
 
 @cache
@@ -161,7 +195,7 @@ def _against(address: str, document: Json) -> Iterator[str]:
 
 
 def _broken_links(document: Json, path: Path) -> Iterator[str]:
-    is_there = cache(lambda href: _target(path, href).exists())
+    is_there = cache(lambda href: target_of(path, href).exists())
     for link in document.get("links", []):
         rel, href = link.get("rel"), str(link.get("href", ""))
         if "://" in href:
@@ -170,7 +204,8 @@ def _broken_links(document: Json, path: Path) -> Iterator[str]:
         elif not is_there(href.partition("#")[0]):
             yield f"link {rel!r} to {href!r}: no such file"
         elif rel == "collection":
-            held = json.loads(_target(path, href).read_text(encoding="utf-8")).get("id")
+            collection = _document(target_of(path, href))
+            held = None if isinstance(collection, str) else collection.get("id")
             if held != document.get("collection"):
                 yield f"collection {document.get('collection')!r}; the link's is {held!r}"
     if document.get("type") == "Feature" and not any(
@@ -179,16 +214,18 @@ def _broken_links(document: Json, path: Path) -> Iterator[str]:
         yield "no link to a collection; expected one"
 
 
-def _broken_assets(document: Json, path: Path) -> Iterator[str]:
+def _broken_assets(document: Json, path: Path, *, may_be_elsewhere: bool) -> Iterator[str]:
     for name, asset in document.get("assets", {}).items():
-        href = str(asset.get("href", ""))
+        href = asset["href"]
         if "://" in href:
+            if may_be_elsewhere:
+                continue
             yield f"asset {name!r} at {href!r}; expected a relative path (nothing is fetched)"
-        elif not _target(path, href).exists():
+        elif not target_of(path, href).exists():
             yield f"asset {name!r} at {href!r}: no such file"
-        elif "file:size" in asset and _target(path, href).stat().st_size != asset["file:size"]:
+        elif "file:size" in asset and target_of(path, href).stat().st_size != asset["file:size"]:
             yield (
-                f"asset {name!r} has {_target(path, href).stat().st_size} bytes; "
+                f"asset {name!r} has {target_of(path, href).stat().st_size} bytes; "
                 f"expected {asset['file:size']}"
             )
 
@@ -216,10 +253,11 @@ def _texts(value: Any) -> Iterator[str]:
 def _below(document: Json, path: Path) -> Iterator[Path]:
     for link in document.get("links", []):
         if link.get("rel") in ("child", "item") and "://" not in str(link.get("href", "")):
-            yield _target(path, str(link["href"]))
+            yield target_of(path, str(link["href"]))
 
 
-def _target(path: Path, href: str) -> Path:
+def target_of(path: Path, href: str) -> Path:
+    """Return where a relative address of a document leads."""
     return (path.parent / unquote(href.partition("#")[0])).resolve()
 
 

@@ -159,7 +159,29 @@ def test_an_id_that_is_used_twice_is_told(catalog):
 
 def test_not_a_number_is_not_json(catalog):
     text = json.dumps({**ITEM, "bbox": [float("nan"), 0, 1, 1]})
-    assert "not JSON: NaN is not JSON" in catalog(files={"item.json": text})[0]
+    assert "leads to NaN, which is not JSON" in catalog(files={"item.json": text})[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[1]", "a list; expected a STAC object"),
+        ("[" * 5000 + "]" * 5000, "nesting without end"),
+        ("<html></html>", "a page instead of JSON"),
+        ('{"type": "Feature", "links": 7}', "links or assets of another kind"),
+        ('{"type": "Feature", "links": [7]}', "without an address"),
+        ('{"type": "Feature", "assets": {"a": {}}}', "without an address"),
+    ],
+)
+def test_what_is_no_document_is_told(catalog, text, said):
+    (found,) = catalog(files={"item.json": text})
+    assert found.startswith("item.json: ")
+    assert said in found
+
+
+def test_assets_may_lie_elsewhere_where_that_is_meant(catalog, tmp_path):
+    assert catalog(item_change(assets={"data": {"href": "s3://bucket/key.tif"}}))
+    assert validate_catalog(tmp_path, assets_elsewhere=True) == []
 
 
 @pytest.mark.parametrize(

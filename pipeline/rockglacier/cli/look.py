@@ -10,6 +10,9 @@ import typer
 from rockglacier.cli.app import StudyFile, app
 from rockglacier.cli.running import progress_shown, study_of, told
 
+SHOWN = 20
+"""Findings of one file that are printed."""
+
 
 @app.command()
 def view(
@@ -38,26 +41,35 @@ def view(
 
 @app.command()
 def validate(
-    study: StudyFile,
+    target: Annotated[
+        str,
+        typer.Argument(
+            help="The study's YAML file, or path or URI of a catalog, a folder of products, a "
+            "cube, a raster (.tif) or a table (.parquet)."
+        ),
+    ],
 ) -> None:
-    """Check the published catalog against the STAC schemas, offline.
+    """Check catalog, rasters, tables and cube: schemas, layout, checksums. Nothing is fetched.
 
     Example: rockglacier validate hunza.yaml
     """
-    from rockglacier.console import out
-    from rockglacier.errors import ContractError
-    from rockglacier_stac.validate import validate_catalog
+    from rich.markup import escape
 
-    opened = study_of(study)
-    catalog = opened.require(opened.stac_path / "catalog.json", stage="publish")
-    problems = validate_catalog(catalog)
-    if problems:
-        raise ContractError(
-            f"{len(problems)} problem(s) in {str(catalog)!r}:\n"
-            + "\n".join(f"    {problem}" for problem in problems[:20]),
-            todo="rockglacier publish STUDY.yaml, then report it if it stays",
-        )
-    out.print(f"{catalog}: valid")
+    from rockglacier.console import out
+    from rockglacier.validation.show import verdict_table
+    from rockglacier.validation.target import validate_target
+
+    verdicts = validate_target(target)
+    out.print(verdict_table(verdicts))
+    wrong = [verdict for verdict in verdicts if not verdict.is_valid]
+    for verdict in wrong:
+        out.print(f"\n[bold red]{escape(verdict.what)}[/bold red]")
+        for finding in verdict.findings[:SHOWN]:
+            out.print(escape("\n".join(f"  {line}" for line in finding.lines())))
+        if len(verdict.findings) > SHOWN:
+            out.print(f"  and {len(verdict.findings) - SHOWN} more")
+    if wrong:
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -344,9 +344,15 @@ def read_dem_tiles(path: Path) -> list[DemTile]:
 
 
 def write_table(table: gpd.GeoDataFrame, path: Path) -> None:
-    """Write GeoParquet 1.1, whole or not at all."""
+    """Write GeoParquet 1.1, whole or not at all; with boxes, unless a column has their name."""
     content = io.BytesIO()
-    table.to_parquet(content, schema_version="1.1.0", compression="zstd", index=False)
+    table.to_parquet(
+        content,
+        schema_version="1.1.0",
+        write_covering_bbox="bbox" not in table.columns,
+        compression="zstd",
+        index=False,
+    )
     write_bytes(path, content.getvalue())
 
 

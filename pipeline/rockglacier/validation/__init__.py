@@ -1,0 +1,1 @@
+"""What a person checks before trusting a product: catalogs, rasters, tables and cubes."""
