@@ -13,7 +13,9 @@ from scipy import ndimage
 
 from rockglacier.grid import Grid
 from rockglacier.inventory.attributes import Layers, measure
-from rockglacier.inventory.outlines import find_landforms, footprint_of, trace
+from rockglacier.inventory.footprints import footprint_of
+from rockglacier.inventory.landforms import find_landforms
+from rockglacier.inventory.outlines import trace
 
 ORIGIN = Affine(10, 0, 500_000, 0, -10, 4_000_000)
 SIZE = 300

@@ -12,7 +12,9 @@ from odc.geo.geobox import GeoBox
 from scipy import ndimage
 
 from rockglacier.grid import Grid
-from rockglacier.inventory.outlines import find_landforms, footprint_of, simplify, trace
+from rockglacier.inventory.footprints import footprint_of
+from rockglacier.inventory.landforms import find_landforms
+from rockglacier.inventory.outlines import simplify, trace
 
 ORIGIN = Affine(10, 0, 500_000, 0, -10, 4_000_000)
 PERCENT = st.sampled_from([0, 0, 80, 80, 80, 255])

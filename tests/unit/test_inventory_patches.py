@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from rockglacier.grid import Window
-from rockglacier.inventory.outlines import Landform
+from rockglacier.inventory.landforms import Landform
 from rockglacier.inventory.patches import MAX_PIXELS, held, patches_of
 
 SHAPE = (5000, 5000)

@@ -10,15 +10,10 @@ from odc.geo.geobox import GeoBox
 
 from rockglacier.errors import ContractError
 from rockglacier.grid import Grid
-from rockglacier.inventory.outlines import (
-    Rule,
-    find_landforms,
-    footprint_of,
-    in_order,
-    is_above,
-    simplify,
-    trace,
-)
+from rockglacier.inventory.footprints import footprint_of
+from rockglacier.inventory.landforms import Rule, find_landforms, is_above
+from rockglacier.inventory.outlines import simplify, trace
+from rockglacier.inventory.pool import in_order
 
 ORIGIN = Affine(10, 0, 500_000, 0, -10, 4_000_000)
 

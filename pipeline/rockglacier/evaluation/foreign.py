@@ -18,7 +18,9 @@ from shapely.geometry.base import BaseGeometry
 from rockglacier.errors import InputError
 from rockglacier.evaluation.kinds import burnt
 from rockglacier.grid import Grid, projected
-from rockglacier.inventory.outlines import Rule, find_landforms, footprint_of, simplify, trace
+from rockglacier.inventory.footprints import footprint_of
+from rockglacier.inventory.landforms import Rule, find_landforms
+from rockglacier.inventory.outlines import simplify, trace
 from rockglacier.inventory.overlaps import RASTERS
 from rockglacier.inventory.polygons import POLYGONS, read_outlines
 from rockglacier.prediction.blend import PERCENT_NODATA, to_percent

@@ -12,7 +12,7 @@ from rockglacier.evaluation.area import adjusted_area
 from rockglacier.evaluation.judge import BLOCKS, FOLDER
 from rockglacier.evaluation.kinds import burnt
 from rockglacier.grid import projected
-from rockglacier.inventory.outlines import is_above
+from rockglacier.inventory.landforms import is_above
 from rockglacier.prediction.blend import PERCENT_NODATA
 from rockglacier.storage import open_array, read_json, write_json
 from rockglacier.study import Study

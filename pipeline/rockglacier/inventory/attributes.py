@@ -30,6 +30,9 @@ MIN_RESULTANT = 0.05
 BAND_M = 50
 """Height of a hypsometry band, as in the Randolph Glacier Inventory 7."""
 
+SHARES: Final = (10, 50, 90)
+"""Percentiles of the probability."""
+
 FloatArray = NDArray[np.floating[Any]]
 
 
@@ -170,8 +173,8 @@ def measure(
         "width_m": width,
         "probability_mean": float(percent.mean()) / 100,
         **{
-            f"probability_p{share}": float(np.percentile(percent, share)) / 100
-            for share in (10, 50, 90)
+            f"probability_p{share}": float(value) / 100
+            for share, value in zip(SHARES, np.percentile(percent, SHARES), strict=True)
         },
         "valid_share": float((layers.probability[filled] != PERCENT_NODATA).mean()),
         "snow_share": float((layers.n_snow[is_landform] > 0).mean()),

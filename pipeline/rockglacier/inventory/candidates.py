@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import geopandas as gpd
 import numpy as np
+import rasterio
 import zarr
 from numpy.typing import NDArray
 from rasterio.features import rasterize
@@ -26,24 +26,16 @@ from rockglacier.inventory.attributes import (
     measure_doubts,
     touches_nodata,
 )
+from rockglacier.inventory.footprints import Footprint, footprint_of
 from rockglacier.inventory.geoparquet import hilbert_order
-from rockglacier.inventory.outlines import (
-    Footprint,
-    Landform,
-    Raster,
-    Rule,
-    find_landforms,
-    footprint_of,
-    in_order,
-    simplify,
-    trace,
-)
+from rockglacier.inventory.landforms import Landform, Raster, Rule, find_landforms
+from rockglacier.inventory.outlines import simplify, trace
 from rockglacier.inventory.patches import Held, Patch, held, patches_of
+from rockglacier.inventory.pool import in_order, threads
+from rockglacier.storage import in_one_pass
 from rockglacier.study import Study
 
 CUBE_LAYERS: Final = ("elevation", "slope", "aspect", "n_snow", "n_shadow")
-
-MAX_THREADS: Final = 8
 
 UNSEEN: Final = "unseen"
 """Ground of a basin on which nothing was trained."""
@@ -105,6 +97,7 @@ def draw(study: Study, probability: Any, *, threshold: float, progress: Progress
         fill_holes_km2=settings.fill_holes_km2,
         resolution=grid.resolution,
     )
+    probability = in_one_pass(probability)
     found = find_landforms(
         probability, grid, threshold=rule.threshold, low=rule.low, progress=progress
     )
@@ -113,10 +106,11 @@ def draw(study: Study, probability: Any, *, threshold: float, progress: Progress
     def outlines_in(patch: Patch) -> list[Polygon]:
         values = held(probability, patch.window)
         footprints = [_footprint(values, landforms[place], rule) for place in patch.places]
-        return [
-            trace(footprint.is_landform, grid.window_geobox(footprint.window).affine)
-            for footprint in footprints
-        ]
+        with rasterio.Env():  # one for all of them: each would set up its own
+            return [
+                trace(footprint.is_landform, grid.window_geobox(footprint.window).affine)
+                for footprint in footprints
+            ]
 
     traced: dict[int, Polygon] = {}
     patches = patches_of(landforms, grid.shape)
@@ -167,11 +161,6 @@ def _inside(outline: BaseGeometry, probability: Raster, window: Window, grid: Gr
     )
 
 
-def threads() -> int:
-    """Return how many threads read landforms and blocks."""
-    return min(MAX_THREADS, os.cpu_count() or 1)
-
-
 def measured(
     study: Study,
     drawn: Drawn,
@@ -202,6 +191,8 @@ def measured(
     outlines = drawn.outlines.to_crs(4326)
     # opened once: metadata is slow to parse
     arrays = {**{name: cube[name] for name in CUBE_LAYERS}, **(doubts or {})}
+    arrays = {name: in_one_pass(array) for name, array in arrays.items()}
+    probability = in_one_pass(probability)
 
     def row_of(
         place: int, values: Held, layers: Mapping[str, Held]

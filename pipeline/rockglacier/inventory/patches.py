@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rockglacier.grid import Window
-from rockglacier.inventory.outlines import Landform
+from rockglacier.inventory.landforms import Landform
 
 PATCH: Final = 1024
 """Edge of the squares, pixels, whose landforms are read together."""

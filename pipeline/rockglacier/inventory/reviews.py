@@ -19,7 +19,7 @@ from rockglacier.grid import Grid, Window
 from rockglacier.inventory.candidates import Drawn
 from rockglacier.inventory.domains import RELIABILITIES, REVIEWED, RGIK_DOMAINS
 from rockglacier.inventory.geoparquet import write_geoparquet
-from rockglacier.inventory.outlines import Landform
+from rockglacier.inventory.landforms import Landform
 from rockglacier.inventory.schema import COLUMNS, Column
 from rockglacier.storage import readable
 from rockglacier.study import Study

@@ -13,7 +13,7 @@ from rasterio.features import rasterize
 
 from rockglacier.engine import Progress, silent
 from rockglacier.grid import Window, geodesic_area_km2, projected
-from rockglacier.inventory.candidates import Drawn, threads
+from rockglacier.inventory.candidates import Drawn
 from rockglacier.inventory.distribution import (
     Counts,
     Ground,
@@ -22,9 +22,9 @@ from rockglacier.inventory.distribution import (
     tables_of,
     true_pixel_km2,
 )
-from rockglacier.inventory.outlines import in_order
 from rockglacier.inventory.overlaps import RASTERS, features_of
-from rockglacier.storage import write_text
+from rockglacier.inventory.pool import in_order, threads
+from rockglacier.storage import in_one_pass, write_text
 from rockglacier.study import Study
 
 GLACIERS: Final = "glaciers"
@@ -70,7 +70,7 @@ def write_tables(
         "is_reference": gpd.GeoSeries([], crs=grid.epsg) if known is None else known,
     }
     trees = {name: shapely.STRtree(geometry.to_numpy()) for name, geometry in shapes.items()}
-    arrays: list[Any] = [cube[name] for name in ("elevation", "slope", "aspect")]
+    arrays: list[Any] = [in_one_pass(cube[name]) for name in ("elevation", "slope", "aspect")]
 
     def counted(window: Window) -> dict[str, Counts]:
         elevation, slope, aspect = (np.asarray(array[window.slices]) for array in arrays)

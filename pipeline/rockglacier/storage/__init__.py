@@ -1,6 +1,6 @@
 """Files of a run, here or in an object store: whole or not at all, one writer, nothing secret."""
 
-from rockglacier.storage.arrays import open_array, open_group
+from rockglacier.storage.arrays import in_one_pass, open_array, open_group
 from rockglacier.storage.faults import disk_errors, require_space
 from rockglacier.storage.files import (
     file_at,
@@ -30,6 +30,7 @@ __all__ = [
     "disk_errors",
     "file_at",
     "gdal_settings",
+    "in_one_pass",
     "is_local",
     "lease",
     "listing",

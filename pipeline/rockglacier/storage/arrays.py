@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from threading import Lock
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from rockglacier.storage.remote import zarr_store
 
 if TYPE_CHECKING:
     import zarr
+
+PIPELINE: Final = "zarr.core.codec_pipeline.FusedCodecPipeline"
+
+_OPENING: Final = Lock()
+"""Zarr's settings are those of the whole process: one thread changes them at a time."""
 
 
 def open_group(
@@ -38,3 +44,26 @@ def open_array(path: Path, mode: Literal["r", "r+"] = "r") -> zarr.Array[Any]:
     import zarr
 
     return zarr.open_array(zarr_store(path, read_only=mode == "r"), mode=mode)
+
+
+def in_one_pass(array: Any) -> Any:
+    """Return an array that whoever reads it decodes in its own thread, where this Zarr can.
+
+    Parameters
+    ----------
+    array
+        Of Zarr; anything else is returned as it is.
+
+    Notes
+    -----
+    The same pixels. Sharded arrays take a third of the time, since no task is made for each of
+    their chunks, and threads decode beside each other.
+    """
+    import zarr
+    import zarr.core.codec_pipeline
+
+    if not isinstance(array, zarr.Array):
+        return array
+    able = hasattr(zarr.core.codec_pipeline, PIPELINE.rpartition(".")[2])
+    with _OPENING, zarr.config.set({"codec_pipeline.path": PIPELINE} if able else {}):
+        return zarr.open_array(array.store_path, mode="r")
