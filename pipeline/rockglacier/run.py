@@ -10,10 +10,18 @@ from pathlib import Path
 from typing import Any, Literal
 
 from rockglacier.config import fingerprint
-from rockglacier.engine import Failure
-from rockglacier.errors import NotFoundError
-from rockglacier.stages import STAGES, Context, Stage, stage_named
-from rockglacier.storage import disk_errors, file_at, lease, read_json, readable, write_json
+from rockglacier.engine import Failure, Receipts, Task
+from rockglacier.errors import InputError, NotFoundError
+from rockglacier.stages import STAGES, Blocks, Context, Stage, stage_named
+from rockglacier.storage import (
+    disk_errors,
+    file_at,
+    lease,
+    listing,
+    read_json,
+    readable,
+    write_json,
+)
 from rockglacier.study import Study
 
 logger = logging.getLogger(__name__)
@@ -203,24 +211,63 @@ class BlockCounts:
     """Built from other inputs than those of now."""
     missing: int
     failures: Mapping[str, Failure]
+    """By block; of several periods by period and block."""
+
+    def __add__(self, other: BlockCounts) -> BlockCounts:
+        """Return the counts of both."""
+        return BlockCounts(
+            done=self.done + other.done,
+            stale=self.stale + other.stale,
+            missing=self.missing + other.missing,
+            failures={**self.failures, **other.failures},
+        )
 
 
-def block_counts(study: Study, stage: Stage) -> BlockCounts | None:
-    """Count the blocks of a stage; None if it has none, or what it reads is not there yet."""
+def block_counts(study: Study, standing: Standing) -> BlockCounts | None:
+    """Count the blocks of a stage, over all its periods.
+
+    Parameters
+    ----------
+    study, standing
+        The stage and where it stands. None of its blocks is stale if it is done, nor if what they
+        are made of cannot be told, as of a map with a model that was given to the run.
+
+    Returns
+    -------
+    BlockCounts or None
+        None if the stage has no blocks, or nothing is recorded of them.
+    """
+    stage = standing.stage
     if stage.blocks is None:
         return None
-    try:
-        tasks, receipts = stage.blocks(study)
-    except NotFoundError:
+    places = study.each_period() if stage.each_period else [study]
+    held = [Receipts(place.receipts_path / stage.name) for place in places]
+    if not any(listing(receipts.folder) for receipts in held):
         return None
-    held = {name for name, _ in receipts.all()}
-    current = receipts.current(tasks)
-    names = {task.name for task in tasks}
+    counts = BlockCounts(done=0, stale=0, missing=0, failures={})
+    for place, receipts in zip(places, held, strict=True):
+        tasks = None if standing.state == "done" else _tasks(place, stage.blocks)
+        counts += _counted(place, tasks, receipts)
+    return counts
+
+
+def _tasks(study: Study, blocks: Blocks) -> Sequence[Task] | None:
+    try:
+        return blocks(study)[0]
+    except (NotFoundError, InputError):
+        return None
+
+
+def _counted(study: Study, tasks: Sequence[Task] | None, receipts: Receipts) -> BlockCounts:
+    names = {block.name for block in study.grid.blocks()}
+    held = {name for name, _ in receipts.all()} & names
+    current = held if tasks is None else receipts.current(tasks)
+    period = f"{study.period.name} " if len(study.periods) > 1 and study.chosen else ""
     return BlockCounts(
         done=len(current),
-        stale=len((held & names) - current),
+        stale=len(held - current),
         missing=len(names - held),
-        failures=receipts.failures(),
+        failures={period + name: failure for name, failure in receipts.failures().items()},
     )
 
 

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from rockglacier.model.bundle import Bundle
 
 
+Blocks = Callable[[Study], tuple[Sequence[Task], Receipts]]
+"""Gives the blocks of a stage and where they are recorded."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
     """What a run gives its stages beside the study."""
@@ -48,8 +52,10 @@ class Stage:
     """Files of the person that it reads: it is stale when they change."""
     learns: bool = False
     """Needs a reference inventory; left out when mapping with a given model."""
-    blocks: Callable[[Study], tuple[Sequence[Task], Receipts]] | None = None
+    blocks: Blocks | None = None
     """Its blocks and where they are recorded, if it can build some of them."""
+    each_period: bool = False
+    """Its blocks are recorded period by period."""
 
 
 def _search(study: Study, context: Context) -> dict[str, Any]:
@@ -75,21 +81,39 @@ def _cube_blocks(study: Study) -> tuple[Sequence[Task], Receipts]:
 def _label(study: Study, context: Context) -> dict[str, Any]:
     from rockglacier.labels.burn import label_basin
 
-    return label_basin(study, progress=context.progress)
+    return label_basin(study, progress=context.progress, selection=context.selection)
+
+
+def _label_blocks(study: Study) -> tuple[Sequence[Task], Receipts]:
+    from rockglacier.labels.burn import label_tasks
+
+    return label_tasks(study)
 
 
 def _fuse(study: Study, context: Context) -> dict[str, Any]:
     from rockglacier.features.fusion import fuse
     from rockglacier.labels.every_fold import other_folds, write_split
 
-    told: Any = {"refit": context.refit, "progress": context.progress, "client": context.client}
+    told: Any = {
+        "refit": context.refit,
+        "progress": context.progress,
+        "client": context.client,
+        "selection": context.selection,
+    }
     if context.bundle is not None:
         return fuse(study, fusion=context.bundle.fusion, **told)
     facts = fuse(study, **told)
     for fold in other_folds(study):
         write_split(fold, study)
-        fuse(fold, **told)
+        more = fuse(fold, **told)
+        facts |= {name: facts[name] + more[name] for name in ("blocks", "built", "kept", "left")}
     return facts
+
+
+def _fuse_blocks(study: Study) -> tuple[Sequence[Task], Receipts]:
+    from rockglacier.features.fusion import fuse_tasks
+
+    return fuse_tasks(study)
 
 
 def _train(study: Study, context: Context) -> dict[str, Any]:
@@ -118,19 +142,47 @@ def _evaluate(study: Study, context: Context) -> dict[str, Any]:
 def _predict(study: Study, context: Context) -> dict[str, Any]:
     from rockglacier.prediction.infer import predict
 
-    return predict(
+    return _in_each_period(
         study,
-        bundle=context.bundle,
-        progress=context.progress,
-        client=context.client,
-        selection=context.selection,
+        lambda one: predict(
+            one,
+            bundle=context.bundle,
+            progress=context.progress,
+            client=context.client,
+            selection=context.selection,
+        ),
     )
 
 
+def _predict_blocks(study: Study) -> tuple[Sequence[Task], Receipts]:
+    from rockglacier.prediction.infer import predict_tasks
+
+    return predict_tasks(study)
+
+
 def _inventory(study: Study, context: Context) -> dict[str, Any]:
+    from rockglacier.inventory.periods import count_periods
     from rockglacier.inventory.tables import build_inventory
 
-    return build_inventory(study, bundle=context.bundle, progress=context.progress)
+    facts = _in_each_period(
+        study, lambda one: build_inventory(one, bundle=context.bundle, progress=context.progress)
+    )
+    count_periods(study)
+    return facts
+
+
+def _in_each_period(study: Study, work: Callable[[Study], dict[str, Any]]) -> dict[str, Any]:
+    """Return what a stage tells of the period that teaches, of several also that of each."""
+    found = {one.period.name: work(one) for one in study.each_period()}
+    name, facts = next(iter(found.items()))
+    if len(found) == 1:
+        return facts
+    counts: dict[str, Any] = {
+        key: sum(each.get(key, 0) for each in found.values())
+        for key in ("blocks", "built", "kept", "left")
+        if key in facts
+    }
+    return {"period": name, **facts, **counts, "periods": found}
 
 
 def _report(study: Study, context: Context) -> dict[str, Any]:
@@ -209,6 +261,7 @@ STAGES: tuple[Stage, ...] = (
         sections=("labels",),
         after=("search",),
         product=lambda study: study.splits_path,
+        blocks=_label_blocks,
         files=(_area_file, _reference_file, _complete_file, _glacier_file, _sub_basin_file),
         learns=True,
     ),
@@ -219,6 +272,8 @@ STAGES: tuple[Stage, ...] = (
         sections=("features",),
         after=("cube", "label"),
         product=lambda study: study.fusion_path,
+        blocks=_fuse_blocks,
+        each_period=True,
     ),
     Stage(
         name="train",
@@ -245,6 +300,8 @@ STAGES: tuple[Stage, ...] = (
         sections=("predict", "inventory.threshold"),  # the raster of classes is cut there
         after=("fuse", "train"),
         product=lambda study: study.prediction_path / "probability.tif",
+        blocks=_predict_blocks,
+        each_period=True,
     ),
     Stage(
         name="inventory",

@@ -2,13 +2,17 @@
 
 from pathlib import Path
 
+import geopandas as gpd
 import pytest
+import shapely
 import yaml
 from typer.testing import CliRunner
 
 from rockglacier.cli import app
 from rockglacier.console import errors_shown
+from rockglacier.engine import Failure, Receipts
 from rockglacier.scenes.record import read_scenes
+from rockglacier.stages import stage_named
 
 
 @pytest.fixture
@@ -77,3 +81,63 @@ def test_blocks_of_another_form_are_refused(study):
     assert answer.exit_code == 1
     assert "blocks 'all'" in answer.output
     assert "0:2,3:5" in answer.output
+
+
+def blocks_of(shown, stage):
+    """Return the line about the blocks of a stage in what `status` shows."""
+    lines = shown.splitlines()
+    place = next(i for i, line in enumerate(lines) if line.split()[1:2] == [stage])
+    return lines[place + 1].strip()
+
+
+def test_every_stage_of_blocks_takes_some_and_tells_where_they_stand(study):
+    outlines = study.base / "outlines.gpkg"
+    west, south, east, north = study.config.area
+    x, y = (west + east) / 2, (south + north) / 2
+    landform = shapely.box(x - 0.003, y - 0.003, x + 0.003, y + 0.003)
+    gpd.GeoDataFrame(geometry=[landform], crs=4326).to_file(outlines)
+    values = study.config.model_dump(mode="json")
+    values["labels"] |= {"reference": str(outlines), "split": "train-only"}
+    values["features"] |= {"set": "stack"}
+    (study.base / "basin.yaml").write_text(yaml.safe_dump(values))
+    assert "built 9" in rockglacier(study, "cube").output
+    for stage in ("label", "fuse"):
+        if stage == "fuse":
+            rockglacier(study, "label")
+        some = rockglacier(study, stage, "--blocks", "1:3,0:2")
+        assert some.exit_code == 0, some.output
+        assert "built 4" in some.output
+        assert "left 5" in some.output
+        shown = rockglacier(study, "status").output
+        assert blocks_of(shown, stage) == "blocks: 4 done, 0 stale, 5 missing, 0 failed"
+        Receipts(study.receipts_path / stage).fail(
+            Failure(name="r0000c0000", error="OSError", message="no luck [today]")
+        )
+        shown = rockglacier(study, "status").output
+        assert blocks_of(shown, stage).endswith("1 failed")
+        assert "r0000c0000: no luck [today]" in shown
+        again = rockglacier(study, stage, "--only-failed")
+        assert "built 1" in again.output
+        assert "left 4" in again.output
+    assert "built 4" in rockglacier(study, "fuse").output
+    moved = shapely.affinity.translate(landform, 0.0005, 0)
+    outlines.unlink()
+    gpd.GeoDataFrame(geometry=[moved], crs=4326).to_file(outlines)
+    shown = rockglacier(study, "status").output
+    assert "stale    label" in shown
+    assert "0 missing, 0 failed" in blocks_of(shown, "label")
+    assert "0 stale" not in blocks_of(shown, "label")
+
+
+def test_blocks_beyond_the_grid_are_refused(study):
+    answer = rockglacier(study, "cube", "--blocks", "7:9,0:1")
+    assert answer.exit_code == 1
+    assert "some of rows 0:3 and columns 0:3" in answer.output
+
+
+@pytest.mark.parametrize("stage", ["cube", "label", "fuse", "predict"])
+def test_every_stage_of_blocks_has_the_options(stage):
+    assert stage_named(stage).blocks is not None
+    shown = CliRunner().invoke(app, [stage, "--help"], env={"COLUMNS": "120"}).output
+    assert "--blocks" in shown
+    assert "--only-failed" in shown

@@ -1,6 +1,7 @@
 """Prediction of a basin: what a network is shown, what is stored, what is kept on resumption."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,13 +13,15 @@ from odc.geo.geobox import GeoBox
 from torch import nn
 
 from rockglacier.config import PredictConfig, parse_config
-from rockglacier.engine import Receipts
+from rockglacier.engine import Receipts, Selection
 from rockglacier.errors import ContractError, InputError, NotFoundError
 from rockglacier.grid import Grid, Window
 from rockglacier.model.networks import make_network
 from rockglacier.model.trained import TrainedModel
 from rockglacier.prediction.blend import to_percent
 from rockglacier.prediction.infer import infer_window, predict
+from rockglacier.run import Standing, block_counts
+from rockglacier.stages import Context, stage_named
 from rockglacier.storage import write_json
 from rockglacier.study import Study
 
@@ -328,3 +331,44 @@ def test_a_selected_model_is_read_from_its_folder(tmp_path):
     write_json(study.selection_path, {"network": "unet", "trial": 0, "path": "unet/trial-0"})
     assert predict(study)["network"] == "unet"
     assert (held(study) <= 100).all()
+
+
+def test_some_blocks_then_the_rest(tmp_path):
+    values, model = make_features((300, 260)), make_model(Brightness())
+    whole, study = make_study(tmp_path / "whole", values), make_study(tmp_path / "some", values)
+    run(whole, model)
+    facts = run(study, model, selection=Selection.parse("1:3,0:2"))
+    assert (facts["built"], facts["kept"], facts["left"]) == (4, 0, 5)
+    assert not (study.prediction_path / "probability.tif").exists()
+    facts = run(study, model)
+    assert (facts["built"], facts["kept"]) == (5, 4)
+    assert np.array_equal(held(study), held(whole))
+
+
+def test_each_period_is_predicted_from_its_own_features(tmp_path):
+    years = {
+        "search": {"start": "2023-01-01", "end": "2024-12-31"},
+        "cube": {"periods": "years"},
+    }
+    study = make_study(tmp_path, make_features((60, 200)), **years)
+    first, second = study.each_period()
+    other = make_features((60, 200), seed=1)
+    group = zarr.open_group(second.features_path, mode="w", attributes={"fusion": "f1"})
+    group.create_array("features", data=other, chunks=(2, 128, 128))
+    network = Brightness()
+    context = Context(bundle=Packed(make_model(network)))
+    facts = stage_named("predict").work(study, context)
+    assert (facts["period"], facts["built"]) == ("2023", 4)
+    assert facts["periods"]["2024"]["built"] == 2
+    for one, features in ((first, make_features((60, 200))), (second, other)):
+        whole = Window(y=0, x=0, height=60, width=200)
+        expected = infer_window(make_model(network), stored(features), whole, settings=SETTINGS)
+        assert np.array_equal(held(one), to_percent(expected))
+        assert (one.prediction_path / "classes.tif").is_file()
+    assert stage_named("predict").work(study, context)["kept"] == 4
+    done = Standing(stage=stage_named("predict"), state="done", why="", facts=facts, seconds=1.0)
+    counts = block_counts(study, done)
+    assert (counts.done, counts.stale, counts.missing) == (4, 0, 0)
+    Receipts(second.receipts_path / "predict").drop("r0000c0001")
+    counts = block_counts(study, replace(done, state="stale"))
+    assert (counts.done, counts.stale, counts.missing) == (3, 0, 1)

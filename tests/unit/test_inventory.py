@@ -73,6 +73,12 @@ def store(path, **arrays):
         group.create_array(name, data=np.ascontiguousarray(values))
 
 
+def store_into(path, **arrays):
+    group = zarr.open_group(path, mode="r+")
+    for name, values in arrays.items():
+        group.create_array(name, data=values, overwrite=True)
+
+
 def with_reference(study, *windows, actions=None):
     grid = study.grid
     boxes = [shapely.box(*grid.window_geobox(window).boundingbox.bbox) for window in windows]
@@ -386,6 +392,36 @@ def test_landform_of_two_periods_has_one_name_and_counts_both(tmp_path):
     table = read(two).sort_values("pixels")
     assert table["n_periods_found"].tolist() == [1, 2]
     assert table["candidate_id"].iloc[1] == read(one)["candidate_id"].iloc[0]
+
+
+def test_each_period_of_a_cube_has_an_inventory_that_counts_all(tmp_path):
+    years = {"start": "2023-01-01", "end": "2024-12-31"}
+    study = study_with(tmp_path, LARGE, search=years, cube={"periods": "years"})
+    first, second = study.each_period()
+    far = square(100, 100, 20, 20)
+    probability = np.full(study.grid.shape, 5, np.uint8)
+    for window in (LARGE, far):
+        probability[window.slices] = 90
+    store(second.prediction_path / "prediction.zarr", probability=probability)
+    looks = np.zeros((2, *study.grid.shape), np.uint8)
+    snow = looks.copy()
+    snow[1] = 3
+    store_into(study.cube_path, n_snow=snow, n_shadow=looks)
+    facts = stage_named("inventory").work(study, Context())
+    assert (facts["period"], facts["objects"]) == ("2023", 1)
+    assert facts["periods"]["2024"]["objects"] == 2
+    one, two = read(first), read(second).sort_values("pixels")
+    assert (one["period"].tolist(), set(two["period"])) == (["2023"], {"2024"})
+    assert one["n_periods_found"].tolist() == [2]
+    assert two["n_periods_found"].tolist() == [1, 2]
+    assert one["candidate_id"].iloc[0] == two["candidate_id"].iloc[1]
+    assert (one["snow_share"].tolist(), two["snow_share"].tolist()) == ([0], [1, 1])
+    package = gpd.read_file(first.inventory_path / "inventory.gpkg", layer="outlines")
+    assert package["n_periods_found"].tolist() == [2]
+    before = {p: p.read_bytes() for p in study.folder.glob("inventory/*/inventory.parquet")}
+    again = stage_named("inventory").work(study, Context())
+    assert {p: p.read_bytes() for p in before} == before
+    assert [facts["edited_kept"] for facts in again["periods"].values()] == [None, None]
 
 
 def test_overlaps_become_columns_and_reasons_to_review(tmp_path):

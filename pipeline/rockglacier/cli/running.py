@@ -82,14 +82,14 @@ def show_standings(study: Study, stages: Any, context: Context, *, every: bool =
                 f"[{colours[standing.state]}]{standing.state:<8}[/] {standing.stage.name:<10} "
                 f"{standing.why or standing.stage.makes}{took}"
             )
-        counts = block_counts(study, standing.stage) if every else None
+        counts = block_counts(study, standing) if every else None
         if counts is not None:
             out.print(
                 f"{'':<20}blocks: {counts.done} done, {counts.stale} stale, "
                 f"{counts.missing} missing, {len(counts.failures)} failed"
             )
-            for failure in counts.failures.values():
-                out.print(f"[red]{'':<20}{failure.name}: {escape(failure.message)}[/red]")
+            for name, failure in counts.failures.items():
+                out.print(f"[red]{'':<20}{name}: {escape(failure.message)}[/red]")
 
 
 def run_one(study: Path, name: str, *, cluster: str | None, **options: Any) -> None:

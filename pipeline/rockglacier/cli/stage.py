@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rockglacier.cli.app import Cluster, StudyFile, app
 from rockglacier.cli.running import run_one, study_of
+
+if TYPE_CHECKING:
+    from rockglacier.engine import Selection
+
+Blocks = Annotated[
+    str | None,
+    typer.Option(help="Rows and columns of blocks, e.g. 0:2,3:5; the ends not included."),
+]
+OnlyFailed = Annotated[
+    bool, typer.Option("--only-failed", help="Try again the blocks that failed, no others.")
+]
 
 
 def _add_stage_command(name: str, summary: str) -> None:
@@ -18,40 +29,40 @@ def _add_stage_command(name: str, summary: str) -> None:
     app.command(name, rich_help_panel="One stage")(command)
 
 
-_add_stage_command("search", "Choose scenes and DEM tiles from the catalog.")
+def _add_block_command(name: str, summary: str) -> None:
+    """Add the command of a stage that can build some of its blocks."""
+
+    def command(
+        study: StudyFile,
+        cluster: Cluster = None,
+        blocks: Blocks = None,
+        only_failed: OnlyFailed = False,
+    ) -> None:
+        run_one(study, name, cluster=cluster, selection=_selection(blocks, only_failed))
+
+    command.__doc__ = f"{summary}\n\nExample: rockglacier {name} hunza.yaml --only-failed"
+    app.command(name, rich_help_panel="One stage")(command)
 
 
-@app.command(rich_help_panel="One stage")
-def cube(
-    study: StudyFile,
-    cluster: Cluster = None,
-    blocks: Annotated[
-        str | None,
-        typer.Option(help="Rows and columns of blocks, e.g. 0:2,3:5; the ends not included."),
-    ] = None,
-    only_failed: Annotated[
-        bool, typer.Option("--only-failed", help="Try again the blocks that failed, no others.")
-    ] = False,
-) -> None:
-    """Compose reflectance and terrain on one grid.
-
-    Example: rockglacier cube hunza.yaml --only-failed
-    """
+def _selection(blocks: str | None, only_failed: bool) -> Selection:
     from rockglacier.engine import Selection
 
-    selection = Selection(only_failed=only_failed)
-    if blocks is not None:
-        selection = Selection.parse(blocks, only_failed=only_failed)
-    run_one(study, "cube", cluster=cluster, selection=selection)
+    if blocks is None:
+        return Selection(only_failed=only_failed)
+    return Selection.parse(blocks, only_failed=only_failed)
 
 
-_add_stage_command("label", "Burn the reference inventory and split the ground.")
+_add_stage_command("search", "Choose scenes and DEM tiles from the catalog.")
+_add_block_command("cube", "Compose reflectance and terrain on one grid.")
+_add_block_command("label", "Burn the reference inventory and split the ground.")
 
 
 @app.command(rich_help_panel="One stage")
 def fuse(
     study: StudyFile,
     cluster: Cluster = None,
+    blocks: Blocks = None,
+    only_failed: OnlyFailed = False,
     refit: Annotated[
         bool,
         typer.Option("--refit", help="Fit the features anew; models trained before do not fit."),
@@ -61,12 +72,14 @@ def fuse(
 
     Example: rockglacier fuse hunza.yaml
     """
-    run_one(study, "fuse", cluster=cluster, refit=refit)
+    selection = _selection(blocks, only_failed)
+    run_one(study, "fuse", cluster=cluster, refit=refit, selection=selection)
 
+
+_add_stage_command("train", "Train the networks.")
+_add_block_command("predict", "Write the probability and class rasters.")
 
 for _name, _summary in {
-    "train": "Train the networks.",
-    "predict": "Write the probability and class rasters.",
     "inventory": "Draw outlines and measure them.",
     "report": "Write the report, one HTML file.",
 }.items():

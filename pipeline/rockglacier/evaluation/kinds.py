@@ -27,8 +27,8 @@ type KindsAt = Callable[[Window], Kinds]
 def kinds_of(study: Study) -> KindsAt:
     """Return a function that gives the kinds of ground in a window.
 
-    Terrain and looks come from the cube, if there is one (its first period); every polygon file of
-    ``inventory.overlaps`` is a kind of its own, e.g. ``glaciers``. ``all`` is the whole ground.
+    Terrain and looks come from the cube, if there is one (the study's period); every polygon file
+    of ``inventory.overlaps`` is a kind of its own, e.g. ``glaciers``. ``all`` is the whole ground.
     """
     cube: Mapping[str, Any] = {}
     if study.cube_path.is_dir():
@@ -37,7 +37,8 @@ def kinds_of(study: Study) -> KindsAt:
     others = _polygons(study)
 
     def kinds(window: Window) -> Kinds:
-        layers = {name: _read(array, window) for name, array in cube.items()}
+        time = study.period.index
+        layers = {name: _read(array, window, time) for name, array in cube.items()}
         found: dict[str, NDArray[np.bool_]] = {"all": np.ones((window.height, window.width), bool)}
         found |= terrain_kinds(**layers)
         for name, shapes in others.items():
@@ -71,6 +72,6 @@ def _polygons(study: Study) -> dict[str, list[shapely.Geometry]]:
     return found
 
 
-def _read(array: Any, window: Window) -> NDArray[Any]:
-    key = (0, *window.slices) if array.ndim == 3 else window.slices
+def _read(array: Any, window: Window, time: int) -> NDArray[Any]:
+    key = (time, *window.slices) if array.ndim == 3 else window.slices
     return np.asarray(array[key])

@@ -179,8 +179,8 @@ def measured(
     probability
         (y, x) uint8 percent, nodata 255: the raster that it was drawn from.
     cube
-        With ``elevation, slope, aspect`` (y, x) and ``n_snow, n_shadow`` (time, y, x); the first
-        time is used.
+        With ``elevation, slope, aspect`` (y, x) and ``n_snow, n_shadow`` (time, y, x), of which the
+        study's period is used.
     doubts
         Of an ensemble: ``spread`` and ``agreement``, (y, x) uint8 percent, nodata 255.
     progress
@@ -225,7 +225,8 @@ def measured(
 
     def rows_in(patch: Patch) -> list[tuple[dict[str, Any], dict[int, int]]]:
         values = held(probability, patch.window)
-        layers = {name: held(array, patch.window) for name, array in arrays.items()}
+        time = study.period.index
+        layers = {name: held(array, patch.window, time=time) for name, array in arrays.items()}
         return [row_of(place, values, layers) for place in patch.places]
 
     known: dict[int, tuple[dict[str, Any], dict[int, int]]] = {}

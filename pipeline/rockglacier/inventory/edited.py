@@ -175,7 +175,7 @@ def _require_same_study(study: Study, path: Path) -> None:
     if path.suffix != ".gpkg" or "aoi" not in qgis.layers_of(path):
         return
     area = gpd.read_file(path, layer="aoi", ignore_geometry=True)
-    ours = study.config.name, study.config.search.period
+    ours = study.config.name, study.period.name
     if not {"name", "period"} <= set(area.columns) or area.empty:
         return
     theirs = str(area["name"].iloc[0]), str(area["period"].iloc[0])

@@ -43,7 +43,7 @@ def export_qgis(study: Study, folder: Path) -> list[Path]:
     table[HASH] = pd.Series([outline_hash(shape) for shape in table.geometry], dtype="string")
     reference, matches = _reference(study), _matches(study)
     domains = study_domains(study)
-    stem = f"{study.config.name}-{study.config.search.period}"
+    stem = f"{study.config.name}-{study.period.name}"
     package, project = folder / f"{stem}.gpkg", folder / f"{stem}.qgz"
     record = study.receipts_path / "inventory" / "export.json"
     kept = qgis.set_aside_if_edited(package, record)
@@ -53,7 +53,7 @@ def export_qgis(study: Study, folder: Path) -> list[Path]:
         table.geometry.representative_point(),
         study.area,
         name=study.config.name,
-        period=study.config.search.period,
+        period=study.period.name,
         reference=reference,
         matches=matches,
         domains=domains,
@@ -80,7 +80,7 @@ def export_qgis(study: Study, folder: Path) -> list[Path]:
         package.name,
         layers,
         domains,
-        title=f"{study.config.name} {study.config.search.period}",
+        title=f"{study.config.name} {study.period.name}",
         bounds=study.area.bounds,
         rasters=_rasters(study),
     )

@@ -56,9 +56,9 @@ class Held:
         return self._values[rows.start - y : rows.stop - y, columns.start - x : columns.stop - x]
 
 
-def held(array: Any, window: Window) -> Held:
-    """Read a window of a (y, x) raster, or of the first time of a (time, y, x) one."""
-    key = (0, *window.slices) if array.ndim == 3 else window.slices
+def held(array: Any, window: Window, *, time: int = 0) -> Held:
+    """Read a window of a (y, x) raster, or of one time of a (time, y, x) one."""
+    key = (time, *window.slices) if array.ndim == 3 else window.slices
     return Held(np.asarray(array[key]), window, tuple(array.shape[-2:]))
 
 

@@ -132,7 +132,7 @@ def build_inventory(
     origin = {
         "model_id": source.model_id,
         "run_id": source.run_id,
-        "period": study.config.search.period,
+        "period": study.period.name,
     }
     merged = [
         {
@@ -306,7 +306,7 @@ def _write(
         points,
         study.area,
         name=study.config.name,
-        period=study.config.search.period,
+        period=study.period.name,
         reference=None if matched is None else matched.reference[list(REFERENCE_COLUMNS)],
         matches=None if matched is None else matched.links,
         domains=study_domains(study),

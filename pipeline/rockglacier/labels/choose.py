@@ -123,12 +123,13 @@ def _candidates(study: Study, chip: int, before: BaseGeometry | None) -> list[Wi
     area = projected(study.area, epsg=study.grid.epsg)
     drawn = None if before is None else projected(before, epsg=study.grid.epsg)
     shapely.prepare(area)
+    time = study.period.index
     found = [
         window
         for window in chip_lattice(study.grid.shape, chip=chip, stride=chip)
         if _share(study, window, area) >= LEAST_INSIDE
         and (drawn is None or _share(study, window, drawn) < LEAST_INSIDE)
-        and (np.asarray(group["reflectance"][(0, 0, *window.slices)]) > 0).mean() >= LEAST_VALID
+        and (np.asarray(group["reflectance"][(time, 0, *window.slices)]) > 0).mean() >= LEAST_VALID
     ]
     if not found:
         raise InputError(

@@ -65,7 +65,7 @@ def write_chips(
     Parameters
     ----------
     study
-        Its cube is built; the first period is shown.
+        Its cube is built; the period that teaches is shown.
     folder
         New, or without chips.
     wish
@@ -141,8 +141,9 @@ def _pixels(
     group: Any = open_arrays(study.cube_path)
     reflectance = group["reflectance"]
     places = [held.index(band) for band in wanted]
+    time = study.period.index
     return [
-        np.stack([np.asarray(reflectance[(0, place, *window.slices)]) for place in places])
+        np.stack([np.asarray(reflectance[(time, place, *window.slices)]) for place in places])
         for window in windows
     ]
 
