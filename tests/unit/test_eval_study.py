@@ -11,6 +11,7 @@ import shapely
 import zarr
 
 from rockglacier.evaluation.judge import evaluate
+from rockglacier.evaluation.outputs import read_outputs
 from rockglacier.evaluation.pieces import Mosaic, pieces_of
 from rockglacier.grid import Window
 from rockglacier.model.metrics import confusion_matrix
@@ -143,6 +144,26 @@ def test_tables_and_the_picture_lie_beside_the_numbers(judged):
     assert table == found["table"]
     assert table[0]["object_f1"]["best"] == found["networks"]["hrnet"]["object_f1"]
     assert table[0]["boundary_f"]["best"] is not None
+
+
+def test_the_map_of_the_test_ground_is_kept_and_nothing_beside_it(judged):
+    study, labels, _ = judged
+    kept = read_outputs(study, "hrnet", 0)[:]
+    wanted = np.where(labels == 1, 90, 10)
+    wanted[:, :12] = 10
+    wanted[:NODATA_ROWS] = 255
+    np.testing.assert_array_equal(kept[:, TEST], wanted[:, TEST])
+    assert (kept[:, 96:] == 255).all()
+    assert read_outputs(study, "unet", 0) is None
+
+
+def test_found_outlines_of_the_reference_are_those_that_are_counted(judged):
+    study, _, found = judged
+    path = study.models_path / "evaluation" / "found.csv"
+    rows = list(csv.DictReader(path.read_text().splitlines()))
+    objects = found["networks"]["hrnet"]["objects"]
+    assert len(rows) == objects["n_b"]
+    assert sum(int(row["hrnet"]) for row in rows) == objects["iou_0.5"]["matched_b"] > 0
 
 
 def test_two_networks_are_compared_on_the_same_blocks(trained_ground, tmp_path):

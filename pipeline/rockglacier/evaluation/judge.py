@@ -18,6 +18,7 @@ from rockglacier.evaluation.confusers import GroundErrors
 from rockglacier.evaluation.figures import write_reliability
 from rockglacier.evaluation.kinds import KindsAt, kinds_of
 from rockglacier.evaluation.objects import object_scores
+from rockglacier.evaluation.outputs import begin_outputs, write_outputs
 from rockglacier.evaluation.paired import BlockCounts, block_counts, block_edge, compare_networks
 from rockglacier.evaluation.pieces import Mosaic, Piece, pieces_of
 from rockglacier.grid import Window
@@ -41,7 +42,8 @@ def evaluate(study: Study, *, infer: Infer, progress: Progress = silent) -> dict
 
     See :func:`rockglacier.model.table.evaluate`, whose products these join: boundaries,
     calibration, errors by kind of ground and landforms in ``models/evaluation.json``, the paired
-    differences of the networks there too, and tables of them in ``models/evaluation/``.
+    differences of the networks there too, and tables of them in ``models/evaluation/``; there also
+    the maps themselves, ``outputs.zarr``, and which landforms each network found, ``found.csv``.
     """
     return score_networks(study, infer=infer, judge=StudyJudge(study), progress=progress)
 
@@ -134,7 +136,9 @@ class StudyJudge:
         self._kinds = kinds_of(study)
         self._found: dict[tuple[str, int], Findings] = {}
         self._objects: dict[tuple[str, int], dict[str, Any]] = {}
+        self._found_by: dict[tuple[str, int], dict[str, bool]] = {}
         self._edge = 0
+        begin_outputs(study)
 
     @property
     def reach(self) -> int:
@@ -150,8 +154,10 @@ class StudyJudge:
         self._found[key] = found
         row = found.as_dict()
         threshold = study.config.inventory.threshold or model.threshold
+        write_outputs(study, *key, maps)
         objects = object_scores(study, Mosaic(maps, study.grid.shape), threshold=threshold)
         if objects is not None:
+            self._found_by[key] = objects.pop("found_b")
             self._objects[key] = objects
             row |= {"objects": objects, "object_f1": objects["iou_0.5"]["f1"]}
         return row
@@ -163,6 +169,8 @@ class StudyJudge:
         paired = compare_networks({n: f.blocks for n, f in chosen.items()}, seed=seed)
         paired = {"block_px": self._edge, **paired}
         self._write(chosen, paired)
+        found_by = {name: self._found_by.get((name, trial), {}) for name, trial in best.items()}
+        write_rows(self._study.models_path / FOLDER / "found.csv", _found_rows(found_by))
         return {"paired": paired}
 
     def _read(self, window: Window) -> NDArray[np.uint8]:
@@ -218,6 +226,12 @@ def _object_rows(found: Mapping[tuple[str, int], Mapping[str, Any]]) -> list[dic
             facts = {n: row[n] for n in ("class_km2", *names, *scores)}
             rows.append({"network": network, "trial": trial, **facts, **covered})
     return rows
+
+
+def _found_rows(found_by: Mapping[str, Mapping[str, bool]]) -> list[dict[str, Any]]:
+    """Return a row an outline of the reference: which networks have its partner, 1 or 0."""
+    ids = next(iter(found_by.values()), {})
+    return [{"label_id": i, **{n: int(own[i]) for n, own in found_by.items()}} for i in ids]
 
 
 def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -30,8 +30,9 @@ def object_scores(study: Study, probability: Any, *, threshold: float) -> dict[s
     Returns
     -------
     dict or None
-        See :func:`rockglacier.inventory.scores.summary`: a is the map and b the reference. None
-        where the study has no table of outlines.
+        See :func:`rockglacier.inventory.scores.summary`: a is the map and b the reference; and
+        ``found_b``, whether each outline of the reference on test ground has its partner, by id.
+        None where the study has no table of outlines.
 
     Notes
     -----
@@ -50,8 +51,12 @@ def object_scores(study: Study, probability: Any, *, threshold: float) -> dict[s
     comparison = compare(table, reference, complete_area(study), id_b="label_id")
     points = drawn.points.loc[comparison.objects_a.index]
     truths = reference.loc[comparison.objects_b.index].geometry.to_crs(grid.epsg)
-    return summary(
+    within_b = np.asarray(split_at(truths.representative_point(), splits, grid) == "test")
+    scores = summary(
         comparison,
         within_a=np.asarray(split_at(points, splits, grid) == "test"),
-        within_b=np.asarray(split_at(truths.representative_point(), splits, grid) == "test"),
+        within_b=within_b,
     )
+    tested = comparison.objects_b[within_b]
+    is_found = (tested["relation"] == "matched").tolist()
+    return scores | {"found_b": dict(zip(tested["id"], is_found, strict=True))}
