@@ -77,3 +77,14 @@ def make_products(products_module, tmp_path):
         return products_module.make_products(folder, **settings)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def full_report(products_module, tmp_path_factory):
+    """A study with everything a report shows, and what writing it told; see ``made_report.py``."""
+    return _made("made_report").make_report(
+        products_module,
+        tmp_path_factory.mktemp("report"),
+        provider="Université de ہنزہ",
+        attribution="Inventory <of> 洪扎 & others",
+    )

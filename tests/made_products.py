@@ -23,7 +23,7 @@ from rockglacier.study import Study
 
 HEIGHT, WIDTH, BLOCK = 192, 256, 128
 WEST, NORTH = 500_000, 4_000_000
-BANDS = ("B02", "B04", "B08", "B11")
+BANDS = ("B02", "B03", "B04", "B08", "B11")
 SPLITS = {"train": (0, 112), "validation": (112, 32), "guard": (144, 16), "test": (160, 96)}
 LANDFORMS = {"seen": (40, 30, 50, 40), "unseen": (60, 180, 60, 50)}
 """Row, column, height, width."""

@@ -482,6 +482,26 @@ class InventoryConfig(Section):
     )
 
 
+class ReportConfig(Section):
+    """What the report shows beside what it always shows."""
+
+    areas: tuple[tuple[float, float, float, float], ...] = Field(
+        (),
+        max_length=9,
+        description="Up to nine areas shown as every network maps them, each west, south, east, "
+        "north in degrees. Default: test ground around landforms of the reference of all sizes.",
+    )
+
+    @model_validator(mode="after")
+    def _boxes(self) -> ReportConfig:
+        for west, south, east, north in self.areas:
+            if not (-180 <= west < east <= 180 and -90 <= south < north <= 90):
+                raise ValueError(
+                    f"area {[west, south, east, north]} is not west, south, east, north in degrees"
+                )
+        return self
+
+
 class PublishConfig(Section):
     """What the catalog says about itself."""
 
@@ -580,6 +600,7 @@ class Config(Section):
     train: TrainConfig = TrainConfig()  # type: ignore[call-arg]
     predict: PredictConfig = PredictConfig()  # type: ignore[call-arg]
     inventory: InventoryConfig = InventoryConfig()  # type: ignore[call-arg]
+    report: ReportConfig = ReportConfig()  # type: ignore[call-arg]
     publish: PublishConfig = PublishConfig()  # type: ignore[call-arg]
     compute: ComputeConfig = ComputeConfig()  # type: ignore[call-arg]
 

@@ -316,7 +316,7 @@ STAGES: tuple[Stage, ...] = (
         name="report",
         makes="one page that shows it all",
         work=_report,
-        sections=("publish",),
+        sections=("report", "publish"),
         after=("inventory", "evaluate"),
         product=lambda study: study.report_path,
     ),

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import re
 import shutil
 from html.parser import HTMLParser
 from pathlib import Path
@@ -10,14 +11,30 @@ import geopandas as gpd
 import numpy as np
 import pandas as pd
 import pytest
+import shapely
 import zarr
 from PIL import Image
 
+from rockglacier.config import ReportConfig
 from rockglacier.errors import NotFoundError
-from rockglacier.report import layers, maps, style, tables
+from rockglacier.report import (
+    examples,
+    ground,
+    judging,
+    layers,
+    maps,
+    overview,
+    plates,
+    scored,
+    style,
+    tables,
+    webmap,
+)
 from rockglacier.report.figures import basin_picture
-from rockglacier.report.page import write_report
+from rockglacier.report.page import render, write_report
 from rockglacier.report.parts import shown
+from rockglacier.storage import read_json
+from rockglacier.study import Study
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
 
@@ -59,95 +76,180 @@ def page_of(study):
     return Page(study.report_path.read_text(encoding="utf-8"))
 
 
-@pytest.fixture(scope="module")
-def reported(products_module, tmp_path_factory):
-    """A study with its report, for reading only."""
-    study = products_module.make_products(
-        tmp_path_factory.mktemp("r"),
-        provider="Université de ہنزہ",
-        attribution="Inventory <of> 洪扎 & others",
-    )
-    return study, write_report(study)
-
-
-def test_page_is_well_formed_and_loads_nothing(reported):
-    study, facts = reported
+def test_page_is_well_formed_and_loads_nothing(full_report):
+    study, facts = full_report
     page = page_of(study)
     assert page.open == []
-    assert facts["missing"] == []
-    assert len(page.loaded) == 12
-    assert all(source.startswith("data:image/png;base64,") for source in page.loaded)
+    assert facts["missing"] == ["What people decided", "Water equivalent"]
+    assert len(page.loaded) >= 25
+    assert all(source is None or source.startswith("data:") for source in page.loaded)
     text = study.report_path.read_text(encoding="utf-8")
     assert "@import" not in text
-    assert "url(" not in text
+    assert text.count("url(") == text.count("url(#hatch)") == 1
     assert 'src="http' not in text
+    assert "default-src 'none'" in text
 
 
-def test_page_is_small_and_its_figures_are_png(reported):
-    study, facts = reported
+def test_page_is_small_and_its_figures_are_png(full_report):
+    study, facts = full_report
     assert facts["size_mb"] < 20
-    first = page_of(study).loaded[0].partition(",")[2]
-    picture = Image.open(io.BytesIO(base64.b64decode(first)))
-    assert picture.format == "PNG"
-    assert max(picture.size) <= 1300
+    drawn = [one for one in page_of(study).loaded if one and one.startswith("data:image/png")]
+    pictures = [Image.open(io.BytesIO(base64.b64decode(one.partition(",")[2]))) for one in drawn]
+    assert {picture.format for picture in pictures} == {"PNG"}
+    assert max(max(picture.size) for picture in pictures) <= 1600
 
 
-def test_page_shows_words_of_any_script_and_escapes_markup(reported):
-    study, _ = reported
+def test_page_shows_words_of_any_script_and_escapes_markup(full_report):
+    study, _ = full_report
     page = page_of(study)
     assert "Published by Université de ہنزہ." in page.text
     assert "Inventory <of> 洪扎 & others" in page.text
     assert "41 % cloud <in the scene>" in page.text
 
 
-def test_sections_are_those_of_the_study(reported):
-    study, facts = reported
+def test_sections_are_those_of_the_study(full_report):
+    study, facts = full_report
     assert page_of(study).titles == [
-        "The basin", "Scenes", "Clear looks", "Composite and outlines", "Probability",
-        "Split of the ground", "Reference and found", "Scores of the networks",
-        "The leak of the random split", "Size classes", "Elevation", "Aspect", "What is thin",
-        "Sources and licence",
+        "Contents", "Map and rock glaciers", "The basin", "Scenes", "Data quality",
+        "Rock glaciers in true and false colour", "Outlines over the composite", "Probability",
+        "Reference and found", "Size classes", "Elevation", "Aspect", "Terrain that they take",
+        "What people decided", "Water equivalent", "Split of the ground", "Features",
+        "Training chips and masks", "Loss curves", "Scores of the networks",
+        "Outputs of the networks", "The same ground by every network",
+        "Landforms by network and size", "Calibration", "Edges, and how well the reference lies",
+        "Errors by kind of ground", "The leak of the random split", "Area, corrected for errors",
+        "What is thin", "Provenance", "Sources and licence",
     ]  # fmt: skip
-    assert facts["sections"] == 14
+    assert facts["sections"] == 30
+    assert "of the 2025 paper" not in page_of(study).text.replace("feature set is one reading", "")
 
 
-def test_the_leak_is_named(reported):
-    study, _ = reported
+def test_numbers_of_the_paper_stand_only_where_its_protocol_is_followed(full_report):
+    study, _ = full_report
+    follows = study.config.model_copy(update={"protocol": "paper"})
+    products = layers.Products(Study(config=follows, base=study.base))
+    text = Page(render(products, [ground.scenes(products), judging.landforms(products)])).text
+    assert "Scenes Table 1 of the 2025 paper" in text
+    assert "Landforms by network and size Table 3 of the 2025 paper" in text
+
+
+def test_the_leak_is_named(full_report):
+    study, _ = full_report
     page = page_of(study)
     assert "random 9:1 split (leaks)" in page.text
     assert "The random 9:1 split leaks" in page.text
     assert "test (strip)" in page.text
 
 
-def test_outlines_on_training_ground_are_not_counted_as_found(reported):
-    study, _ = reported
+def test_outlines_on_training_ground_are_not_counted_as_found(full_report):
+    study, _ = full_report
     page = page_of(study)
     assert "1 of 2 outlines lie on ground that the network was trained on" in page.text
-    assert "1 candidates outside training ground" in page.text
+    assert "candidate outside training ground" in page.text
     sizes = pd.read_csv(study.report_path.parent / "sizes.csv")
     assert sizes["found, n"].sum() == 1
     assert sizes["on training ground, n"].sum() == 1
     assert sizes["reference, n"].sum() == 2
 
 
-def test_numbers_and_figures_lie_beside_the_page(reported):
-    study, _ = reported
+def test_numbers_and_figures_lie_beside_the_page(full_report):
+    study, _ = full_report
     names = {path.name for path in study.report_path.parent.iterdir()}
     assert {"metrics.csv", "scenes.csv", "scenes-dropped.csv", "matches.csv", "leak.csv"} <= names
-    assert {"sizes.csv", "elevation.csv", "aspect.csv"} <= names
-    assert {"composite.png", "probability.png", "split.png", "reference.png"} <= names
+    assert {"sizes.csv", "elevation.csv", "aspect.csv", "landforms.csv", "joint.csv"} <= names
+    for figure in ("composite", "probability", "split", "reference", "reliability", "areas"):
+        assert {f"{figure}.png", f"{figure}.svg"} <= names
     metrics = pd.read_csv(study.report_path.parent / "metrics.csv")
-    assert list(metrics["ground"]) == ["test (strip)"] * 2 + ["random 9:1 split (leaks)"]
-    assert list(metrics["IoU"]) == [0.5, 0.6, 0.8]
+    assert list(metrics["ground"]) == ["test (strip)"] * 3 + ["random 9:1 split (leaks)"]
+    networks = read_json(study.evaluation_path)["networks"].values()
+    assert list(metrics["IoU"][:3]) == [row["iou_rock_glacier"] for row in networks]
+
+
+def test_every_rock_glacier_has_a_row_that_leads_to_its_outline(full_report):
+    study, facts = full_report
+    text = study.report_path.read_text(encoding="utf-8")
+    inventory = gpd.read_parquet(study.inventory_path / "inventory.parquet")
+    assert facts["candidates"] == len(inventory) == 2
+    for name, ground_of_it in zip(inventory["candidate_id"], inventory["split"], strict=True):
+        row = re.search(rf'<tr data-id="{name}"( class="seen")?>.*?data-box="([\d ]+)"', text)
+        assert bool(row.group(1)) == (ground_of_it == "train")
+        x, y, width, height = map(int, row.group(2).split())
+        path = re.search(rf'<path d="([^"]+)" class="pick" data-id="{name}">', text).group(1)
+        corners = np.array(re.findall(r"(\d+) (\d+)", path), int)
+        assert (corners.min(axis=0) == (x, y)).all()
+        assert (corners.max(axis=0) == (x + width, y + height)).all()
+
+
+def test_the_map_is_in_metres_from_its_upper_left_corner(full_report):
+    study, _ = full_report
+    west, _, _, north = study.grid.bounds
+    square = shapely.box(west + 100, north - 250, west + 200, north - 50)
+    shapes = gpd.GeoSeries([square], crs=study.grid.epsg)
+    frame = layers.frame_of(study.grid)
+    assert webmap.boxes_of(shapes, frame) == [(100, 50, 100, 200)]
+    assert sorted(webmap.paths_of(shapes, frame)[0][1:-1].split()) == sorted(
+        ["200", "250", "200", "50", "100", "50", "100", "250"]
+    )
+
+
+def test_outlines_of_training_ground_are_not_only_in_the_inventory(full_report):
+    study, _ = full_report
+    products = layers.Products(study)
+    products.links = products.links.assign(relation="only_in_a")
+    only = {line.key: line for line in overview.web_map(products).lines}["only-a"]
+    names = products.inventory.loc[products.inventory["ground"] != "train", "candidate_id"]
+    assert [shape.title for shape in only.shapes] == [f"only in the inventory: {n}" for n in names]
+
+
+def test_scenes_that_were_skipped_are_told(full_report):
+    study, _ = full_report
+    text = page_of(study).text
+    assert "1 scenes were skipped as unreadable." in text
+    assert "cut off <early>" in text
+
+
+def test_outlines_that_all_networks_found_are_counted():
+    found = pd.DataFrame(
+        {"label_id": list("abcd"), "unet": [1, 1, 0, 0], "hrnet": [1, 1, 1, 0]}
+    )  # fmt: skip
+    table = scored.joint_table(found)
+    assert list(table["found by"]) == ["unet and hrnet", "hrnet", "none"]
+    assert list(table["outlines"]) == [2, 1, 1]
+    assert list(table["percent"]) == [50, 25, 25]
+
+
+def test_verdicts_on_pixels():
+    percent = np.array([[90, 90, 10, 10, 255, 90]], np.uint8)
+    truth = np.array([[1, 0, 1, 0, 1, 255]], np.uint8)
+    found = plates.verdicts(percent, truth, threshold=0.5)
+    names = list(plates.VERDICTS)
+    assert [names[number] for number in found[0]] == [
+        "right", "false alarm", "missed", "background", "not judged", "not judged",
+    ]  # fmt: skip
+
+
+def test_areas_of_the_config_are_shown_as_given(full_report):
+    study, _ = full_report
+    west, south, east, north = study.area.bounds
+    middle = (west + east) / 2
+    given = study.config.model_copy(
+        update={"report": ReportConfig(areas=((middle, south, east, north),))}
+    )
+    shown = examples.areas(layers.Products(Study(config=given, base=study.base)))
+    assert [one.title for one in shown] == ["area 1"]
+    window = shown[0].window
+    assert window.x + window.width == study.grid.shape[1]
+    with pytest.raises(ValueError, match="west, south, east, north"):
+        ReportConfig(areas=((east, south, west, north),))
 
 
 def test_a_report_without_a_reference_says_what_it_lacks(make_products):
     study = make_products(learned=False)
     facts = write_report(study)
-    assert facts["missing"] == [
-        "Split of the ground", "Reference and found", "Scores of the networks",
-        "The leak of the random split",
-    ]  # fmt: skip
+    assert {
+        "Split of the ground", "Reference and found", "Scores of the networks", "Loss curves",
+        "The leak of the random split", "Calibration", "Landforms by network and size",
+    } <= set(facts["missing"])  # fmt: skip
     page = page_of(study)
     assert "Nothing was trained here: all ground is unseen." in page.text
     assert "Without a reference nothing here says how right the outlines are." in page.text
@@ -184,15 +286,15 @@ def test_a_report_before_the_inventory_says_which_stage_to_run(make_products):
         write_report(study)
 
 
-def test_writing_the_report_again_gives_the_same_bytes(reported):
-    study, _ = reported
+def test_writing_the_report_again_gives_the_same_bytes(full_report):
+    study, _ = full_report
     before = study.report_path.read_bytes()
     write_report(study)
     assert study.report_path.read_bytes() == before
 
 
-def test_basin_picture_is_a_small_png_of_its_size(reported, tmp_path):
-    study, _ = reported
+def test_basin_picture_is_a_small_png_of_its_size(full_report, tmp_path):
+    study, _ = full_report
     path = basin_picture(study, tmp_path / "new" / "picture.png")
     with Image.open(path) as picture:
         assert picture.size == maps.README_PIXELS
@@ -238,9 +340,9 @@ def test_an_outline_that_reaches_onto_training_ground_counts_as_seen(make_produc
 def test_hillshade_is_brighter_on_slopes_that_face_the_light():
     columns = np.arange(20.0) * 10
     facing, away = (np.tile(sign * columns, (20, 1)) for sign in (1, -1))
-    flat = maps.hillshade(np.zeros((20, 20)), pixel_m=10)
-    assert maps.hillshade(facing, pixel_m=10).mean() > flat.mean()
-    assert maps.hillshade(away, pixel_m=10).mean() < flat.mean()
+    flat = layers.hillshade(np.zeros((20, 20)), pixel_m=10)
+    assert layers.hillshade(facing, pixel_m=10).mean() > flat.mean()
+    assert layers.hillshade(away, pixel_m=10).mean() < flat.mean()
 
 
 def outlines(**columns):
@@ -298,5 +400,6 @@ def test_values_are_shown_as_a_reader_wants_them():
     assert shown(pd.Timestamp("2024-08-04T05:40:00Z")) == "2024-08-04 05:40"
 
 
-def test_template_is_packaged():
-    assert Path(layers.__file__).with_name("page.html").is_file()
+@pytest.mark.parametrize("name", ["page.html", "page.css", "page.js"])
+def test_template_is_packaged(name):
+    assert Path(layers.__file__).with_name(name).is_file()

@@ -68,16 +68,59 @@ def leak_figure(leak: Mapping[str, Mapping[str, Any]]) -> Figure:
 
 
 def history_figure(histories: Mapping[str, pd.DataFrame]) -> Figure:
-    """Draw the losses of each training by epoch."""
-    figure = canvas(height=3.4)
+    """Draw the losses of the trials of a network by epoch."""
+    figure = canvas(height=3.2)
     axes = figure.add_subplot()
     for number, (name, history) in enumerate(histories.items()):
         colour = f"C{number}"
         axes.plot(history["epoch"], history["train_loss"], color=colour, linewidth=0.9, alpha=0.6)
-        axes.plot(history["epoch"], history["validation_loss"], color=colour, label=name)
+        axes.plot(
+            history["epoch"], history["validation_loss"], color=colour, label=name, marker="."
+        )
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("epoch")
     axes.set_ylabel("loss (pale: training)")
     axes.legend(fontsize=8, frameon=False)
+    return figure
+
+
+def curve_figure(curve: pd.DataFrame) -> Figure:
+    """Draw precision, recall and F1 of outlines by the IoU that counts as a match."""
+    figure = canvas(height=3.2)
+    axes = figure.add_subplot()
+    for name, style in (("precision", "--"), ("recall", ":"), ("f1", "-")):
+        axes.plot(curve["iou"], curve[name].astype(float), style, marker=".", label=name)
+    axes.set(xlabel="IoU that counts as a match", ylim=(0, 1.02))
+    axes.legend(fontsize=8, frameon=False)
+    return figure
+
+
+def shift_figure(table: pd.DataFrame) -> Figure:
+    """Draw what a reference scores against itself, by the metres that it is moved."""
+    figure = canvas(height=2.8)
+    axes = figure.add_subplot()
+    axes.plot(table["shift, m"], table["mean"], marker=".", label="mean of four directions")
+    axes.plot(table["shift, m"], table["min"], marker=".", linestyle=":", label="worst direction")
+    axes.set(xlabel="moved by, m", ylabel="IoU with itself", ylim=(0, 1.02))
+    axes.legend(fontsize=8, frameon=False)
+    return figure
+
+
+def error_figure(table: pd.DataFrame) -> Figure:
+    """Draw false alarms and misses by kind of ground, a colour a network."""
+    grounds, networks = list(table["ground"].unique()), list(table["network"].unique())
+    figure = canvas(height=1.2 + 0.28 * len(grounds))
+    panels = figure.subplots(1, 2, sharey=True)
+    thick = 0.8 / len(networks)
+    for axes, name in zip(panels, ("false alarms", "misses"), strict=True):
+        for number, network in enumerate(networks):
+            own = table[table["network"] == network].set_index("ground")[name].reindex(grounds)
+            places = np.arange(len(grounds)) + (number - (len(networks) - 1) / 2) * thick
+            axes.barh(places, 100 * own.to_numpy(float), thick, label=network)
+        axes.set_yticks(range(len(grounds)), grounds, fontsize=8)
+        axes.set_xlabel(f"{name}, %")
+    panels[0].invert_yaxis()
+    panels[1].legend(fontsize=8, frameon=False)
     return figure
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Final
 
 import geopandas as gpd
@@ -25,9 +26,14 @@ TRIPLES: Final = (
     ("B11", "B08", "B04"),
     ("B12", "B08", "B04"),
     ("B08", "B04", "B03"),
-    ("B04", "B03", "B02"),
 )
-"""Bands shown as red, green and blue, the first triple that the cube has."""
+"""Bands shown as red, green and blue in false colour, the first triple that the cube has."""
+
+TRUE: Final = ("B04", "B03", "B02")
+"""Bands of true colour."""
+
+GAMMA: Final = 0.65
+"""Of true colour: snow would leave all other ground dark."""
 
 SEEN: Final = frozenset({"train"})
 GROUNDS: Final = ("test", "unseen", "guard", "validation", "train")
@@ -59,8 +65,11 @@ class Cube:
     """Thinned layers of a cube, all (y, x)."""
 
     composite: NDArray[np.uint8]
-    """(y, x, 3); black where there is no look."""
+    """(y, x, 3), false colour; black where there is no look."""
     bands: tuple[str, str, str]
+    """Of the composite."""
+    true: NDArray[np.uint8] | None
+    """(y, x, 3), true colour, if the cube has its bands."""
     n_clear: NDArray[np.int64]
     """Clear looks of all periods."""
     n_snow: NDArray[np.int64]
@@ -113,11 +122,13 @@ def read_cube(study: Study) -> Cube:
     group: Any = open_group(study.cube_path)
     step = step_for(study.grid.shape)
     names = [str(name) for name in np.asarray(group["band"][:])]
-    bands = _triple(names)
+    bands = triple_of(names)
     reflectance = group["reflectance"]
-    numbers = np.stack(
-        [thinned(reflectance, step=step, index=(0, names.index(name))) for name in bands], axis=-1
-    )
+
+    def composed(chosen: Sequence[str], *, gamma: float = 1.0) -> NDArray[np.uint8]:
+        layers = [thinned(reflectance, step=step, index=(0, names.index(n))) for n in chosen]
+        return stretched(np.stack(layers, axis=-1), gamma=gamma)
+
     periods = range(reflectance.shape[0])
 
     def counted(name: str) -> NDArray[np.int64]:
@@ -125,8 +136,9 @@ def read_cube(study: Study) -> Cube:
         return np.sum([part.astype(np.int64) for part in parts], axis=0)
 
     return Cube(
-        composite=stretched(numbers),
+        composite=composed(bands),
         bands=bands,
+        true=composed(TRUE, gamma=GAMMA) if set(TRUE) <= set(names) else None,
         n_clear=counted("n_clear"),
         n_snow=counted("n_snow"),
         n_shadow=counted("n_shadow"),
@@ -135,7 +147,8 @@ def read_cube(study: Study) -> Cube:
     )
 
 
-def _triple(names: Sequence[str]) -> tuple[str, str, str]:
+def triple_of(names: Sequence[str]) -> tuple[str, str, str]:
+    """Return the bands of false colour of a cube that has the bands ``names``."""
     for triple in TRIPLES:
         if set(triple) <= set(names):
             return triple
@@ -143,16 +156,31 @@ def _triple(names: Sequence[str]) -> tuple[str, str, str]:
     return few[0], few[1], few[2]
 
 
-def stretched(numbers: NDArray[np.uint16]) -> NDArray[np.uint8]:
-    """Return three bands (y, x, 3) as colours, from the 2nd to the 98th percentile of each."""
+def stretched(numbers: NDArray[np.uint16], *, gamma: float = 1.0) -> NDArray[np.uint8]:
+    """Return three bands (y, x, 3) as colours, from the 2nd to the 98th percentile of each.
+
+    ``gamma`` below 1 brightens what is dark.
+    """
     is_known = (numbers > 0).all(axis=-1)
     colours = np.zeros(numbers.shape, np.uint8)
     if is_known.any():
         low, high = np.percentile(numbers[is_known], [2, 98], axis=0)
         share = (numbers - low) / np.maximum(high - low, 1.0)
-        colours = (255 * np.clip(share, 0, 1)).astype(np.uint8)
+        colours = (255 * np.clip(share, 0, 1) ** gamma).astype(np.uint8)
         colours[~is_known] = 0
     return colours
+
+
+def hillshade(elevation: NDArray[np.floating], *, pixel_m: float) -> NDArray[np.float64]:
+    """Return light from the north-west on a terrain (y, x), 0 to 1; NaN stays NaN."""
+    if min(elevation.shape) < 2:
+        return np.full(elevation.shape, 0.5)
+    down, right = np.gradient(elevation.astype(np.float64), pixel_m)
+    slope = np.arctan(np.hypot(down, right))
+    aspect = np.arctan2(-right, down)  # of steepest descent, clockwise from north
+    light, height = np.radians(315), np.radians(45)
+    shade = np.sin(height) * np.cos(slope) + np.cos(height) * np.sin(slope) * np.cos(light - aspect)
+    return np.clip(shade, 0, 1)
 
 
 def read_percent(study: Study) -> NDArray[np.uint8]:
@@ -245,11 +273,26 @@ class Products:
     @cached_property
     def evaluation(self) -> dict[str, Any] | None:
         """Scores on held-out ground."""
-        path = self.study.evaluation_path
-        return read_json(path) if path.is_file() else None
+        return self.json(self.study.evaluation_path)
+
+    @cached_property
+    def links(self) -> pd.DataFrame | None:
+        """Links between outlines and reference."""
+        path = self.study.inventory_path / "matches.parquet"
+        return pd.read_parquet(readable(path)) if path.is_file() else None
 
     @cached_property
     def matches(self) -> dict[str, Any] | None:
         """Agreement of outlines, by ground."""
-        path = self.study.inventory_path / "matches.json"
+        return self.json(self.study.inventory_path / "matches.json")
+
+    def json(self, path: Path) -> Any | None:
+        """Return the content of a JSON file, or None where there is none."""
         return read_json(path) if path.is_file() else None
+
+    def csv(self, path: Path) -> pd.DataFrame | None:
+        """Return a table, or None where there is none or it has no row."""
+        if not path.is_file():
+            return None
+        table = pd.read_csv(readable(path))
+        return table if len(table) else None

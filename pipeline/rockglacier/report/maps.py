@@ -16,22 +16,10 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 from numpy.typing import NDArray
 
-from rockglacier.report.layers import Frame
+from rockglacier.report.layers import Frame, hillshade
 from rockglacier.report.style import COLOURS, DPI, REFERENCE, WORDS, canvas
 
 README_PIXELS: Final = (1600, 600)
-
-
-def hillshade(elevation: NDArray[np.floating], *, pixel_m: float) -> NDArray[np.float64]:
-    """Return light from the north-west on a terrain (y, x), 0 to 1; NaN stays NaN."""
-    if min(elevation.shape) < 2:
-        return np.full(elevation.shape, 0.5)
-    down, right = np.gradient(elevation.astype(np.float64), pixel_m)
-    slope = np.arctan(np.hypot(down, right))
-    aspect = np.arctan2(-right, down)  # of steepest descent, clockwise from north
-    light, height = np.radians(315), np.radians(45)
-    shade = np.sin(height) * np.cos(slope) + np.cos(height) * np.sin(slope) * np.cos(light - aspect)
-    return np.clip(shade, 0, 1)
 
 
 def _map(frame: Frame, *, panels: int = 1) -> tuple[Figure, list[Axes]]:
@@ -49,7 +37,7 @@ def _map(frame: Frame, *, panels: int = 1) -> tuple[Figure, list[Axes]]:
     return figure, axes
 
 
-def _lines(axes: Axes, frame: Frame, outlines: gpd.GeoSeries, **style: Any) -> None:
+def draw_lines(axes: Axes, frame: Frame, outlines: gpd.GeoSeries, **style: Any) -> None:
     """Draw the rings of polygons; the data limits stay."""
     shapes = outlines.to_crs(frame.epsg).to_numpy()
     rings = shapely.get_rings(shapes)
@@ -66,8 +54,8 @@ def _outlines(axes: Axes, frame: Frame, found: gpd.GeoDataFrame) -> list[Line2D]
             style: dict[str, Any] = {"color": COLOURS[ground], "linewidth": 1.6}
             if ground == "train":
                 style |= {"linestyle": (0, (3, 1.5)), "linewidth": 1.3}
-            _lines(axes, frame, own.geometry, color="black", linewidth=2.8, alpha=0.55)
-            _lines(axes, frame, own.geometry, **style)
+            draw_lines(axes, frame, own.geometry, color="black", linewidth=2.8, alpha=0.55)
+            draw_lines(axes, frame, own.geometry, **style)
             handles.append(Line2D([], [], label=f"{WORDS[ground]} ({len(own)})", **style))
     return handles
 
@@ -113,7 +101,7 @@ def basin_map(frame: Frame, elevation: NDArray[np.floating], area: gpd.GeoSeries
         np.ma.masked_invalid(elevation), cmap="terrain", extent=frame.extent_km, alpha=0.55,
         interpolation="nearest",
     )  # fmt: skip
-    _lines(axes, frame, area, color="black", linewidth=1.2)
+    draw_lines(axes, frame, area, color="black", linewidth=1.2)
     figure.colorbar(image, ax=axes, label="elevation, m", shrink=0.7)
     return figure
 
@@ -194,7 +182,7 @@ def split_map(
             )
             handles.append(Patch(color=COLOURS[name], alpha=0.6, label=f"{name}: {area:.1f} km²"))
     if reference is not None and len(reference):
-        _lines(axes, frame, reference.geometry, color=REFERENCE, linewidth=0.8)
+        draw_lines(axes, frame, reference.geometry, color=REFERENCE, linewidth=0.8)
         handles.append(Line2D([], [], color=REFERENCE, label=f"reference ({len(reference)})"))
     _legend(axes, handles)
     return figure
@@ -212,7 +200,7 @@ def comparison_map(
     _shade(axes, frame, elevation, alpha=0.7)
     handles: list[Any] = [*_veil(axes, frame, splits)]
     if reference is not None and len(reference):
-        _lines(axes, frame, reference.geometry, color=REFERENCE, linewidth=1.4)
+        draw_lines(axes, frame, reference.geometry, color=REFERENCE, linewidth=1.4)
         handles.append(Line2D([], [], color=REFERENCE, label=f"reference ({len(reference)})"))
     handles += _outlines(axes, frame, found)
     _legend(axes, handles)

@@ -3,25 +3,51 @@
 from __future__ import annotations
 
 import base64
+import io
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
+from PIL import Image
+
+from rockglacier.report.style import to_png, to_svg
+from rockglacier.report.webmap import WebMap
+
+LONGEST = 34
+"""Letters of a word that is not broken."""
+
+Box = tuple[int, int, int, int]
+"""x, y, width, height on the map, metres from its upper left corner."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Picture:
-    """One figure, as PNG."""
+    """One figure: PNG in the page, PNG and SVG beside it."""
 
     name: str
+    alt: str
+    """What is to be seen, for those who cannot see it."""
     caption: str
     png: bytes
+    svg: bytes
 
     @property
     def base64(self) -> str:
         """The PNG as text for a data URL."""
         return base64.b64encode(self.png).decode()
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height, pixels."""
+        return Image.open(io.BytesIO(self.png)).size
+
+
+def picture(name: str, figure: Figure, *, alt: str, caption: str) -> Picture:
+    """Return a drawn figure as a part of the page."""
+    png, svg = to_png(figure, trim=True), to_svg(figure, name=name)
+    return Picture(name=name, alt=alt, caption=caption, png=png, svg=svg)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +57,12 @@ class Table:
     name: str
     caption: str
     frame: pd.DataFrame
+    boxes: tuple[Box, ...] = ()
+    """Where each row lies on the map; the first cell then leads there."""
+    kinds: tuple[str, ...] = ()
+    """Style of each row."""
+    most: int = 1000
+    """Rows shown in the page; the file has all."""
 
     @property
     def heads(self) -> list[tuple[str, bool]]:
@@ -39,13 +71,21 @@ class Table:
         return [(str(name), pd.api.types.is_numeric_dtype(kind)) for name, kind in kinds]
 
     @property
-    def cells(self) -> list[list[tuple[str, bool]]]:
-        """Rows of texts, and whether they are numbers."""
+    def cells(self) -> list[list[tuple[str, str]]]:
+        """Rows of texts, and the style of each: ``n`` for a number, ``long`` for a long word."""
         are_numbers = [is_number for _, is_number in self.heads]
         return [
-            [(shown(value), n) for value, n in zip(row, are_numbers, strict=True)]
-            for row in self.frame.itertuples(index=False, name=None)
+            [
+                (text := shown(value), "n" if is_number else "long" * has_long_word(text))
+                for value, is_number in zip(row, are_numbers, strict=True)
+            ]
+            for row in self.frame.head(self.most).itertuples(index=False, name=None)
         ]
+
+    @property
+    def left_out(self) -> int:
+        """Rows that only the file has."""
+        return max(0, len(self.frame) - self.most)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,17 +98,25 @@ class Section:
     warning: str = ""
     """What a reader must not overlook."""
     missing: str = ""
-    """Why the section is empty."""
+    """Why the section is empty, or what it lacks."""
+    map: WebMap | None = None
     pictures: tuple[Picture, ...] = ()
     tables: tuple[Table, ...] = ()
+
+
+def has_long_word(text: str) -> bool:
+    """Say whether a word is so long that it may be broken."""
+    return any(len(word) > LONGEST for word in text.split())
 
 
 def shown(value: Any) -> str:
     """Return a value as a reader wants it: three decimals, dates without time, blank for none."""
     if isinstance(value, pd.Timestamp):
         return value.strftime("%Y-%m-%d %H:%M")
-    if value is None or value is pd.NaT or (isinstance(value, float) and np.isnan(value)):
+    if value is None or value is pd.NaT or value is pd.NA:
         return ""
     if isinstance(value, float):
+        if np.isnan(value):
+            return ""
         return f"{value:.3f}".rstrip("0").rstrip(".") if abs(value) < 1e4 else f"{value:,.0f}"
     return str(value)

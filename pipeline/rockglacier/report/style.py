@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from typing import Final
 
+import matplotlib as mpl
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -12,6 +13,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 DPI: Final = 110
+MARGIN: Final = 8
+"""Pixels of white left around a trimmed figure."""
+
 COLOURS: Final[dict[str, str]] = {
     "test": "#ff6a3d",
     "unseen": "#ff6a3d",
@@ -43,11 +47,23 @@ def canvas(*, width: float = 8.0, height: float = 3.8) -> Figure:
     return figure
 
 
-def to_png(figure: Figure, *, colours: int = 256) -> bytes:
-    """Return a figure as PNG with a palette: the same bytes for the same figure, and small."""
+def to_png(figure: Figure, *, colours: int = 256, trim: bool = False) -> bytes:
+    """Return a figure as PNG with a palette: the same bytes for the same figure, and small.
+
+    Parameters
+    ----------
+    figure
+        Drawn anew.
+    colours
+        Of the palette.
+    trim
+        Whether to cut off white margins.
+    """
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     pixels = np.asarray(canvas.buffer_rgba())[..., :3].astype(np.int16)
+    if trim:
+        pixels = _trimmed(pixels)
     common = Image.fromarray(pixels.astype(np.uint8)).quantize(
         colors=colours - len(KEPT), dither=Image.Dither.NONE
     )
@@ -64,6 +80,23 @@ def to_png(figure: Figure, *, colours: int = 256) -> bytes:
     small = io.BytesIO()
     drawn.save(small, format="png", optimize=True)
     return small.getvalue()
+
+
+def _trimmed(pixels: NDArray[np.int16]) -> NDArray[np.int16]:
+    is_drawn = (pixels < 250).any(axis=-1)
+    rows, columns = (np.flatnonzero(is_drawn.any(axis=axis)) for axis in (1, 0))
+    if not rows.size:
+        return pixels
+    top, left = max(rows[0] - MARGIN, 0), max(columns[0] - MARGIN, 0)
+    return pixels[top : rows[-1] + 1 + MARGIN, left : columns[-1] + 1 + MARGIN]
+
+
+def to_svg(figure: Figure, *, name: str) -> bytes:
+    """Return a figure as SVG, its text as text: the same bytes for the same figure and name."""
+    drawn = io.BytesIO()
+    with mpl.rc_context({"svg.hashsalt": name, "svg.fonttype": "none"}):
+        figure.savefig(drawn, format="svg", metadata={"Date": None}, bbox_inches="tight")
+    return drawn.getvalue()
 
 
 def _distance(one: NDArray[np.int16], other: NDArray[np.int16]) -> NDArray[np.int16]:

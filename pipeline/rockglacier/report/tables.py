@@ -27,6 +27,7 @@ METRICS: Final[dict[str, str]] = {
 }
 """Score to heading; the first four are of the rock glacier class."""
 
+UNITS: Final = {"_km2": "km²", "_percent": "%", "_m": "m", "_deg": "°"}
 LEAKING: Final = "random 9:1 split (leaks)"
 
 
@@ -88,6 +89,27 @@ def agreement_table(matches: Mapping[str, Any]) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows)
+
+
+def words_of(column: str) -> str:
+    """Return the name of a column as a heading, its unit after a comma."""
+    for ending, unit in UNITS.items():
+        if column.endswith(ending):
+            return f"{column.removesuffix(ending).replace('_', ' ')}, {unit}".lstrip(", ")
+    return column.replace("_", " ")
+
+
+def curve_table(matches: Mapping[str, Any]) -> tuple[str, pd.DataFrame]:
+    """Return precision, recall and F1 by the IoU of a match, and the ground that they are of.
+
+    That of unseen ground, if there is any.
+    """
+    names = {"test": "test ground", "unseen": "unseen ground", "all": "all ground"}
+    for name, words in names.items():
+        curve = (matches.get(name) or {}).get("curve")
+        if curve:
+            return words, pd.DataFrame(curve)
+    return "", pd.DataFrame()
 
 
 def size_table(found: gpd.GeoDataFrame, reference: gpd.GeoDataFrame | None) -> pd.DataFrame:
@@ -190,6 +212,26 @@ def aspect_table(
         ratio = (own / own.sum()) / (eligible / eligible.sum())
     table["ratio"] = np.where(np.isfinite(ratio), ratio, np.nan)
     return table
+
+
+def with_exact_aspect(table: pd.DataFrame, exact: pd.DataFrame) -> pd.DataFrame:
+    """Return a table of :func:`aspect_table` with areas that were counted at full resolution.
+
+    Parameters
+    ----------
+    table
+        Eight sectors.
+    exact
+        Eight sectors and flat ground: ``found_km2, eligible_km2, ratio``.
+    """
+    sectors = exact.set_index("sector").reindex(table["sector"])
+    return table.assign(
+        **{
+            "by pixel, km²": sectors["found_km2"].to_numpy(float),
+            "eligible terrain, km²": sectors["eligible_km2"].to_numpy(float),
+            "ratio": sectors["ratio"].to_numpy(float),
+        }
+    )
 
 
 def _area_by_sector(
