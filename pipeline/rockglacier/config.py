@@ -365,6 +365,11 @@ class TrainConfig(Section):
     random_split: tuple[NetworkName | NetworkBuilder, ...] = Field(
         (), description="Networks also trained on the leaking random 9:1 split, to show its leak."
     )
+    basins: tuple[str, ...] = Field(
+        (),
+        description="Files of other studies, labelled already, whose ground trains and chooses "
+        "too, each basin in equal measure, e.g. [chitral.yaml].",
+    )
     seed: int = 0
 
     @model_validator(mode="after")

@@ -22,7 +22,7 @@ from rockglacier.storage import (
     readable,
     write_json,
 )
-from rockglacier.study import Study
+from rockglacier.study import Study, open_study
 
 logger = logging.getLogger(__name__)
 
@@ -174,6 +174,8 @@ def _inputs(study: Study, stage: Stage, context: Context) -> dict[str, Any]:
         if uri and (path := file_at(uri)).is_file():
             stat = path.stat()
             inputs[path.name] = fingerprint([stat.st_size, stat.st_mtime_ns])
+    if stage.name == "train":
+        inputs |= _teachers(study)
     for name in _stages_read(study, stage, context):
         receipt = _receipt_path(study, name)
         inputs[f"the {name} stage"] = (
@@ -182,6 +184,19 @@ def _inputs(study: Study, stage: Stage, context: Context) -> dict[str, Any]:
     if context.bundle is not None:
         inputs["the model"] = context.bundle.fingerprint
     return inputs
+
+
+def _teachers(study: Study) -> dict[str, Any]:
+    """Return what training depends on of the other basins that it learns from."""
+    found = {}
+    for uri in study.config.train.basins:
+        path = Path(study.resolve(uri))
+        other = open_study(path) if path.is_file() else None
+        receipts = [_receipt_path(other, name) for name in ("cube", "label")] if other else []
+        found[f"basin {path.stem}"] = fingerprint(
+            [read_json(receipt)["output"] if receipt.is_file() else None for receipt in receipts]
+        )
+    return found
 
 
 def _setting(resolved: dict[str, Any], name: str) -> Any:

@@ -189,7 +189,12 @@ def _report(study: Study, context: Context) -> dict[str, Any]:
     from rockglacier.evaluation.mapped import write_adjusted_area
     from rockglacier.report.page import write_report
 
-    adjusted = None if context.bundle else write_adjusted_area(study)
+    if context.bundle is not None:
+        from rockglacier.model.applicability import write_applicability
+
+        shift = write_applicability(study, context.bundle)
+        return {**shift, **write_report(study, progress=context.progress)}
+    adjusted = write_adjusted_area(study)
     facts = write_report(study, progress=context.progress)
     return facts if adjusted is None else {**facts, "adjusted_area_km2": adjusted["adjusted_km2"]}
 

@@ -20,6 +20,7 @@ from rockglacier.errors import ContractError, InputError
 from rockglacier.features.fusion import Fusion
 from rockglacier.grid import Window
 from rockglacier.labels.split import windows_of
+from rockglacier.model.applicability import training_ground
 from rockglacier.model.card import model_card, packing
 from rockglacier.model.networks import PLUGINS, is_installed_plugin
 from rockglacier.model.trained import (
@@ -113,7 +114,7 @@ def write_bundle(study: Study, path: Path, *, item: Mapping[str, Any] | None = N
     model = load_model(folder, device=torch.device("cpu"))
     fusion = read_json(study.require(study.fusion_path, stage="fuse"))
     model.check_fusion(Fusion.from_dict(fusion))
-    facts = {"format": FORMAT, **packing(study)}
+    facts = {"format": FORMAT, **packing(study), "applicability": training_ground(study)}
     evaluation = read_json(study.evaluation_path) if study.evaluation_path.is_file() else None
     contents = {
         WEIGHTS: (folder / WEIGHTS).read_bytes(),

@@ -14,6 +14,7 @@ import numpy as np
 from rockglacier.config import NetworkName, fingerprint
 from rockglacier.engine import Progress, silent
 from rockglacier.errors import ContractError, InputError
+from rockglacier.features.teachers import fuse_teachers
 from rockglacier.labels.burn import TAUGHT
 from rockglacier.model.encoders import check_encoder
 from rockglacier.model.loaders import SplitGround, chips_of, grounds_of
@@ -38,13 +39,15 @@ UNHASHED = {
     "random_split",
     "cache",
     "workers",
+    "basins",  # what they hold is hashed
 }  # what acts on other trials only, or on the speed
 SPLIT_COLUMNS = ["split", "row0", "col0", "height", "width"]
 
 
 def train(study: Study, *, progress: Progress = silent) -> dict[str, Any]:
-    """Train a study's networks on its own ground; see :func:`train_networks`."""
-    return train_networks([study], into=study, progress=progress)
+    """Train a study's networks on its ground and that of ``train.basins``: `train_networks`."""
+    teachers = fuse_teachers(study, progress=progress)
+    return train_networks([study, *teachers], into=study, progress=progress)
 
 
 def train_networks(
