@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from rockglacier.model.networks import folder_name
-from rockglacier.model.table import Map
 from rockglacier.prediction.blend import PERCENT_NODATA, to_percent
 from rockglacier.storage import open_array, open_group
 from rockglacier.study import Study
+
+if TYPE_CHECKING:
+    from rockglacier.model.table import Map  # brings torch, which who only reads need not have
 
 CHUNK: Final = 256
 """Edge of a chunk, pixels."""
@@ -59,4 +60,4 @@ def read_outputs(study: Study, name: str, trial: int) -> Any | None:
 
 
 def _key(name: str, trial: int) -> str:
-    return f"{folder_name(name)}/trial-{trial}"
+    return f"{name.replace(':', '-')}/trial-{trial}"
