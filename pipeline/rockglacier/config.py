@@ -31,9 +31,9 @@ FeatureSet = Literal["paper-pc1", "paper-rgb", "triplets", "stack"]
 
 
 class Section(BaseModel):
-    """A part of the file: no unknown keys, no changes after reading."""
+    """A part of the file: no unknown keys, finite numbers, no changes after reading."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class SearchConfig(Section):
@@ -728,5 +728,5 @@ def json_schema() -> str:
 
 def fingerprint(values: Any) -> str:
     """Return a short stable hash of JSON-able values; what receipts and caches are keyed by."""
-    text = json.dumps(values, sort_keys=True, separators=(",", ":"), default=str)
+    text = json.dumps(values, sort_keys=True, separators=(",", ":"), default=str, allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

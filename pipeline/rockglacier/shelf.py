@@ -9,6 +9,7 @@ import random
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from copy import deepcopy
 from pathlib import Path
 from typing import Final
 
@@ -247,7 +248,7 @@ def with_base(item: Json, *, base: str) -> Json:
 
     Links to items of the same catalog stay relative.
     """
-    placed: Json = json.loads(json.dumps(item))
+    placed: Json = deepcopy(item)
     entries = [*placed.get("assets", {}).values()]
     entries += [link for link in placed["links"] if not _is_own(link["href"])]
     for entry in entries:

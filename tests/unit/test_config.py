@@ -32,6 +32,16 @@ def test_wrong_value_is_shown():
         parse(cube={"resolution": -10})
 
 
+@pytest.mark.parametrize("value", [".nan", ".inf", "-.inf"])
+def test_a_number_has_to_be_one(value):
+    text = f"name: a\narea: [74, 36, 75, 37]\ncube: {{resolution: {value}}}\n"
+    with pytest.raises(InputError, match=r"cube\.resolution"):
+        parse_config(yaml.safe_load(text), source="test")
+    assert fingerprint({"a": 1.5})
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        fingerprint({"a": float("nan")})
+
+
 def test_end_before_start_is_refused():
     with pytest.raises(InputError, match="lies before start"):
         parse(search={"start": "2024-05-01", "end": "2024-04-01"})

@@ -14,7 +14,7 @@ import pytest
 import rasterio
 import zarr
 
-from rockglacier.errors import InputError, RemoteError
+from rockglacier.errors import ContractError, InputError, RemoteError
 from rockglacier.storage import (
     RemotePath,
     disk_errors,
@@ -103,6 +103,19 @@ def test_errors_survive_the_trip_from_a_worker():
 def test_json_refuses_nan(tmp_path):
     with pytest.raises(ValueError, match="not JSON compliant"):
         write_json(tmp_path / "a.json", {"a": float("nan")})
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['{"a": NaN}', '{"a": -Infinity}', '{"a": 1', "", "[" * 100_000],
+    ids=lambda text: text[:12],
+)
+def test_json_that_is_none_is_named_with_its_file(tmp_path, text):
+    (tmp_path / "receipt.json").write_text(text)
+    with pytest.raises(ContractError, match=r"receipt\.json' is not JSON") as caught:
+        read_json(tmp_path / "receipt.json")
+    assert caught.value.expected
+    assert caught.value.todo
 
 
 def test_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch):

@@ -9,6 +9,7 @@ import torch
 import zarr
 from PIL import Image
 
+from rockglacier.model import history
 from rockglacier.model.fit import load_model, train
 from rockglacier.storage import read_json
 
@@ -142,3 +143,10 @@ def test_a_fault_in_training_leaves_the_model_of_before(make_ground, monkeypatch
         train(study)
     assert (trial_of(study) / "model.ckpt").read_bytes() == before
     assert load_model(trial_of(study)).name == "hrnet"
+
+
+def test_a_loss_that_is_no_number_any_more_is_null_in_the_history():
+    row = {"epoch": 3, "train_loss": float("nan"), "validation_loss": float("inf"), "score": 0.5}
+    assert json.loads(history._line(row)) == {
+        "epoch": 3, "train_loss": None, "validation_loss": None, "score": 0.5,
+    }  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,7 @@ class TrainingLog:
 
     def epoch(self, history: Sequence[Row]) -> None:
         """Write what is new; the file of JSON lines always holds the whole history."""
-        write_text(self._path, "".join(f"{json.dumps(row)}\n" for row in history))
+        write_text(self._path, "".join(f"{_line(row)}\n" for row in history))
         for row in history[self._done :]:
             for name, value in row.items():
                 if name != "epoch" and isinstance(value, int | float):
@@ -50,6 +51,15 @@ class TrainingLog:
     def close(self) -> None:
         """End the file of events."""
         self._events.close()
+
+
+def _line(row: Row) -> str:
+    """Return a row as JSON; a loss that is no number any more is null."""
+    told = {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in row.items()
+    }
+    return json.dumps(told, allow_nan=False)
 
 
 def write_history(folder: Path, history: Sequence[Row]) -> None:

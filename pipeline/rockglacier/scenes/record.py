@@ -281,13 +281,17 @@ def scene_table(scenes: Sequence[Scene]) -> gpd.GeoDataFrame:
     for field in fields(Scene):
         values = [getattr(scene, field.name) for scene in scenes]
         if field.name in JSON_COLUMNS:
-            values = [None if value is None else json.dumps(value) for value in values]
+            values = [None if value is None else _text(value) for value in values]
         columns[field.name] = values
     frame = gpd.GeoDataFrame(columns, geometry="geometry", crs=4326)
     frame["datetime"] = pd.to_datetime(frame["datetime"], utc=True)
     for name in _FLOATS:
         frame[name] = frame[name].astype("float64")
     return frame
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value, allow_nan=False)
 
 
 _FLOATS = (

@@ -12,13 +12,14 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from rockglacier.errors import InputError
+from rockglacier.errors import ContractError, InputError
 from rockglacier.storage.faults import disk_errors
 from rockglacier.storage.remote import SCHEMES, RemotePath
+from rockglacier.storage.secrets import redact
 
 REQUESTS_IN_FLIGHT = 32
 """Small files of a store that are read at once: each is mostly waiting."""
@@ -84,8 +85,30 @@ def write_json(path: Path, values: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file."""
-    return json.loads(path.read_text(encoding="utf-8"))
+    """Read a JSON file.
+
+    Raises
+    ------
+    ContractError
+        It is not JSON, is cut short, or holds NaN or infinity, which JSON has not.
+    """
+    return parse_json(path.read_bytes(), source=str(path))
+
+
+def parse_json(data: bytes, *, source: str) -> Any:
+    """Return what JSON says; ``source`` names it in messages, and errors are as of `read_json`."""
+    try:
+        return json.loads(data, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise ContractError(
+            f"{redact(source)!r} is not JSON: {error}",
+            expected="a whole file as it was written",
+            todo="get the file again, or run the stage again that writes it",
+        ) from error
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} in it, where JSON has numbers and null")
 
 
 def read_jsons(folder: Path) -> dict[str, Any]:

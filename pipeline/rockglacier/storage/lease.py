@@ -14,9 +14,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from rockglacier.errors import InputError, RemoteError, RockGlacierError
+from rockglacier.errors import ContractError, InputError, RemoteError, RockGlacierError
 from rockglacier.storage.faults import disk_errors
-from rockglacier.storage.files import read_json
+from rockglacier.storage.files import parse_json, read_json
 from rockglacier.storage.remote import RemotePath
 
 logger = logging.getLogger(__name__)
@@ -64,12 +64,12 @@ def _local(folder: Path, mine: dict[str, Any]) -> Iterator[Lease]:
         while True:
             try:
                 with path.open("x", encoding="utf-8") as file:
-                    json.dump(mine, file)
+                    json.dump(mine, file, allow_nan=False)
                 break
             except FileExistsError:
                 try:
                     holder = read_json(path)
-                except (FileNotFoundError, json.JSONDecodeError):
+                except (FileNotFoundError, ContractError):
                     holder = {}
                 if not _is_dead(holder, mine):
                     raise _in_use(folder, path, holder) from None
@@ -195,7 +195,7 @@ class RemoteLease(Lease):
         import obstore
 
         self._beats += 1
-        data = json.dumps(self._content()).encode()
+        data = json.dumps(self._content(), allow_nan=False).encode()
         name = self.path.object_name
         done = self.path.ask(obstore.put, name, data, mode=mode, use_multipart=False)
         self._version = _version(done)
@@ -208,7 +208,8 @@ class RemoteLease(Lease):
 
         try:
             found = self.path.ask(obstore.get, self.path.object_name)
-            return json.loads(bytes(found.bytes())), _version(found.meta)
+            held = parse_json(bytes(found.bytes()), source=str(self.path))
+            return held, _version(found.meta)
         except FileNotFoundError:
             return None
 
