@@ -1,7 +1,7 @@
 #!/bin/sh
 # Servers for tests/services: a STAC API over PostgreSQL, and what checks the compose file. They live
 # in .services/, an environment of their own, so that none of their versions reaches the pipeline's.
-# PostgreSQL, PostGIS and nginx come from the system's packages; without the right to install them
+# PostgreSQL, PostGIS, nginx and Chromium come from the system's packages; without the right to install them
 # they are asked for, and the tests that need them are skipped.
 set -eu
 cd "$(dirname "$0")/.."
@@ -23,6 +23,17 @@ if [ -n "$packages" ]; then
     fi
   else
     echo "not installed: $packages; e.g. sudo apt-get install $packages" >&2
+  fi
+fi
+
+# the browser of tests/browser; apart, as not every system has a package of that name
+if ! command -v chromium >/dev/null 2>&1 && ! command -v google-chrome >/dev/null 2>&1; then
+  if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
+    { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq \
+      --no-install-recommends chromium >/dev/null; } ||
+      echo "not installed: chromium; tests/browser is skipped" >&2
+  else
+    echo "not installed: chromium; e.g. sudo apt-get install chromium" >&2
   fi
 fi
 
