@@ -23,7 +23,7 @@ from torchgeo.datasets.utils import GeoSlice
 from rockglacier.chips.local import local_copy
 from rockglacier.errors import ContractError, NotFoundError
 from rockglacier.grid import Window
-from rockglacier.storage import open_array, read_json
+from rockglacier.storage import open_array, open_place, read_json
 
 PIPELINE = "zarr.core.codec_pipeline.FusedCodecPipeline"
 FEATURE_NODATA = -32768
@@ -79,8 +79,8 @@ class CubeDataset(GeoDataset):
         transforms: Callable[[Sample], Sample] | None = None,
         cache: bool | Path = False,
     ) -> None:
-        self.features_path = Path(features_path)
-        self.labels_path = None if labels_path is None else Path(labels_path)
+        self.features_path = open_place(features_path)
+        self.labels_path = None if labels_path is None else open_place(labels_path)
         self.labels_name = "labels"
         self.transforms, self.cache = transforms, cache
         self._features: Any = None
