@@ -92,12 +92,19 @@ def show_standings(study: Study, stages: Any, context: Context, *, every: bool =
                 out.print(f"[red]{'':<20}{name}: {escape(failure.message)}[/red]")
 
 
-def run_one(study: Path, name: str, *, cluster: str | None, **options: Any) -> None:
-    """Run one stage of a study, though it may be done."""
+def run_one(
+    study: Path, name: str, *, cluster: str | None, out_of_fold: bool = False, **options: Any
+) -> None:
+    """Run one stage of a study, though it may be done; ``out_of_fold`` as if it were set there."""
+    from dataclasses import replace
+
     from rockglacier.run import require_stages_before
     from rockglacier.stages import Context, stage_named
 
     opened = study_of(study)
+    if out_of_fold:
+        predict = opened.config.predict.model_copy(update={"out_of_fold": True})
+        opened = replace(opened, config=opened.config.model_copy(update={"predict": predict}))
     stage = stage_named(name)
     require_stages_before(opened, stage, Context())
     run_shown(opened, [stage], cluster=cluster, force=True, **options)

@@ -77,7 +77,29 @@ def fuse(
 
 
 _add_stage_command("train", "Train the networks.")
-_add_block_command("predict", "Write the probability and class rasters.")
+
+
+@app.command(rich_help_panel="One stage")
+def predict(
+    study: StudyFile,
+    cluster: Cluster = None,
+    blocks: Blocks = None,
+    only_failed: OnlyFailed = False,
+    out_of_fold: Annotated[
+        bool,
+        typer.Option(
+            "--out-of-fold",
+            help="Every pixel by the networks of a fold that never saw it (labels.every_fold).",
+        ),
+    ] = False,
+) -> None:
+    """Write the probability and class rasters.
+
+    Example: rockglacier predict hunza.yaml --out-of-fold
+    """
+    selection = _selection(blocks, only_failed)
+    run_one(study, "predict", cluster=cluster, out_of_fold=out_of_fold, selection=selection)
+
 
 for _name, _summary in {
     "inventory": "Draw outlines and measure them.",
@@ -93,13 +115,14 @@ def evaluate(study: StudyFile, cluster: Cluster = None) -> None:
     Example: rockglacier evaluate hunza.yaml
     """
     from rockglacier.console import out
+    from rockglacier.evaluation.pooled import POOLED, pooled_lines
     from rockglacier.evaluation.show import difference_lines, network_table
     from rockglacier.storage import read_json
 
     run_one(study, "evaluate", cluster=cluster)
     found = read_json(study_of(study).evaluation_path)
     out.print(network_table(found["table"]))
-    for line in difference_lines(found["paired"]):
+    for line in [*difference_lines(found["paired"]), *pooled_lines(found.get(POOLED, {}))]:
         out.print(line)
 
 
