@@ -158,13 +158,20 @@ def _hours(
             if config.train.max_minutes:
                 seconds = min(seconds, 60 * config.train.max_minutes)
             training += seconds * trials
-    network = config.predict.network or config.train.networks[0]
     seconds = (
         megapixels * looks * CUBE_SECONDS_PER_LOOK_MPX
-        + training
-        + megapixels * overlap * _forward_seconds(network)
+        + training * (config.labels.folds if config.labels.every_fold else 1)
+        + megapixels * overlap * _pass_seconds(config)
     )
     return seconds / 3600
+
+
+def _pass_seconds(config: Config) -> float:
+    """Return what a megapixel takes to pass all networks of the ensemble in all views."""
+    networks, trials = config.train.networks, config.train.trials
+    one = [config.predict.network or networks[0]]
+    passes = {"none": one, "trials": one * trials, "networks": networks, "all": networks * trials}
+    return config.predict.views * sum(map(_forward_seconds, passes[config.predict.ensemble]))
 
 
 def _forward_seconds(network: str) -> float:
