@@ -66,6 +66,13 @@ def test_without_a_map_or_a_test_there_is_no_adjusted_area(make_ground, mapped):
     assert write_adjusted_area(study) is None
 
 
+@pytest.mark.parametrize(("maker", "is_judged"), [("trial-1", True), ("trials", False)])
+def test_a_map_of_others_than_the_judged_trial_is_not_adjusted(mapped, maker, is_judged):
+    study, _ = mapped
+    write_json(study.prediction_record_path, {"model_id": f"{study.config.name}/hrnet/{maker}"})
+    assert (write_adjusted_area(study) is not None) == is_judged
+
+
 def shown(table, width=100):
     console = Console(width=width, file=io.StringIO())
     console.print(table)

@@ -32,7 +32,8 @@ def write_adjusted_area(study: Study) -> dict[str, Any] | None:
     -------
     dict or None
         See :func:`rockglacier.evaluation.area.adjusted_area`, with ``threshold`` and
-        ``total_km2``. None where there is no map, or no test ground to judge it by.
+        ``total_km2``. None where there is no map, no test ground to judge it by, or a map of an
+        ensemble or of folds, which are not what was judged.
 
     Notes
     -----
@@ -44,6 +45,10 @@ def write_adjusted_area(study: Study) -> dict[str, Any] | None:
     if not (blocks.is_file() and study.selection_path.is_file() and prediction.is_dir()):
         return None
     selection = read_json(study.selection_path)
+    own = f"{study.config.name}/{selection['network']}/trial-{selection['trial']}"
+    record = study.prediction_record_path
+    if record.is_file() and read_json(record)["model_id"] != own:
+        return None
     rows = [
         row
         for row in csv.DictReader(blocks.read_text(encoding="utf-8").splitlines())
