@@ -2,7 +2,6 @@
 
 import pytest
 
-from rockglacier import engine
 from rockglacier.engine import Receipts, Selection, Task, run_groups, run_tasks
 from rockglacier.errors import BlocksFailedError, InputError, RemoteError
 
@@ -87,7 +86,7 @@ def test_what_is_wrong_with_the_disk_stops_the_run_at_once(tmp_path):
 
 
 def test_a_run_gives_up_when_everything_fails(tmp_path, monkeypatch):
-    monkeypatch.setattr(engine, "MAX_FAILURES", 3)
+    monkeypatch.setattr("rockglacier.engine.tally.MAX_FAILURES", 3)
 
     def work(task):
         raise ValueError("bad")

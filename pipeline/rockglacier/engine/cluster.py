@@ -1,0 +1,90 @@
+"""Groups of blocks on the workers of a Dask cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import CancelledError
+from typing import Any
+
+from rockglacier.engine.group import GroupWork, failure_of, run_group
+from rockglacier.engine.receipts import Failure, Receipts, Task
+from rockglacier.engine.tally import Tally
+from rockglacier.errors import RemoteError
+
+
+def _run_remotely(
+    tasks: Sequence[Task], work: GroupWork, receipts: Receipts
+) -> list[str | Failure]:
+    outcomes: list[str | Failure] = []
+    run_group(tasks, work, receipts, outcomes.append, lambda: False)
+    return outcomes
+
+
+def on_cluster(
+    todo: Sequence[Sequence[Task]],
+    work: GroupWork,
+    receipts: Receipts,
+    tally: Tally,
+    client: Any,
+    resources: Mapping[str, float] | None,
+) -> None:
+    """Run groups on a cluster: two a worker in flight, so that none waits for the scheduler.
+
+    A group that takes its worker down with it is tried again block by block, and a block that does
+    so alone at the end, as it may only have waited behind another; then it is set aside.
+    """
+    from distributed import KilledWorker, as_completed
+
+    queue = iter(todo)
+    flying: dict[Any, Sequence[Task]] = {}
+    suspects: list[Task] = []
+    alone: Task | None = None
+    running = as_completed()
+
+    def submit(group: Sequence[Task]) -> None:
+        future = client.submit(
+            _run_remotely, group, work, receipts, pure=False, resources=resources
+        )
+        flying[future] = group
+        running.add(future)
+
+    def fill() -> None:
+        while len(flying) < 2 * max(1, len(client.nthreads())):  # workers come and go
+            group = next(queue, None)
+            if group is None:
+                return
+            submit(group)
+
+    try:
+        fill()
+        for future in running:
+            group = flying.pop(future)
+            try:
+                outcomes = future.result()
+            except KilledWorker as error:
+                if len(group) > 1:
+                    for task in group:
+                        submit([task])
+                    continue
+                outcomes = []
+                if group[0] is not alone:
+                    suspects.append(group[0])
+                else:
+                    failure = failure_of(group[0].name, error)
+                    receipts.fail(failure)
+                    outcomes = [failure]
+            except CancelledError as error:
+                raise RemoteError(
+                    f"the Dask scheduler is gone, with {len(flying) + 1} group(s) at work",
+                    expected="a scheduler that lives as long as the run",
+                    todo="start it again and run the same command: finished blocks are kept",
+                ) from error
+            for outcome in outcomes:
+                tally.add(outcome)
+            fill()
+            if not flying and suspects:
+                alone = suspects.pop()
+                submit([alone])
+    finally:
+        if client.status == "running":
+            client.cancel(list(flying))
