@@ -20,10 +20,14 @@ def test_every_contender_reads_the_same_pixels(tmp_path):
     command = [
         *(sys.executable, BENCH, "--folder", tmp_path, "--size", "512", "--chips", "16"),
         *("--rounds", "1", "--workers", "0", "--origins", "unaligned", "--json", numbers),
+        *("--steps", "1", "--network", "deeplabv3plus"),
     ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr  # other pixels end it with their sums
-    (case,) = json.loads(numbers.read_text())["cases"]
+    written = json.loads(numbers.read_text())
+    (case,), (steps,) = written["cases"], written["training"]
+    assert 0 < steps["wait_share"] < 1
+    assert steps["chips_per_s"] > 0
     rows = {row["name"]: row for row in case["rows"]}
     assert set(rows) - {"TorchGeo XarrayDataset"} == CONTENDERS
     assert all(row["chips_per_s"] > 0 and row["peak_mb"] > 0 for row in rows.values())

@@ -14,6 +14,7 @@ from rockglacier.engine import Progress
 from rockglacier.model.history import TrainingLog
 from rockglacier.model.metrics import as_json, scores
 from rockglacier.model.task import mean
+from rockglacier.model.waits import BatchClock
 
 
 class Keeper(Callback):
@@ -52,6 +53,7 @@ class Keeper(Callback):
         self.best_epoch = -1
         self.best_weights: dict[str, Tensor] = {}
         self._before = 0.0
+        self._clock = BatchClock()
 
     @property
     def state_key(self) -> str:
@@ -63,6 +65,11 @@ class Keeper(Callback):
         """Seconds of training, those before an interruption included."""
         return self._epoch_ends[-1] if self._epoch_ends else 0.0
 
+    @property
+    def wait_share(self) -> float:
+        """Share (0..1) of the training steps' time in which the next batch was awaited."""
+        return self._clock.share
+
     def state_dict(self) -> dict[str, Any]:
         """Return all that a training that goes on needs."""
         return {
@@ -72,6 +79,7 @@ class Keeper(Callback):
             "best_weights": self.best_weights,
             "epoch_ends": self._epoch_ends,
             "validation_seconds": self._validation_seconds,
+            "waits": self._clock.totals,
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -83,15 +91,28 @@ class Keeper(Callback):
         self._epoch_ends = list(state_dict["epoch_ends"])
         self._validation_seconds = state_dict["validation_seconds"]
         self._before = self.seconds
+        self._clock.totals = list(state_dict.get("waits", self._clock.totals))
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
-        """Start the clock."""
+        """Start the clocks."""
         self._start = time.perf_counter() - self._before
+        self._clock.expect()  # Lightning tells no start of the epoch after one that was restored
+
+    def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
+        """Leave out what validation and saving took."""
+        self._clock.expect()
+
+    def on_train_batch_start(
+        self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Note that a batch is there."""
+        self._clock.arrived()
 
     def on_train_batch_end(
         self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Report the step, and stop where the time is up."""
+        self._clock.worked()
         done, total = trainer.global_step, pl_module.total_steps
         self._progress(self._what, min(done, total), total)
         late = self._limit is not None and time.perf_counter() - self._start > self._limit
@@ -121,6 +142,7 @@ class Keeper(Callback):
                 "validation_loss": mean(pl_module.losses["validation"]),
                 "score": score,
                 **as_json(scores(pl_module.matrix)),
+                "wait_share": self._clock.end_epoch(),
                 "seconds": round(self._epoch_ends[-1], 2),
             }
         )

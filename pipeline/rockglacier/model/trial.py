@@ -161,6 +161,7 @@ def run_trial(
             "epochs": len(keeper.history),
             "steps": keeper.history[-1]["step"],
             "seconds": round(keeper.seconds, 2),
+            "wait_share": keeper.wait_share,
             "parameters": parameter_count(network),
             "precision": _precision(config, device),
             "device": device_name(device),

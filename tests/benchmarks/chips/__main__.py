@@ -46,7 +46,8 @@ def main() -> None:
             measure(world, options, workers=workers, is_aligned=origin == "aligned")
             for workers, origin in cases
         ]
-    facts = {"machine": machine(), "options": vars(options), "cases": found}
+        steps = [train(world, options, workers=workers) for workers in options.workers]
+    facts = {"machine": machine(), "options": vars(options), "cases": found, "training": steps}
     if options.json:
         Path(options.json).write_text(json.dumps(facts, indent=2) + "\n")
 
@@ -61,6 +62,8 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--workers", type=int, nargs="+", default=[0, 2])
     parser.add_argument("--origins", nargs="+", choices=ORIGINS, default=list(ORIGINS))
     parser.add_argument("--only", nargs="+", default=list(NAMES), help="names of contenders")
+    parser.add_argument("--steps", type=int, default=20, help="training steps to time")
+    parser.add_argument("--network", default="hrnet", help="that takes them, small")
     parser.add_argument("--json", help="write the numbers here")
     return parser.parse_args()
 
@@ -100,6 +103,30 @@ def measure(
     case = {"workers": workers, "aligned": is_aligned, "rows": rows, "goals": goals(rates)}
     show(case)
     return case
+
+
+def train(world: World, options: argparse.Namespace, *, workers: int) -> Row:
+    """Say how much of a training step's time the next batch is awaited; print and return it."""
+    given = {
+        "folder": str(world.folder),
+        "size": world.size,
+        "steps": options.steps,
+        "workers": workers,
+        "network": options.network,
+    }
+    done = subprocess.run(
+        [sys.executable, HERE / "training.py", json.dumps(given)],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONWARNINGS": "ignore"},
+    )
+    row: Row = json.loads(done.stdout.splitlines()[-1])
+    print(
+        f"\ntraining {row['network']}, {workers} workers, {row['steps']} steps on {row['device']}: "
+        f"{row['chips_per_s']:.1f} chips/s, {100 * row['wait_share']:.1f} % of the time waiting"
+    )
+    return row
 
 
 def start(given: dict[str, Any]) -> "subprocess.Popen[str]":
