@@ -88,3 +88,9 @@ def full_report(products_module, tmp_path_factory):
         provider="Université de ہنزہ",
         attribution="Inventory <of> 洪扎 & others",
     )
+
+
+@pytest.fixture(scope="session")
+def taught_module():
+    """The module ``tests/made_taught.py``."""
+    return _made("made_taught")

@@ -1,4 +1,4 @@
-"""Ground that is given as many rectangles: the largest rectangles that it holds."""
+"""Ground that is given as many rectangles: the largest that it holds, and chips that cover one."""
 
 from __future__ import annotations
 
@@ -48,6 +48,33 @@ def largest_rectangles(windows: Sequence[Window]) -> list[Window]:
         )
         for top, bottom, left, right in _largest(is_ground)
     ]
+
+
+def tile(ground: Window, *, chip: int, shape: tuple[int, int]) -> Iterator[tuple[Window, Window]]:
+    """Yield the chips that cover a rectangle, each with the part of the rectangle it counts.
+
+    Parameters
+    ----------
+    ground
+        Rectangle inside the grid.
+    chip
+        Edge, pixels.
+    shape
+        Rows and columns of the grid; a chip leaves it only where the grid is smaller than a chip.
+    """
+    for y in range(ground.y, ground.y + ground.height, chip):
+        for x in range(ground.x, ground.x + ground.width, chip):
+            height = min(chip, ground.y + ground.height - y)
+            width = min(chip, ground.x + ground.width - x)
+            top = max(min(y, ground.y + ground.height - chip), 0)
+            left = max(min(x, ground.x + ground.width - chip), 0)
+            window = Window(
+                y=max(min(top, shape[0] - chip), 0),
+                x=max(min(left, shape[1] - chip), 0),
+                height=chip,
+                width=chip,
+            )
+            yield window, Window(y=y, x=x, height=height, width=width)
 
 
 def _largest(is_ground: NDArray[np.bool_]) -> Iterator[tuple[int, int, int, int]]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from torch.utils.data import Dataset
 
 from rockglacier.chips.batches import batch_of
 from rockglacier.chips.dataset import IGNORE, CubeDataset, Sample
+from rockglacier.chips.ground import tile
 from rockglacier.grid import Window
 
 
@@ -49,33 +50,6 @@ class GroundChips(Dataset[Sample]):
         mask = sample["mask"].new_full(sample["mask"].shape, IGNORE)
         mask[part] = sample["mask"][part]
         return {**sample, "mask": mask}
-
-
-def tile(ground: Window, *, chip: int, shape: tuple[int, int]) -> Iterator[tuple[Window, Window]]:
-    """Yield the chips that cover a rectangle, each with the part of the rectangle it counts.
-
-    Parameters
-    ----------
-    ground
-        Rectangle inside the grid.
-    chip
-        Edge, pixels.
-    shape
-        Rows and columns of the grid; a chip leaves it only where the grid is smaller than a chip.
-    """
-    for y in range(ground.y, ground.y + ground.height, chip):
-        for x in range(ground.x, ground.x + ground.width, chip):
-            height = min(chip, ground.y + ground.height - y)
-            width = min(chip, ground.x + ground.width - x)
-            top = max(min(y, ground.y + ground.height - chip), 0)
-            left = max(min(x, ground.x + ground.width - chip), 0)
-            window = Window(
-                y=max(min(top, shape[0] - chip), 0),
-                x=max(min(left, shape[1] - chip), 0),
-                height=chip,
-                width=chip,
-            )
-            yield window, Window(y=y, x=x, height=height, width=width)
 
 
 class PooledChips(Dataset[Sample]):

@@ -18,7 +18,8 @@ def export(
         str,
         typer.Option(
             help="cog: layers of the cube, for GDAL and QGIS; qgis: the inventory as a project to "
-            "review and edit; labelme: chips to draw on in LabelMe."
+            "review and edit; labelme: chips to draw on in LabelMe; chips: images and masks for "
+            "anybody's training."
         ),
     ],
     layers: Annotated[
@@ -51,6 +52,7 @@ def export(
 
     Example: rockglacier export hunza.yaml --to labelme --n 156 --choose stratified
     """
+    from rockglacier.chipset import write_chipset
     from rockglacier.console import out
     from rockglacier.cube.export import export_cube
     from rockglacier.errors import InputError
@@ -58,8 +60,8 @@ def export(
     from rockglacier.labels.draw import Wish, write_chips
     from rockglacier.storage import open_place
 
-    if to not in ("cog", "qgis", "labelme"):
-        raise InputError(f"nothing is exported to {to!r}", expected="qgis, cog or labelme")
+    if to not in ("cog", "qgis", "labelme", "chips"):
+        raise InputError(f"nothing is exported to {to!r}", expected="qgis, cog, labelme or chips")
     opened = study_of(study)
     place = open_place(folder) if folder else opened.folder / "export" / to
     with progress_shown() as progress:
@@ -67,6 +69,8 @@ def export(
             files = export_cube(opened, place, layers=_names(layers), progress=progress)
         elif to == "qgis":
             files = export_qgis(opened, place)
+        elif to == "chips":
+            files = write_chipset(opened, place, progress=progress)
         else:
             wish = Wish(
                 n=n,
