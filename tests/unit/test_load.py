@@ -149,7 +149,7 @@ def test_transient_failure_is_tried_again_and_counted(study, monkeypatch):
     with SceneReader(study.grid, ["B04"]) as reader:
         window = Window(y=20, x=20, height=4, width=4)
         dn, _ = reader.read(looks_of([scene], epsg=32643), window)
-        assert reader.retries == 2
+        assert reader.counts["retries"] == 2
     assert dn.all()
 
 

@@ -11,7 +11,7 @@ import shapely
 from rockglacier.cube.dem import dem_mosaic
 from rockglacier.cube.extra import extra_layers
 from rockglacier.cube.group import GROUP, GroupWork, group_shape
-from rockglacier.cube.load import looks_of, scenes_in
+from rockglacier.cube.load import COUNTS, looks_of, scenes_in
 from rockglacier.cube.spread import spread_halo
 from rockglacier.cube.store import create_cube, kept_attrs, layers_of
 from rockglacier.cube.sun import Sun
@@ -55,7 +55,8 @@ def build_cube(
     Returns
     -------
     dict
-        Blocks built, kept and left, scenes, shares of the pixels, reads retried and skipped.
+        Blocks built, kept and left, scenes, shares of the pixels, reads retried and skipped, bytes
+        read (of scenes in the grid's zone, as they are stored) and written.
 
     Raises
     ------
@@ -265,7 +266,10 @@ def _totals(receipts: Sequence[dict[str, Any]]) -> dict[str, Any]:
             )
             for share in shares
         },
-        "retries": sum(receipt["retries"] for receipt in receipts),
+        **{
+            name: sum(receipt.get(name, 0) for receipt in receipts)
+            for name in (*COUNTS, "written_bytes")
+        },
         "skipped": sorted(skipped),
         "block_seconds": round(sum(receipt["seconds"] for receipt in receipts), 1),
     }

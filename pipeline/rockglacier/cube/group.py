@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, fields
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 
 from rockglacier.cube.composite import Composite, Method, composite
 from rockglacier.cube.extra import ExtraLayer
-from rockglacier.cube.load import Look, SceneReader, looks_of, scenes_in
+from rockglacier.cube.load import COUNTS, Look, SceneReader, looks_of, scenes_in
 from rockglacier.cube.spread import cloud_mask, spread_halo
 from rockglacier.cube.store import CubeWriter
 from rockglacier.cube.surface import Surface
@@ -157,7 +158,7 @@ class GroupWork:
             ) as reader,
         ):
             stacks = reader.strips(looks, [strip.grown(halo) for row in strips for strip in row])
-            counted = 0
+            counted: Counter[str] = Counter()
             for row, cut in zip(rows, strips, strict=True):
                 whole = _union(cut)
                 composed = Composite.empty(len(self.bands), whole.height, whole.width)
@@ -168,15 +169,16 @@ class GroupWork:
                 for done in waiting:
                     yield done.result()
                 waiting = []
-                retries, counted = reader.retries - counted, reader.retries
+                so_far = reader.counts
+                counts, counted = so_far - counted, so_far
                 for window, task in row:
                     mine = composed.part(*window.within(whole))
                     layers = {field.name: getattr(mine, field.name) for field in fields(mine)}
                     facts = {
                         "items": [scene.id for scene in scenes_in(scenes, self.grid, window)],
-                        "retries": retries,
+                        **{name: counts[name] for name in COUNTS},
                     }
-                    retries = 0
+                    counts = Counter()
                     waiting.append(
                         pool.submit(self._finish, task, window, layers, facts, period, writer)
                     )
@@ -247,6 +249,7 @@ class GroupWork:
             facts["retries"] += again.count
             facts["no_elevation_share"] = _share(np.isnan(layers["elevation"]))
         facts["objects"] = writer.write(window, layers, period=period)
+        facts["written_bytes"] = sum(size for size, _ in facts["objects"].values())
         n_clear, n_snow, n_shadow = (layers[name] for name in ("n_clear", "n_snow", "n_shadow"))
         return task, {
             **facts,
@@ -280,7 +283,7 @@ def _together(periods: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {
         **first,
         "items": sorted({item for facts in periods for item in facts["items"]}),
-        "retries": sum(facts["retries"] for facts in periods),
+        **{name: sum(facts[name] for facts in periods) for name in (*COUNTS, "written_bytes")},
         "objects": {key: value for facts in periods for key, value in facts["objects"].items()},
         **{key: round(sum(f[key] for f in periods) / len(periods), 6) for key in shares},
     }

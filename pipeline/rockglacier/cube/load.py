@@ -13,6 +13,7 @@ A mask of clouds that comes with the scenes is laid into the scene classificatio
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
@@ -27,7 +28,7 @@ from numpy.typing import NDArray
 from rasterio.enums import Resampling
 from shapely.geometry.base import BaseGeometry
 
-from rockglacier.cube.raster import Placed, Reading, place, read_window, warp
+from rockglacier.cube.raster import Placed, Reading, place, read_window, stored_blocks, warp
 from rockglacier.cube.upsample import UPSAMPLE_HALO, upsample
 from rockglacier.errors import RemoteError
 from rockglacier.grid import Grid, Window, projected
@@ -45,6 +46,10 @@ CLASSES = (SCL, MASK)
 READS_IN_FLIGHT = 16
 """Assets that are read at once, however many cores there are: latency, not work. A provider may
 allow fewer."""
+
+COUNTS = ("retries", "reads", "read_bytes")
+"""What is counted of the reading of scenes: reads tried again, blocks of files that need no warp,
+and the bytes of these as they are stored."""
 
 ROWS = 512
 """Rows of a window that are read at once."""
@@ -193,9 +198,9 @@ class SceneReader:
             rows.close()
 
     @property
-    def retries(self) -> int:
-        """Reads that were tried again so far."""
-        return sum(rows.retries for rows in self._rows)
+    def counts(self) -> Counter[str]:
+        """So far: ``retries``, and ``reads`` of blocks of files with their ``read_bytes``."""
+        return sum((rows.counts for rows in self._rows), Counter())
 
     def read(
         self, looks: Sequence[Look], window: Window
@@ -316,7 +321,8 @@ class AssetRows:
         self.smooth = smooth and asset not in CLASSES
         self.left, self.width = column
         self.bottom = bottom
-        self.retries = 0
+        self.counts = Counter(dict.fromkeys(COUNTS, 0))  # no new keys while others add them up
+        """Reads that were tried again, and blocks of the file read with their stored bytes."""
         self._opened: tuple[Placed, ExitStack] | None = None
         self._begun: tuple[NDArray[Any], Reading] | None = None
         """Rows whose reading has failed so far."""
@@ -364,6 +370,8 @@ class AssetRows:
             rows, reading = self._begun
             reading.run(raster)
             self._begun, new = None, reading.values
+            blocks, size = stored_blocks(raster, reading.window)
+            self.counts.update(reads=blocks, read_bytes=size)
             if placed.nodata:
                 new[new == placed.nodata] = 0
         self._held, self._first = rows, y0
@@ -384,7 +392,7 @@ class AssetRows:
         return self._opened[0]
 
     def _again(self) -> None:
-        self.retries += 1
+        self.counts.update(retries=1)
         self.close()
 
     def close(self) -> None:

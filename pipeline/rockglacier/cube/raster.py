@@ -152,6 +152,21 @@ class Reading:
                 self._read.add(block)
 
 
+def stored_blocks(raster: Any, window: Window) -> tuple[int, int]:
+    """Return how many blocks of a file lie under a window, and their bytes as they are stored.
+
+    None of them where the file does not tell: it is no TIFF, or it is warped.
+    """
+    height, width = raster.block_shapes[0]
+    names = (
+        f"BLOCK_SIZE_{block.x // width}_{block.y // height}"
+        for block in _blocks_under(window, height, width)
+    )
+    told = [raster.get_tag_item(name, "TIFF", bidx=1) for name in names]
+    sizes = [int(size) for size in told if size]
+    return len(sizes), sum(sizes)
+
+
 def _rasterio(window: Window) -> RasterWindow:
     return RasterWindow(window.x, window.y, window.width, window.height)
 
