@@ -120,6 +120,8 @@ def _matches(study: Study) -> gpd.GeoDataFrame | None:
     return gpd.read_file(package, layer="matches")
 
 
-def _rasters(study: Study) -> list[tuple[str, str]]:
+def _rasters(study: Study) -> list[tuple[str, str, int]]:
     found = study.prediction_path / "probability.tif"
-    return [("probability", str(found.absolute()))] if found.is_file() else []
+    if not found.is_file():
+        return []
+    return [("probability", str(found.absolute()), study.grid.epsg)]

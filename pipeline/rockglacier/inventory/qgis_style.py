@@ -18,6 +18,9 @@ VERSION: Final = "3.34.0"
 """Of the files' form; newer versions of QGIS read it."""
 
 DOCTYPE: Final = b"<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n"
+DEGREES: Final = 4326
+SRSID: Final = "3452"
+"""QGIS's own number of EPSG:4326, without which it takes a project to have no CRS."""
 WHEN_MADE: Final = (1980, 1, 1, 0, 0, 0)
 
 COLOURS: Final = {
@@ -80,7 +83,7 @@ def write_project(
     *,
     title: str,
     bounds: tuple[float, float, float, float],
-    rasters: Sequence[tuple[str, str]] = (),
+    rasters: Sequence[tuple[str, str, int]] = (),
 ) -> None:
     """Write a QGIS project (``.qgz``) over a GeoPackage beside it.
 
@@ -99,7 +102,8 @@ def write_project(
     bounds
         West, south, east, north, degrees: what is shown first.
     rasters
-        Title and source of rasters of one band in percent, below the others, not shown at first.
+        Title, source and EPSG code of rasters of one band in percent, below the others, not shown
+        at first.
     """
     root = Element("qgis", projectname=title, version=VERSION)
     SubElement(root, "title").text = title
@@ -114,12 +118,16 @@ def write_project(
         _in_tree(tree, name, shown.title, source, "ogr", is_checked=shown.is_visible)
         layer = SubElement(held, "maplayer", type="vector", geometry=shown.kind)
         _layer(layer, name, shown.title, source, "ogr")
+        _crs(SubElement(layer, "srs"))
         _styled(layer, shown.layer, shown.kind, shown.columns, domains)
-    for number, (name, source) in enumerate(rasters):
+    for number, (name, source, epsg) in enumerate(rasters):
         _in_tree(tree, f"raster_{number}", name, source, "gdal", is_checked=False)
         layer = SubElement(held, "maplayer", type="raster")
         _layer(layer, f"raster_{number}", name, source, "gdal")
+        _crs(SubElement(layer, "srs"), epsg)
         _percent(layer)
+    places = SubElement(SubElement(root, "properties"), "SpatialRefSys")
+    SubElement(places, "ProjectionsEnabled", type="int").text = "1"
     made = BytesIO()
     with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as archive:
         entry = zipfile.ZipInfo(f"{path.stem}.qgs", date_time=WHEN_MADE)
@@ -150,11 +158,13 @@ def _layer(layer: Element, name: str, title: str, source: str, provider: str) ->
     SubElement(layer, "provider", encoding="UTF-8").text = provider
 
 
-def _crs(parent: Element) -> None:
+def _crs(parent: Element, epsg: int = DEGREES) -> None:
     system = SubElement(parent, "spatialrefsys")
-    SubElement(system, "authid").text = "EPSG:4326"
-    SubElement(system, "srid").text = "4326"
-    SubElement(system, "geographicflag").text = "true"
+    if epsg == DEGREES:
+        SubElement(system, "srsid").text = SRSID
+    SubElement(system, "srid").text = str(epsg)
+    SubElement(system, "authid").text = f"EPSG:{epsg}"
+    SubElement(system, "geographicflag").text = str(epsg == DEGREES).lower()
 
 
 def _extent(canvas: Element, bounds: tuple[float, float, float, float]) -> None:
