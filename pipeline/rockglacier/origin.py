@@ -49,17 +49,25 @@ def license_of(config: Config) -> str:
 
 
 def period_of(study: Study) -> Period:
-    """Return first and last moment of the scenes used, or the configured days if there is none."""
-    moments = gpd.read_parquet(readable(study.scenes_path), columns=["datetime", "geometry"])[
-        "datetime"
-    ]
+    """Return first and last moment of the scenes used, or the configured days if there is none.
+
+    Of a study in one of its periods, those of the period.
+    """
+    moments = _in_period(study, gpd.read_parquet(readable(study.scenes_path)))["datetime"]
     if len(moments):
         return Period(start=moments.min().to_pydatetime(), end=moments.max().to_pydatetime())
-    search = study.config.search
+    days = study.chosen or study.config.search
     return Period(
-        start=datetime.combine(search.start, time.min, UTC),
-        end=datetime.combine(search.end, time(23, 59, 59), UTC),
+        start=datetime.combine(days.start, time.min, UTC),
+        end=datetime.combine(days.end, time(23, 59, 59), UTC),
     )
+
+
+def _in_period(study: Study, scenes: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
+    if study.chosen is None:
+        return scenes
+    days = scenes["datetime"].dt.date
+    return scenes[(days >= study.chosen.start) & (days <= study.chosen.end)]
 
 
 def place_of(geometry: BaseGeometry) -> Place:
@@ -98,7 +106,10 @@ def grid_place(study: Study) -> Place:
 
 
 def sources_of(study: Study) -> tuple[Source, ...]:
-    """Return links to every scene and DEM tile that was read, for items in ``stac/COLLECTION/``."""
+    """Return links to every scene and DEM tile that was read, for items in ``stac/COLLECTION/``.
+
+    Of a study in one of its periods, to the scenes of the period.
+    """
     return tuple(
         source
         for path in (study.scenes_path, study.dem_path)
@@ -109,6 +120,8 @@ def sources_of(study: Study) -> tuple[Source, ...]:
 
 def _sources(study: Study, path: Path) -> Iterator[Source]:
     table = gpd.read_parquet(readable(path))
+    if path == study.scenes_path:
+        table = _in_period(study, table)
     for identifier, href in zip(table["id"], table["self_href"], strict=True):
         address = _address(study, href if isinstance(href, str) else "")
         if address is not None:

@@ -201,9 +201,10 @@ def _items(
     if "models" in items:
         chosen = items["models"][0]
         model = origin.own_source("models", chosen["id"], chosen["properties"]["title"])
-    items["predictions"] = [products.prediction_item(study, model=model)]
+    every = study.each_period()
+    items["predictions"] = [products.prediction_item(one, model=model) for one in every]
     progress("publish", 3, 4)
-    items["inventories"] = [products.inventory_item(study, model=model)]
+    items["inventories"] = [products.inventory_item(one, model=model) for one in every]
     progress("publish", 4, 4)
     return {name: items[name] for name in COLLECTIONS if name in items}
 

@@ -162,12 +162,18 @@ def _said(item: Json) -> Json:
 
 
 def _is_of(document: Json, study: Study) -> bool:
-    """Say whether an item was made by this study in this period."""
-    properties = document["properties"]
-    period = f"{study.config.name}-{study.config.search.period}-"
-    return properties.get("rockglacier:basin") == study.config.name and document["id"].startswith(
-        period
-    )
+    """Say whether an item was made by this study, of all its time or of one of its periods."""
+    basin, identifier = study.config.name, document["id"]
+    if document["properties"].get("rockglacier:basin") != basin:
+        return False
+    periods = {study.config.search.period, *(period.name for period in study.periods)}
+    kinds = [
+        identifier.removeprefix(f"{basin}-{period}-")
+        for period in periods
+        if identifier.startswith(f"{basin}-{period}-")
+    ]
+    # what goes on with a number is of a longer period
+    return any(not kind[:2].isdigit() for kind in kinds)
 
 
 @contextmanager

@@ -14,11 +14,13 @@ import stac_geoparquet.arrow
 import zarr
 from pyarrow.parquet import read_table
 
+from rockglacier.config import parse_config
 from rockglacier.errors import ContractError, NotFoundError
 from rockglacier.origin import place_of
 from rockglacier.prediction.cog import write_cogs
 from rockglacier.publish import model_item, publish
 from rockglacier.storage import read_json, write_json
+from rockglacier.study import Study
 from rockglacier_stac.validate import validate_catalog, validate_document
 
 
@@ -52,6 +54,33 @@ def test_all_products_are_published_and_valid(make_products):
     assert facts["items"] == facts["collections"] == 4
     assert validate_catalog(study.stac_path) == []
     assert list(items_of(study)) == ["cubes", "inventories", "models", "predictions"]
+
+
+def test_every_period_has_items_of_its_own_with_the_scenes_of_its_days(make_products):
+    made = make_products()
+    values = made.resolved()
+    values["cube"]["periods"] = [["2024-08-01", "2024-08-10"], ["2024-08-11", "2024-08-31"]]
+    study = Study(config=parse_config(values, source="test"), base=made.base)
+    first, second = study.each_period()
+    for one in (first, second):
+        shutil.copytree(made.prediction_path, one.prediction_path)
+        shutil.copytree(made.inventory_path, one.inventory_path)
+    assert publish(study)["items"] == 6
+    assert validate_catalog(study.stac_path) == []
+    for folder, kind in (("predictions", "prediction"), ("inventories", "inventory")):
+        found = {
+            path.stem: read_json(path)
+            for path in (study.stac_path / folder).glob(f"hunza-*-{kind}.json")
+        }
+        assert set(found) == {f"hunza-{one.period.name}-{kind}" for one in (first, second)}
+        early, late = (found[f"hunza-{one.period.name}-{kind}"] for one in (first, second))
+        assert early["properties"]["end_datetime"] == "2024-08-04T05:40:00Z"
+        assert late["properties"]["start_datetime"] == "2024-08-14T05:40:00Z"
+        assert any("/items/S2B_4" in href for href in sources_of(early))
+        assert not any("/items/S2B_4" in href for href in sources_of(late))
+        assert "../cubes/hunza-2024-cube.json" in sources_of(early)
+    early = read_json(study.stac_path / "inventories" / f"hunza-{first.period.name}-inventory.json")
+    assert f"../predictions/hunza-{first.period.name}-prediction.json" in sources_of(early)
 
 
 def test_pystac_reads_the_catalog_and_finds_the_products(published):

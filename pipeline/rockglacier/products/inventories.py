@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from rockglacier import origin
-from rockglacier.products.names import cube_title, item_id
+from rockglacier.products.names import cube_source, item_id
 from rockglacier.products.tables import table_of
 from rockglacier.storage import listing
 from rockglacier.study import Study
@@ -49,15 +49,16 @@ def inventory_item(study: Study, *, model: Source | None) -> Json:
             item.GEOPARQUET,
             "Links to the outlines of the reference",
         ),
-        **origin.file_asset(
-            study, "report", study.report_path, item.HTML, "Report", roles=("overview",)
-        ),
     }
+    if study.period == study.teaching_period:
+        assets |= origin.file_asset(
+            study, "report", study.report_path, item.HTML, "Report", roles=("overview",)
+        )
     prediction = origin.own_source("predictions", item_id(study, "prediction"), "Probability")
-    cube = origin.own_source("cubes", item_id(study, "cube"), cube_title(study))
+    cube = cube_source(study)
     return item.inventory_item(
         item_id(study, "inventory"),
-        title=f"Rock glaciers of {study.config.name}, {study.config.search.period}",
+        title=f"Rock glaciers of {study.config.name}, {study.period.name}",
         place=origin.place_of(study.area),
         period=origin.period_of(study),
         provenance=origin.provenance(

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from rockglacier import origin
 from rockglacier.model.card import packing
-from rockglacier.products.names import cube_title, item_id, slug
+from rockglacier.products.names import cube_source, item_id, slug
 from rockglacier.products.tables import table_of
 from rockglacier.storage import read_json
 from rockglacier.study import Study
@@ -70,12 +70,12 @@ def trained_model_item(
         folder = study.models_path / Path(selection["path"])
     settings, fusion = read_json(folder / "model.json"), read_json(study.fusion_path)
     weights = folder / "model.ckpt"
-    cube = origin.own_source("cubes", item_id(study, "cube"), cube_title(study))
+    cube = cube_source(study)
     terms = packing(study)
     document = item.model_item(
         item_id(study, slug(settings["network"])),
         title=f"{item.ARCHITECTURES.get(settings['network'], settings['network'])} trained on "
-        f"{study.config.name}, {study.config.search.period}",
+        f"{study.config.name}, {study.period.name}",
         place=origin.place_of(study.area),
         period=origin.period_of(study),
         provenance=origin.provenance(

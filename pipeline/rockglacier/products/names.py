@@ -4,12 +4,24 @@ from __future__ import annotations
 
 import re
 
+from rockglacier.origin import own_source
 from rockglacier.study import Study
+from rockglacier_stac.item import Source
 
 
 def item_id(study: Study, kind: str) -> str:
-    """Return the id of an item: basin, period and what it is."""
-    return f"{study.config.name}-{study.config.search.period}-{kind}"
+    """Return the id of an item: basin, period and what it is.
+
+    Of a study in one of its periods that of the period, else all its time.
+    """
+    period = study.chosen.name if study.chosen else study.config.search.period
+    return f"{study.config.name}-{period}-{kind}"
+
+
+def cube_source(study: Study) -> Source:
+    """Return a link to the cube's item, which holds all periods."""
+    identifier = f"{study.config.name}-{study.config.search.period}-cube"
+    return own_source("cubes", identifier, cube_title(study))
 
 
 def slug(name: str) -> str:

@@ -9,7 +9,7 @@ from typing import Final
 import rasterio
 
 from rockglacier import origin
-from rockglacier.products.names import cube_title, item_id
+from rockglacier.products.names import cube_source, item_id
 from rockglacier.storage import local_copy
 from rockglacier.study import Study
 from rockglacier_stac import extensions, item
@@ -40,10 +40,10 @@ def prediction_item(study: Study, *, model: Source | None) -> Json:
         if (folder / f"{name}.tif").is_file():
             path = folder / f"{name}.tif"
             assets[name] = _raster_asset(study, path, name, title, scale=0.01)
-    cube = origin.own_source("cubes", item_id(study, "cube"), cube_title(study))
+    cube = cube_source(study)
     return item.prediction_item(
         item_id(study, "prediction"),
-        title=f"Probability of rock glaciers, {study.config.name}, {study.config.search.period}",
+        title=f"Probability of rock glaciers, {study.config.name}, {study.period.name}",
         place=origin.grid_place(study),
         period=origin.period_of(study),
         provenance=origin.provenance(

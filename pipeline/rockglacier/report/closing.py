@@ -52,7 +52,7 @@ def thin(products: Products) -> Section:
 
 def provenance(products: Products) -> Section:
     """Say what made each product, and from which settings."""
-    study, config = products.study, products.study.config
+    study = products.study
     receipts = [
         {"stage": stage, **_told(receipt)}
         for stage in STAGES
@@ -66,7 +66,7 @@ def provenance(products: Products) -> Section:
     frame = pd.DataFrame([v for v in versions if v[1]], columns=["software", "version"])
     found.append(Table(name="software", caption="Software of this report", frame=frame))
     found.append(Table(name="settings", caption="Settings", frame=_settings(products)))
-    notes = [f"{len(products.inventory)} outlines, period {config.search.period}."]
+    notes = [f"{len(products.inventory)} outlines, period {study.period.name}."]
     if len(products.inventory):
         first = products.inventory.iloc[0]
         notes.append(f"Model {first['model_id']}, run {first['run_id']}.")

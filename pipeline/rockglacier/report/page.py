@@ -90,7 +90,7 @@ def render(products: Products, sections: list[Section]) -> str:
         paper=PAPER_NUMBERS if study.config.protocol == "paper" else {},
         hatch=round(max(study.grid.shape) * study.grid.resolution / 90),
         version=version_of("rockglacier") or "",
-        title=f"Rock glaciers of {study.config.name}, {study.config.search.period}",
+        title=f"Rock glaciers of {study.config.name}, {study.period.name}",
         summary=f"{geodesic_area_km2(study.area):,.0f} km², EPSG:{study.grid.epsg}, "
         f"{width} × {height} pixels of {study.grid.resolution:g} m.",
         facts=_facts(products),
