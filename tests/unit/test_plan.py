@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 import shapely
 
+from rockglacier.config import parse_config
 from rockglacier.errors import NotFoundError
 from rockglacier.grid import projected
 from rockglacier.plan import make_plan, plan_lines
 from rockglacier.scenes.record import read_scenes, write_scenes
 from rockglacier.scenes.select import search_scenes
+from rockglacier.study import Study
 
 WEST, NORTH, SIZE = 499_980, 4_000_020, 2400
 AREA = projected(
@@ -48,6 +50,20 @@ def test_what_was_dropped_is_listed_by_rule_and_name(basin):
     assert "1 out of season: winter\n" in text
     assert "1 not needed: used14\n" in text
     assert "scene_cloud_max alone keeps out 5 pass(es) over a tile" in text
+
+
+def test_every_period_takes_its_own_place_on_the_disk(basin):
+    for day in (10, 12):
+        basin.scene(f"d{day}", when=f"2024-08-{day}T05:50:00Z")
+    basin.dem()
+    study = basin.study()
+    plan, _ = plan_of(study)
+    values = study.resolved()
+    values["cube"]["periods"] = [["2024-08-01", "2024-08-11"], ["2024-08-12", "2024-08-31"]]
+    two = make_plan(Study(config=parse_config(values, source="test"), base=study.base))
+    height, width = study.grid.shape
+    terrain = 17 * height * width  # four layers of float32 and one of bytes
+    assert two.disk_bytes - terrain == 2 * (plan.disk_bytes - terrain) > 0
 
 
 def test_cloud_snow_and_shadow_are_told_apart(basin):
