@@ -15,7 +15,8 @@ from rockglacier.cube import build, store
 from rockglacier.cube.build import build_cube
 from rockglacier.cube.dem import dem_mosaic
 from rockglacier.cube.group import GroupWork
-from rockglacier.cube.load import SceneReader, looks_of
+from rockglacier.cube.load import SceneReader
+from rockglacier.cube.look import looks_of
 from rockglacier.cube.store import create_cube, open_arrays, open_cube, write_window
 from rockglacier.cube.sun import sun_at
 from rockglacier.cube.surface import mean_sun
@@ -425,7 +426,8 @@ def test_work_travels_to_another_process(make_basin):
     again = pickle.loads(pickle.dumps(work))  # noqa: S301
     assert isinstance(again, GroupWork)
     assert again.grid == work.grid
-    assert again.scenes == work.scenes
+    assert again.footprints.scenes == work.footprints.scenes
+    assert again.footprints.near(study.grid.whole) == work.footprints.near(study.grid.whole)
 
 
 def test_mean_sun_is_taken_on_the_circle(make_basin):

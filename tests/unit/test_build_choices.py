@@ -11,7 +11,8 @@ from scipy.ndimage import distance_transform_edt
 
 from rockglacier.cube.build import build_cube
 from rockglacier.cube.lazy import open_scenes
-from rockglacier.cube.load import SceneReader, looks_of
+from rockglacier.cube.load import SceneReader
+from rockglacier.cube.look import looks_of
 from rockglacier.cube.store import open_arrays, open_cube
 from rockglacier.cube.upsample import upsample
 from rockglacier.errors import InputError

@@ -19,7 +19,8 @@ from rasterio.vrt import WarpedVRT
 
 from rockglacier.cube import build, store
 from rockglacier.cube.build import build_cube, cube_tasks
-from rockglacier.cube.load import Look, SceneReader
+from rockglacier.cube.load import SceneReader
+from rockglacier.cube.look import Look
 from rockglacier.cube.store import create_cube, open_arrays
 from rockglacier.engine import run_groups
 from rockglacier.grid import Window

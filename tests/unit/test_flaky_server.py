@@ -23,7 +23,8 @@ import rasterio.shutil
 from rasterio.windows import Window as RasterWindow
 
 from rockglacier.cube.build import build_cube
-from rockglacier.cube.load import SceneReader, looks_of
+from rockglacier.cube.load import SceneReader
+from rockglacier.cube.look import looks_of
 from rockglacier.cube.store import LAYERS, open_arrays
 from rockglacier.engine import Receipts
 from rockglacier.errors import RemoteError

@@ -8,8 +8,10 @@ import pytest
 import rasterio
 from rasterio.errors import RasterioIOError
 
-from rockglacier.cube import load
-from rockglacier.cube.load import SceneReader, looks_of, read_asset, scenes_in
+from rockglacier.cube import rows
+from rockglacier.cube.load import SceneReader
+from rockglacier.cube.look import Footprints, looks_of
+from rockglacier.cube.rows import read_asset
 from rockglacier.errors import RemoteError
 from rockglacier.grid import Window
 from rockglacier.scenes import asset
@@ -94,7 +96,7 @@ def test_tiles_of_one_overpass_are_one_look(study):
 
 def test_scenes_far_from_a_window_are_not_listed(study):
     scenes = read_scenes(study.scenes_path)
-    near = scenes_in(scenes, study.grid, Window(y=0, x=0, height=10, width=10))
+    near = Footprints(scenes, study.grid).near(Window(y=0, x=0, height=10, width=10))
     assert "b1" not in [scene.id for scene in near]
     assert "a1" in [scene.id for scene in near]
 
@@ -251,13 +253,13 @@ def test_strips_read_every_row_of_a_file_once(study, monkeypatch):
             blocks.append((window.row_off, window.row_off + window.height))
             return self.raster.read(*args, window=window, **options)
 
-    opened = load.open_placed
+    opened = rows.open_placed
 
     def counting(*args):
         placed = opened(*args)
         return dataclasses.replace(placed, raster=Counting(placed.raster))
 
-    monkeypatch.setattr(load, "open_placed", counting)
+    monkeypatch.setattr(rows, "open_placed", counting)
     strips = [Window(y=y, x=0, height=30, width=340) for y in range(0, 300, 30)]
     with SceneReader(study.grid, ()) as reader:
         for _ in reader.strips(looks_of([scene], epsg=32643), strips):

@@ -11,7 +11,8 @@ import shapely
 from rockglacier.cube.dem import dem_mosaic
 from rockglacier.cube.extra import extra_layers
 from rockglacier.cube.group import GROUP, GroupWork, group_shape
-from rockglacier.cube.load import COUNTS, looks_of, scenes_in
+from rockglacier.cube.look import Footprints, looks_of
+from rockglacier.cube.rows import COUNTS
 from rockglacier.cube.spread import spread_halo
 from rockglacier.cube.store import create_cube, kept_attrs, layers_of
 from rockglacier.cube.sun import Sun
@@ -21,7 +22,7 @@ from rockglacier.engine import EVERYTHING, Progress, Receipts, Selection, Task, 
 from rockglacier.errors import NotFoundError
 from rockglacier.grid import Window, projected
 from rockglacier.periods import periods_of
-from rockglacier.scenes.record import DemTile, Scene, read_dem_tiles, read_scenes
+from rockglacier.scenes.record import DemTile, read_dem_tiles, read_scenes
 from rockglacier.storage import redact, require_space
 from rockglacier.study import Study
 
@@ -68,8 +69,9 @@ def build_cube(
     InputError
         The disk is full or not writable, or a raster of ``cube.extra`` cannot join.
     """
-    tasks, receipts = cube_tasks(study)
     work = _work(study)
+    footprints = work.footprints
+    tasks, receipts = _tasks(study, footprints, work.surface.sun)
     for layer in work.extra:
         layer.require(work.grid)
     if create_cube(study, attrs=_describe(study, work)):
@@ -80,7 +82,7 @@ def build_cube(
     pixels = sum(height * width for _, _, height, width in todo)
     require_space(study.folder, pixels * _pixel_bytes(study), what="the cube")
     named = {task.name: task for task in tasks}
-    cols, _ = _shape(study, work.scenes)
+    cols, _ = _shape(study, footprints)
     outcome = run_groups(
         [[named[block.name] for block in group] for group in study.grid.groups(GROUP, cols)],
         work,
@@ -96,8 +98,8 @@ def build_cube(
         "built": outcome.built,
         "kept": outcome.kept,
         "left": outcome.left,
-        "scenes": len(work.scenes),
-        "looks": len(looks_of(work.scenes, epsg=work.grid.epsg)),
+        "scenes": len(footprints.scenes),
+        "looks": len(looks_of(footprints.scenes, epsg=work.grid.epsg)),
         "periods": len(work.periods),
         **_totals([receipt for _, receipt in receipts.all()]),
     }
@@ -111,17 +113,21 @@ def cube_tasks(study: Study) -> tuple[list[Task], Receipts]:
     NotFoundError
         The search has not run, or found no scene.
     """
-    scenes, sun = _scenes(study), _sun(study)
+    footprints = _footprints(study)
+    return _tasks(study, footprints, _sun(study, footprints))
+
+
+def _tasks(study: Study, footprints: Footprints, sun: Sun) -> tuple[list[Task], Receipts]:
     tiles = read_dem_tiles(study.require(study.dem_path, stage="search"))
     extra = [layer.identity() for layer in extra_layers(study)]
     tasks = [
-        _task(study, block.name, block.window, scenes, tiles, sun, extra)
+        _task(study, block.name, block.window, footprints, tiles, sun, extra)
         for block in study.grid.blocks()
     ]
     return tasks, Receipts(study.receipts_path / "cube")
 
 
-def _scenes(study: Study) -> list[Scene]:
+def _footprints(study: Study) -> Footprints:
     scenes = read_scenes(study.require(study.scenes_path, stage="search"))
     if not scenes:
         raise NotFoundError(
@@ -129,17 +135,18 @@ def _scenes(study: Study) -> list[Scene]:
             expected="at least one scene in scenes.parquet",
             todo="raise search.scene_cloud_max or search.basin_cloud_max, or widen the period",
         )
-    return scenes
+    return Footprints(scenes, study.grid)
 
 
-def _sun(study: Study) -> Sun:
+def _sun(study: Study, footprints: Footprints) -> Sun:
     """Return the sun of the study's cube: that of its first scenes, kept when others join them."""
     held = (kept_attrs(study) or {}).get("sun")  # none in cubes of older versions
-    return Sun(azimuth=held[0], elevation=held[1]) if held else mean_sun(_scenes(study))
+    return Sun(azimuth=held[0], elevation=held[1]) if held else mean_sun(footprints.scenes)
 
 
 def _work(study: Study) -> GroupWork:
-    scenes, cube = _scenes(study), study.config.cube
+    footprints, cube = _footprints(study), study.config.cube
+    sun = _sun(study, footprints)
     return GroupWork(
         path=study.cube_path,
         grid=study.grid,
@@ -155,15 +162,15 @@ def _work(study: Study) -> GroupWork:
         extra=extra_layers(study),
         skip_unreadable=cube.on_unreadable == "skip",
         periods=periods_of(study.config),
-        scenes=tuple(scenes),
-        surface=Surface(grid=study.grid, dem=dem_mosaic(study), sun=_sun(study)),
-        strip=_shape(study, scenes)[1],
+        footprints=footprints,
+        surface=Surface(grid=study.grid, dem=dem_mosaic(study), sun=sun),
+        strip=_shape(study, footprints)[1],
     )
 
 
-def _shape(study: Study, scenes: Sequence[Scene]) -> tuple[int, int]:
+def _shape(study: Study, footprints: Footprints) -> tuple[int, int]:
     """Return the width of read groups, blocks, and the height of their strips, pixels."""
-    crowded = max((scenes_in(scenes, study.grid, b.window) for b in study.grid.blocks()), key=len)
+    crowded = max((footprints.near(block.window) for block in study.grid.blocks()), key=len)
     looks = len(looks_of(crowded, epsg=study.grid.epsg))
     bands = len(study.config.cube.bands)
     return group_shape(study.grid, looks=max(looks, 1), scenes=max(len(crowded), 1), bands=bands)
@@ -178,7 +185,7 @@ def _task(
     study: Study,
     name: str,
     window: Window,
-    scenes: Sequence[Scene],
+    footprints: Footprints,
     tiles: Sequence[DemTile],
     sun: Sun,
     extra: Sequence[dict[str, Any]],
@@ -192,7 +199,7 @@ def _task(
             "assets": {band: redact(href) for band, href in sorted(scene.assets.items())},
             **({"cloud": scene.basin_cloud} if cube.composite == "least-cloudy" else {}),
         }
-        for scene in scenes_in(scenes, grid, near)
+        for scene in footprints.near(near)
     ]
     box = grid.window_geobox(reached(grid, window, sun)).boundingbox
     ground = projected(shapely.box(*box.bbox), epsg=4326, source_epsg=grid.epsg)
@@ -233,7 +240,7 @@ def _describe(study: Study, work: GroupWork) -> dict[str, Any]:
                 "offset_dark_percent": scene.offset_dark_percent,
                 "notes": scene.notes,
             }
-            for scene in work.scenes
+            for scene in work.footprints.scenes
         ],
         "dem": [{"id": tile.id, "href": redact(tile.href)} for tile in work.surface.dem.tiles],
         "extra": [

@@ -20,7 +20,9 @@ from numpy.typing import NDArray
 
 from rockglacier.cube.composite import Composite, Method, composite
 from rockglacier.cube.extra import ExtraLayer
-from rockglacier.cube.load import COUNTS, Look, SceneReader, looks_of, scenes_in
+from rockglacier.cube.load import SceneReader
+from rockglacier.cube.look import Footprints, Look, looks_of
+from rockglacier.cube.rows import COUNTS
 from rockglacier.cube.spread import cloud_mask, spread_halo
 from rockglacier.cube.store import CubeWriter
 from rockglacier.cube.surface import Surface
@@ -94,8 +96,8 @@ class GroupWork:
     extra: tuple[ExtraLayer, ...]
     skip_unreadable: bool
     periods: tuple[Period, ...]
-    scenes: tuple[Scene, ...]
-    """Of the whole study."""
+    footprints: Footprints
+    """Of the scenes of the whole study."""
     surface: Surface
     strip: int
     """Rows whose looks are in memory at once."""
@@ -116,7 +118,7 @@ class GroupWork:
                     yield from self._build(tasks, skipped)
                     return
                 except RemoteError as error:
-                    known = any(scene.id == error.item for scene in self.scenes)
+                    known = any(scene.id == error.item for scene in self.footprints.scenes)
                     if len(tasks) > 1 or not (known and self.skip_unreadable):
                         raise
                     skipped[error.item] = error.found
@@ -130,14 +132,17 @@ class GroupWork:
         facts: dict[str, list[dict[str, Any]]] = {task.name: [] for task in tasks}
         why = [{"item": item, "why": message} for item, message in skipped.items()]
         for index, period in enumerate(self.periods):
-            usable = [s for s in period.scenes(self.scenes) if s.id not in skipped]
-            for task, found in self._build_period(tasks, usable, index, writer):
+            for task, found in self._build_period(tasks, period, skipped, writer):
                 facts[task.name].append(found)
                 if index == len(self.periods) - 1:
                     yield task, {**_together(facts.pop(task.name)), "skipped": why}
 
     def _build_period(
-        self, tasks: Sequence[Task], scenes: Sequence[Scene], period: int, writer: CubeWriter
+        self,
+        tasks: Sequence[Task],
+        period: Period,
+        skipped: Mapping[str, str],
+        writer: CubeWriter,
     ) -> Iterator[tuple[Task, dict[str, Any]]]:
         blocks = sorted(((_window(task), task) for task in tasks), key=lambda pair: pair[0].y)
         left = min(window.x for window, _ in blocks)
@@ -149,10 +154,13 @@ class GroupWork:
         ]
         halo = spread_halo(self.buffer)
         near = _union([strip for row in strips for strip in row]).grown(halo)
-        looks = self._ordered(scenes_in(scenes, self.grid, near))
+        looks = self._ordered(self._scenes(near, period, skipped))
         waiting: list[Future[tuple[Task, dict[str, Any]]]] = []
+        cores = os.cpu_count() or 1
         with (
-            ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="compute") as pool,
+            ThreadPoolExecutor(cores, thread_name_prefix="compose") as compose,
+            # apart, so that no strip waits until blocks are written
+            ThreadPoolExecutor(cores, thread_name_prefix="finish") as finish,
             SceneReader(
                 self.grid, self.bands, mask_values=self.mask_values, smooth=self.smooth
             ) as reader,
@@ -161,26 +169,31 @@ class GroupWork:
             counted: Counter[str] = Counter()
             for row, cut in zip(rows, strips, strict=True):
                 whole = _union(cut)
+                # as early as can be: the cores have time for it while the first strips are on
+                # their way
+                grounds = [finish.submit(self._ground, window, period, writer) for window, _ in row]
                 composed = Composite.empty(len(self.bands), whole.height, whole.width)
                 for strip in cut:
                     dn, scl = next(stacks)
-                    self._compose(pool, dn, scl, looks, strip.within(whole)[0], composed)
+                    self._compose(compose, dn, scl, looks, strip.within(whole)[0], composed)
                 # the blocks of the row before were finished meanwhile
                 for done in waiting:
                     yield done.result()
                 waiting = []
                 so_far = reader.counts
                 counts, counted = so_far - counted, so_far
-                for window, task in row:
+                for (window, task), ground in zip(row, grounds, strict=True):
                     mine = composed.part(*window.within(whole))
                     layers = {field.name: getattr(mine, field.name) for field in fields(mine)}
                     facts = {
-                        "items": [scene.id for scene in scenes_in(scenes, self.grid, window)],
+                        "items": [one.id for one in self._scenes(window, period, skipped)],
                         **{name: counts[name] for name in COUNTS},
                     }
                     counts = Counter()
                     waiting.append(
-                        pool.submit(self._finish, task, window, layers, facts, period, writer)
+                        finish.submit(
+                            self._finish, task, window, layers, facts, ground, period, writer
+                        )
                     )
             for done in waiting:
                 yield done.result()
@@ -189,6 +202,11 @@ class GroupWork:
         """Return first row and height of the strips of a block."""
         end = window.y + window.height
         return [(y, min(self.strip, end - y)) for y in range(window.y, end, self.strip)]
+
+    def _scenes(self, window: Window, period: Period, skipped: Mapping[str, str]) -> list[Scene]:
+        """Return the scenes of a period near a window, without those left out."""
+        near = period.scenes(self.footprints.near(window))
+        return [scene for scene in near if scene.id not in skipped]
 
     def _ordered(self, scenes: Sequence[Scene]) -> list[Look]:
         looks = looks_of(scenes, epsg=self.grid.epsg)
@@ -231,28 +249,41 @@ class GroupWork:
         for done in [pool.submit(part, a, b) for a, b in zip(starts, ends, strict=True)]:
             done.result()
 
+    def _ground(self, window: Window, period: Period, writer: CubeWriter) -> dict[str, Any]:
+        """Write, with the first period, the layers of a block that no scene changes."""
+        if period != self.periods[0]:
+            return {"retries": 0, "objects": {}}
+        again = Retries()
+        layers = self.surface.layers(window, again=again)
+        for layer in self.extra:
+            layers[layer.name] = layer.read(self.grid, window, again=again)
+        return {
+            "retries": again.count,
+            "no_elevation_share": _share(np.isnan(layers["elevation"])),
+            "objects": writer.write(window, layers),
+        }
+
     def _finish(
         self,
         task: Task,
         window: Window,
         layers: dict[str, NDArray[Any]],
         facts: dict[str, Any],
-        period: int,
+        ground: Future[dict[str, Any]],
+        period: Period,
         writer: CubeWriter,
     ) -> tuple[Task, dict[str, Any]]:
-        """Write the layers of a block, with the first period those without time; count pixels."""
-        if period == 0:
-            again = Retries()
-            layers = {**layers, **self.surface.layers(window, again=again)}
-            for layer in self.extra:
-                layers[layer.name] = layer.read(self.grid, window, again=again)
-            facts["retries"] += again.count
-            facts["no_elevation_share"] = _share(np.isnan(layers["elevation"]))
-        facts["objects"] = writer.write(window, layers, period=period)
-        facts["written_bytes"] = sum(size for size, _ in facts["objects"].values())
+        """Write what the scenes of a period make of a block; count pixels."""
+        written = writer.write(window, layers, period=self.periods.index(period))
+        under = ground.result()
+        objects = {**under["objects"], **written}
         n_clear, n_snow, n_shadow = (layers[name] for name in ("n_clear", "n_snow", "n_shadow"))
         return task, {
             **facts,
+            **under,
+            "retries": facts["retries"] + under["retries"],
+            "objects": objects,
+            "written_bytes": sum(size for size, _ in objects.values()),
             "pixels": window.height * window.width,
             "clear_share": _share((n_clear > 0) & (n_snow == 0)),
             "snow_share": _share(n_snow > 0),

@@ -18,7 +18,7 @@ import xarray as xr
 from dask.delayed import delayed
 from odc.geo.xr import xr_coords
 
-from rockglacier.cube.load import SCL, read_asset
+from rockglacier.cube.rows import SCL, read_asset
 from rockglacier.errors import InputError
 from rockglacier.grid import Grid
 from rockglacier.scenes.asset import options_for

@@ -281,8 +281,10 @@ class CubeWriter:
             at = StorePath(LocalStore(place)) if isinstance(place, str) else place
             self._store, self._prefix = _Noting(at.store), f"{at.path}/".lstrip("/")
             with zarr.config.set({"codec_pipeline.path": PIPELINE} if fused else {}):
-                group = zarr.open_group(StorePath(self._store, at.path), mode="r+")
-                self._arrays: dict[str, Any] = {name: group[name] for name in group.array_keys()}
+                opened = StorePath(self._store, at.path)
+                self._sparse = _arrays(zarr.open_group(opened, mode="r+"))
+                with zarr.config.set({"array.write_empty_chunks": True}):
+                    self._dense = _arrays(zarr.open_group(opened, mode="r+"))
 
     def write(
         self, window: Window, layers: Mapping[str, NDArray[Any]], *, period: int = 0
@@ -313,7 +315,8 @@ class CubeWriter:
         written: dict[str, list[int]] = {}
         with disk_errors(self.path.parent):
             for name, values in layers.items():
-                array = self._arrays[name]
+                # zarr compares every chunk with nothing at all: once a block is enough
+                array = (self._sparse if _is_fill(values) else self._dense)[name]
                 block = array.shards[-1]
                 _require_block(array.shape[-2:], block, window)
                 leading: tuple[Any, ...] = (
@@ -328,6 +331,15 @@ class CubeWriter:
                 if noted is not None:  # a shard of nothing but the fill value is no object
                     written[key] = noted
         return written
+
+
+def _arrays(group: zarr.Group) -> dict[str, Any]:
+    return {name: group[name] for name in group.array_keys()}
+
+
+def _is_fill(values: NDArray[Any]) -> bool:
+    """Say whether values are all NaN, or all 0 where there is no NaN."""
+    return bool(np.isnan(values).all() if values.dtype.kind == "f" else not values.any())
 
 
 class _Noting(WrapperStore[Any]):

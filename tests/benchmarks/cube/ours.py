@@ -4,6 +4,7 @@ import math
 import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,8 @@ from case import Case
 from rockglacier.cube.build import build_cube
 from rockglacier.cube.composite import Composite, composite
 from rockglacier.cube.group import GDAL_CACHE, STRIPS
-from rockglacier.cube.load import SceneReader, looks_of
+from rockglacier.cube.load import SceneReader
+from rockglacier.cube.look import looks_of
 from rockglacier.cube.store import CubeWriter, create_cube
 from rockglacier.cube.terrain import SLOPE_HALO, convergence_of, slope_aspect
 from rockglacier.grid import Grid, Window
@@ -28,14 +30,8 @@ STRIP = STRIPS[0]
 def load(case: Case):
     """Read all looks of the area into memory."""
     read = _Strips(case)
-    looks, bands, (height, width) = len(read.looks), len(read.bands), read.grid.shape
-    dn = np.empty((looks, bands, height, width), np.uint16)
-    scl = np.empty((looks, height, width), np.uint8)
-
-    def keep(some_dn, some_scl, rows: slice) -> None:
-        dn[:, :, rows], scl[:, rows] = some_dn, some_scl
-
-    read.each(keep)
+    with read.reader() as reader:
+        dn, scl = reader.read(read.looks, read.grid.whole)
     return lambda rows: (dn[:, :, rows], scl[:, rows])
 
 
@@ -60,6 +56,15 @@ class _Strips:
         self.grid, self.bands = study.grid, study.config.cube.bands
         self.looks = looks_of(read_scenes(study.scenes_path), epsg=self.grid.epsg)
 
+    @contextmanager
+    def reader(self):
+        """Yield a reader as a read group of the cube has it."""
+        with (
+            rasterio.Env(GDAL_CACHEMAX=GDAL_CACHE),
+            SceneReader(self.grid, self.bands) as reader,
+        ):
+            yield reader
+
     def each(self, work) -> None:
         """Call ``work`` with the looks of some rows and with those rows, on all cores."""
         height, width = self.grid.shape
@@ -68,11 +73,7 @@ class _Strips:
             for y in range(0, height, STRIP)
         ]
         cores = os.cpu_count() or 1
-        with (
-            rasterio.Env(GDAL_CACHEMAX=GDAL_CACHE),
-            SceneReader(self.grid, self.bands) as reader,
-            ThreadPoolExecutor(cores) as pool,
-        ):
+        with self.reader() as reader, ThreadPoolExecutor(cores) as pool:
             for window, (dn, scl) in zip(windows, reader.strips(self.looks, windows), strict=True):
                 step = math.ceil(window.height / cores)
                 parts = [slice(at, at + step) for at in range(0, window.height, step)]
