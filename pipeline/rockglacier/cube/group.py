@@ -29,6 +29,7 @@ from rockglacier.cube.surface import Surface
 from rockglacier.engine import Task
 from rockglacier.errors import RemoteError
 from rockglacier.grid import Grid, Window
+from rockglacier.memory import return_large_blocks
 from rockglacier.periods import Period
 from rockglacier.scenes.asset import Retries
 from rockglacier.scenes.record import Scene
@@ -111,6 +112,7 @@ class GroupWork:
             A scene or DEM tile cannot be read. With ``skip_unreadable`` a scene that a single
             block cannot read is left out of it instead.
         """
+        return_large_blocks()
         skipped: dict[str, str] = {}
         with _ALONE, rasterio.Env(GDAL_CACHEMAX=GDAL_CACHE):
             while True:

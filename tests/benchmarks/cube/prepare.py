@@ -1,6 +1,7 @@
 """A study of an area: its catalog, its outline, and the search done, outside any timing."""
 
 import json
+import os
 
 import shapely
 import yaml
@@ -24,6 +25,7 @@ def prepare(case: Case, *, block: int) -> None:
     block
         Edge of the cube's blocks, pixels.
     """
+    os.environ["ROCKGLACIER_ROOTS"] = str(case.world.root)  # its catalog leads there
     folder = case.study.parent
     folder.mkdir(parents=True, exist_ok=True)
     write_items(case.world.items(case.base, rows=case.rows), folder / "items.parquet")
