@@ -11,7 +11,8 @@ from rockglacier.inventory import qgis
 from rockglacier.inventory.qgis_style import QUEUE, Shown, write_project
 from rockglacier.inventory.reviews import outline_hash, read_reviews
 from rockglacier.inventory.schema import MARKER_COLUMNS, MOVING_AREA_COLUMNS
-from rockglacier.inventory.tables import REFERENCE_COLUMNS, study_domains
+from rockglacier.inventory.tables import study_domains
+from rockglacier.storage import local_copy, readable
 from rockglacier.study import Study
 
 HASH = "drawn_hash"
@@ -39,7 +40,7 @@ def export_qgis(study: Study, folder: Path) -> list[Path]:
     Outlines that were rejected before are in the layer again, so that a decision can be changed.
     """
     source = study.require(study.inventory_path / "inventory.parquet", stage="inventory")
-    table = _with_rejected(gpd.read_parquet(source), read_reviews(study))
+    table = _with_rejected(gpd.read_parquet(readable(source)), read_reviews(study))
     table[HASH] = pd.Series([outline_hash(shape) for shape in table.geometry], dtype="string")
     reference, matches = _reference(study), _matches(study)
     domains = study_domains(study)
@@ -109,7 +110,7 @@ def _with_rejected(table: gpd.GeoDataFrame, reviews: gpd.GeoDataFrame) -> gpd.Ge
 def _reference(study: Study) -> gpd.GeoDataFrame | None:
     if not study.label_table_path.is_file():
         return None
-    labels = gpd.read_parquet(study.label_table_path)
+    labels = gpd.read_parquet(readable(study.label_table_path))
     return labels.loc[labels["used"], list(REFERENCE_COLUMNS)]
 
 
@@ -117,7 +118,9 @@ def _matches(study: Study) -> gpd.GeoDataFrame | None:
     package = study.inventory_path / "inventory.gpkg"
     if not package.is_file() or "matches" not in qgis.layers_of(package):
         return None
-    return gpd.read_file(package, layer="matches")
+    with local_copy(package) as copy:
+        known = "matches" in qgis.layers_of(copy)
+        return gpd.read_file(copy, layer="matches") if known else None
 
 
 def _rasters(study: Study) -> list[tuple[str, str, int]]:
