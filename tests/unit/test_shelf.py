@@ -3,7 +3,9 @@
 import json
 import multiprocessing
 import re
+import shutil
 import threading
+from datetime import date
 from pathlib import Path
 
 import pystac
@@ -91,6 +93,20 @@ def test_an_item_that_is_gone_leaves_the_shared_catalog_too(basin, tmp_path):
 
 def _publish(study):
     publish(study)
+
+
+def test_a_longer_period_of_a_basin_is_not_taken_for_items_that_are_gone(basin, tmp_path):
+    short = basin("hunza")
+    end = date(2025, 12, 31)
+    search = short.config.search.model_copy(update={"end": end})
+    config = short.config.model_copy(update={"search": search})
+    long = short.__class__(config=config, base=short.base)
+    shutil.copytree(short.prediction_path, long.prediction_path)
+    shutil.copytree(short.inventory_path, long.inventory_path)
+    publish(long)
+    publish(short)
+    found = {path.stem for path in (tmp_path / "shared" / "inventories").glob("hunza-*.json")}
+    assert found == {"hunza-2024-inventory", "hunza-2024-2025-inventory"}
 
 
 @pytest.mark.parametrize("kind", ["threads", "processes"])
