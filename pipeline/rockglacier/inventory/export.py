@@ -11,7 +11,7 @@ from rockglacier.inventory import qgis
 from rockglacier.inventory.qgis_style import QUEUE, Shown, write_project
 from rockglacier.inventory.reviews import outline_hash, read_reviews
 from rockglacier.inventory.schema import MARKER_COLUMNS, MOVING_AREA_COLUMNS
-from rockglacier.inventory.tables import study_domains
+from rockglacier.inventory.tables import REFERENCE_COLUMNS, study_domains
 from rockglacier.storage import local_copy, readable
 from rockglacier.study import Study
 
