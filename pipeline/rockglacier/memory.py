@@ -15,9 +15,9 @@ LARGE = 2**20
 def return_large_blocks() -> None:
     """Have large blocks of memory returned to the system as soon as they are freed.
 
-    The C library of Linux raises the size of what it gives pages of its own with every block that is
-    freed, up to 32 MB; what is smaller stays with the thread that used it, so that a process of many
-    threads holds a fifth more than it uses. Elsewhere nothing is done.
+    The C library of Linux raises the size of what it gives pages of its own with every block that
+    is freed, up to 32 MB. What is smaller stays with the thread that used it, so that a process of
+    many threads holds a fifth more than it uses. Elsewhere nothing is done.
 
     References
     ----------

@@ -9,7 +9,8 @@ import rasterio
 from affine import Affine
 
 from rockglacier.cube.light import hillshade
-from rockglacier.cube.terrain import position, slope_aspect
+from rockglacier.cube.roughness import position
+from rockglacier.cube.terrain import slope_aspect
 
 pytestmark = pytest.mark.skipif(
     shutil.which("gdaldem") is None, reason="gdaldem (Debian: gdal-bin) is not installed"

@@ -5,9 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rockglacier.cube.curvature import curvature, curvatures
 from rockglacier.cube.flat import STRIP
 from rockglacier.cube.light import cast_shadow, hillshade, illumination, shadow_window
-from rockglacier.cube.terrain import curvature, curvatures, position, roughness, slope_aspect
+from rockglacier.cube.roughness import position, roughness
+from rockglacier.cube.terrain import slope_aspect
 from rockglacier.grid import Window
 
 FUNCTIONS = {

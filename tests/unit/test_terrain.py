@@ -5,16 +5,11 @@ import pytest
 from affine import Affine
 from pyproj import CRS, Geod, Transformer
 
+from rockglacier.cube.convergence import convergence_of, meridian_convergence
+from rockglacier.cube.curvature import curvature, curvatures
 from rockglacier.cube.light import cast_shadow, hillshade, illumination
-from rockglacier.cube.terrain import (
-    convergence_of,
-    curvature,
-    curvatures,
-    meridian_convergence,
-    position,
-    roughness,
-    slope_aspect,
-)
+from rockglacier.cube.roughness import position, roughness
+from rockglacier.cube.terrain import slope_aspect
 from rockglacier.errors import ContractError, InputError
 from rockglacier.grid import Window
 

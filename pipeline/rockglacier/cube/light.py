@@ -9,16 +9,10 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from rockglacier.cube.convergence import Convergence, turn_along, turn_of
 from rockglacier.cube.flat import STRIP, flat
-from rockglacier.cube.terrain import (
-    Convergence,
-    gradient,
-    ground_of,
-    inside,
-    rimmed,
-    turn_along,
-    turn_of,
-)
+from rockglacier.cube.halo import ground_of, inside, rimmed
+from rockglacier.cube.terrain import gradient
 from rockglacier.errors import InputError
 from rockglacier.grid import Window
 

@@ -9,10 +9,11 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from rockglacier.cube.convergence import convergence_of, meridian_convergence
 from rockglacier.cube.dem import DemMosaic
 from rockglacier.cube.light import cast_shadow, illumination, shadow_window
 from rockglacier.cube.sun import Sun, sun_of
-from rockglacier.cube.terrain import SLOPE_HALO, convergence_of, meridian_convergence, slope_aspect
+from rockglacier.cube.terrain import SLOPE_HALO, slope_aspect
 from rockglacier.grid import Grid, Window
 from rockglacier.scenes.asset import Again, nothing
 from rockglacier.scenes.record import Scene

@@ -13,7 +13,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from rockglacier.cube.terrain import SLOPE_HALO, curvature, roughness
+from rockglacier.cube.curvature import curvature
+from rockglacier.cube.roughness import roughness
+from rockglacier.cube.terrain import SLOPE_HALO
 from rockglacier.errors import InputError
 
 BANDS = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B11", "B12")

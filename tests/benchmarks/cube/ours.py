@@ -14,11 +14,12 @@ from case import Case
 
 from rockglacier.cube.build import build_cube
 from rockglacier.cube.composite import Composite, composite
+from rockglacier.cube.convergence import convergence_of
 from rockglacier.cube.group import GDAL_CACHE, STRIPS
 from rockglacier.cube.load import SceneReader
 from rockglacier.cube.look import looks_of
 from rockglacier.cube.store import CubeWriter, create_cube
-from rockglacier.cube.terrain import SLOPE_HALO, convergence_of, slope_aspect
+from rockglacier.cube.terrain import SLOPE_HALO, slope_aspect
 from rockglacier.grid import Grid, Window
 from rockglacier.scenes.record import read_scenes
 from rockglacier.study import Study, open_study
