@@ -26,6 +26,7 @@ def make_report(products, folder, **publish):
     study = products.make_products(folder, **publish)
     labels = write_labels(products, study)
     write_features(products, study)
+    write_doubts(study, labels)
     write_evaluation(products, study, labels)
     (study.inventory_path / "inventory.gpkg").unlink()  # else it counts as edited
     build_inventory(study)
@@ -50,6 +51,13 @@ def write_features(products, study):
     group = zarr.open_group(str(study.features_path), mode="w", zarr_format=3)
     values = np.rint(SCALE * np.stack(waves)).astype(np.int16)
     group.create_array("features", data=values, chunks=(5, 64, 64))
+
+
+def write_doubts(study, labels):
+    group = zarr.open_group(str(study.prediction_path / "prediction.zarr"), mode="r+")
+    for name, here, elsewhere in (("spread", 12, 3), ("agreement", 100, 0)):
+        values = np.where(labels == 1, here, elsewhere).astype(np.uint8)
+        group.create_array(name, data=values, chunks=(64, 64))
 
 
 def write_evaluation(products, study, labels):

@@ -18,6 +18,7 @@ from PIL import Image
 from rockglacier.config import ReportConfig
 from rockglacier.errors import NotFoundError
 from rockglacier.report import (
+    details,
     examples,
     ground,
     judging,
@@ -28,12 +29,13 @@ from rockglacier.report import (
     scored,
     style,
     tables,
+    trusting,
     webmap,
 )
 from rockglacier.report.figures import basin_picture
 from rockglacier.report.page import render, write_report
 from rockglacier.report.parts import shown
-from rockglacier.storage import read_json
+from rockglacier.storage import read_json, write_json
 from rockglacier.study import Study
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
@@ -80,7 +82,9 @@ def test_page_is_well_formed_and_loads_nothing(full_report):
     study, facts = full_report
     page = page_of(study)
     assert page.open == []
-    assert facts["missing"] == ["What people decided", "Water equivalent"]
+    assert facts["missing"] == [
+        "What people decided", "Water equivalent", "Is the ground like that of training?",
+    ]  # fmt: skip
     assert len(page.loaded) >= 25
     assert all(source is None or source.startswith("data:") for source in page.loaded)
     text = study.report_path.read_text(encoding="utf-8")
@@ -114,13 +118,14 @@ def test_sections_are_those_of_the_study(full_report):
         "Rock glaciers in true and false colour", "Outlines over the composite", "Probability",
         "Reference and found", "Size classes", "Elevation", "Aspect", "Terrain that they take",
         "What people decided", "Water equivalent", "Split of the ground", "Features",
-        "Training chips and masks", "Loss curves", "Scores of the networks",
+        "Training chips and masks", "Loss curves", "Is the ground like that of training?",
+        "Scores of the networks",
         "Outputs of the networks", "The same ground by every network",
         "Landforms by network and size", "Calibration", "Edges, and how well the reference lies",
         "Errors by kind of ground", "The leak of the random split", "Area, corrected for errors",
         "What is thin", "Provenance", "Sources and licence",
     ]  # fmt: skip
-    assert facts["sections"] == 30
+    assert facts["sections"] == 31
     assert "of the 2025 paper" not in page_of(study).text.replace("feature set is one reading", "")
 
 
@@ -201,10 +206,42 @@ def test_outlines_of_training_ground_are_not_only_in_the_inventory(full_report):
     assert [shape.title for shape in only.shapes] == [f"only in the inventory: {n}" for n in names]
 
 
+def test_coarse_maps_show_the_ground_of_each_rock_glacier_in_its_own_pixels(
+    full_report, monkeypatch
+):
+    study, _ = full_report
+    products = layers.Products(study)
+    table = overview.ordered(products)
+    assert details.details_of(products, table) == {}
+    monkeypatch.setattr(details, "step_for", lambda shape: 2)
+    found = details.details_of(products, table)
+    assert set(found) == {"true", "composite"}
+    outlines = webmap.boxes_of(table.geometry, products.frame)
+    for part, (x, y, width, height) in zip(reversed(found["true"]), outlines, strict=True):
+        left, top, wide, high = part.box
+        assert left <= x
+        assert top <= y
+        assert left + wide >= x + width
+        assert top + high >= y + height
+        picture = Image.open(io.BytesIO(base64.b64decode(part.href.partition(",")[2])))
+        assert picture.size == (wide / 10, high / 10)
+    monkeypatch.setattr(details, "MOST_LETTERS", 1)
+    assert len(details.details_of(products, table)["true"]) == 1
+
+
+def test_what_networks_disagree_on_is_a_layer_and_a_figure(full_report):
+    study, _ = full_report
+    keys = [one.key for one in overview.web_map(layers.Products(study)).overlays]
+    assert keys == ["probability", "spread", "agreement"]
+    assert (study.report_path.parent / "doubts.png").is_file()
+    rows = pd.read_csv(study.report_path.parent / "rock-glaciers.csv")
+    assert set(rows["agreement"]) == {1}
+
+
 def test_scenes_that_were_skipped_are_told(full_report):
     study, _ = full_report
     text = page_of(study).text
-    assert "1 scenes were skipped as unreadable." in text
+    assert "1 scene skipped as unreadable." in text
     assert "cut off <early>" in text
 
 
@@ -216,6 +253,34 @@ def test_outlines_that_all_networks_found_are_counted():
     assert list(table["found by"]) == ["unet and hrnet", "hrnet", "none"]
     assert list(table["outlines"]) == [2, 1, 1]
     assert list(table["percent"]) == [50, 25, 25]
+
+
+def test_pooled_folds_are_told_with_their_spread():
+    row = {
+        "iou_rock_glacier": 0.6, "f1_rock_glacier": 0.75, "mean_of_folds": 0.5,
+        "spread_of_folds": 0.1, "folds": {"0": 0.4, "1": 0.6, "2": None}, "pixels": 900,
+    }  # fmt: skip
+    table = scored.pooled_table({"pooled": {"hrnet": row}})
+    assert table.to_dict("records") == [
+        {"network": "hrnet", "folds": 3, "IoU": 0.6, "F1": 0.75, "IoU of the folds":
+         "0.500 ± 0.100", "lowest fold": 0.4, "pixels": 900}
+    ]  # fmt: skip
+
+
+def test_a_model_far_from_its_ground_is_told(make_products):
+    study = make_products(learned=False)
+    write_json(
+        study.prediction_path / "applicability.json",
+        {
+            "verdict": "unlike", "advice": "do not use these", "model": "a.zip", "beyond": 0.25,
+            "trained_on": ["elsewhere"], "farthest": ["B11"], "own": None, "distance": 3.0,
+            "channels": [{"name": "B11", "distance": 3.0}],
+        },
+    )  # fmt: skip
+    section = trusting.trust(layers.Products(study))
+    assert section.warning == "Be careful: do not use these."
+    assert "25.0 % of the ground lies beyond" in section.notes[2]
+    assert not section.missing
 
 
 def test_verdicts_on_pixels():

@@ -55,7 +55,9 @@ def leak_figure(leak: Mapping[str, Mapping[str, Any]]) -> Figure:
         ("test_iou_on_chips", "test ground, chips with landforms", "#f7a68a"),
         ("test_iou", "test ground, never trained on", COLOURS["test"]),
     )
-    for shift, (key, label, colour) in zip((-0.27, 0, 0.27), series, strict=True):
+    told = [one for one in series if any(row.get(one[0]) is not None for row in leak.values())]
+    for number, (key, label, colour) in enumerate(told):
+        shift = 0.27 * (number - (len(told) - 1) / 2)
         values = [row.get(key) for row in leak.values()]
         heights = [np.nan if value is None else float(value) for value in values]
         bars = axes.bar(places + shift, heights, 0.25, label=label, color=colour)

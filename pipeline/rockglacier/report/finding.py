@@ -44,7 +44,18 @@ def probability(products: Products) -> Section:
         alt="Map of the probability of a rock glacier, training ground veiled.",
         caption="Probability of a rock glacier; training ground is veiled, grey is without data.",
     )
-    return Section(key=key, title=title, pictures=(drawn,))
+    pictures = [drawn]
+    if products.doubts:
+        pictures.append(
+            picture(
+                "doubts",
+                maps.doubts_map(products.frame, products.doubts),
+                alt=f"Maps of the {' and the '.join(products.doubts)} of the networks.",
+                caption="Spread: standard deviation of the probabilities of networks and views. "
+                "Agreement: share of the networks that call it a rock glacier.",
+            )
+        )
+    return Section(key=key, title=title, pictures=tuple(pictures))
 
 
 def reference(products: Products) -> Section:

@@ -13,11 +13,28 @@ from rockglacier.report.layers import Products
 from rockglacier.report.parts import Section, Table, picture
 from rockglacier.storage import readable
 
-SCENE_COLUMNS: Final = (
-    "id", "datetime", "platform", "tile", "cloud_cover", "basin_cloud", "basin_snow", "basin_cover",
-    "sun_elevation", "baseline", "offset_in_pixels", "offset_reason", "notes",
-)  # fmt: skip
-DROPPED_COLUMNS: Final = ("id", "datetime", "cloud_cover", "basin_cloud", "rule", "reason")
+SCENE_COLUMNS: Final = {
+    "id": "scene",
+    "datetime": "time, UTC",
+    "platform": "platform",
+    "tile": "tile",
+    "cloud_cover": "cloud of the scene, %",
+    "basin_cloud": "cloud over the basin, %",
+    "basin_snow": "snow over the basin, %",
+    "basin_cover": "of the basin, %",
+    "sun_elevation": "sun, °",
+    "baseline": "baseline",
+    "offset_in_pixels": "offset added",
+    "offset_reason": "why",
+    "notes": "notes",
+    "rule": "rule",
+    "reason": "reason",
+    "collection": "collection",
+}
+"""Columns shown, of those that a table has, and their headings."""
+
+DROPPED: Final = ("id", "datetime", "cloud_cover", "basin_cloud", "rule", "reason")
+DEM_TILES: Final = ("id", "collection")
 SHARES: Final = {
     "clear_share": "clear",
     "snow_share": "only under snow",
@@ -25,7 +42,6 @@ SHARES: Final = {
     "empty_share": "never seen",
     "no_elevation_share": "without elevation",
 }
-DEM_COLUMNS: Final = ("id", "collection")
 
 
 def basin(products: Products) -> Section:
@@ -46,14 +62,14 @@ def basin(products: Products) -> Section:
 def scenes(products: Products) -> Section:
     """List the scenes used and dropped, with reasons, and the DEM tiles."""
     study = products.study
-    used = columns_of(pd.read_parquet(readable(study.scenes_path)), SCENE_COLUMNS)
+    used = columns_of(pd.read_parquet(readable(study.scenes_path)), tuple(SCENE_COLUMNS))
     found = [Table(name="scenes", caption=f"{len(used)} scenes used", frame=used)]
     if study.dropped_path.is_file():
-        dropped = columns_of(pd.read_parquet(readable(study.dropped_path)), DROPPED_COLUMNS)
+        dropped = columns_of(pd.read_parquet(readable(study.dropped_path)), DROPPED)
         said = f"{len(dropped)} scenes found and not used"
         found.append(Table(name="scenes-dropped", caption=said, frame=dropped))
     if study.dem_path.is_file():
-        tiles = columns_of(pd.read_parquet(readable(study.dem_path)), DEM_COLUMNS)
+        tiles = columns_of(pd.read_parquet(readable(study.dem_path)), DEM_TILES)
         found.append(Table(name="dem-tiles", caption=f"{len(tiles)} DEM tiles", frame=tiles))
     note = (
         "Cloud of the scene is the item's own number for its whole tile; cloud over the basin is "
@@ -63,10 +79,10 @@ def scenes(products: Products) -> Section:
 
 
 def columns_of(frame: pd.DataFrame, names: tuple[str, ...]) -> pd.DataFrame:
-    """Return those of the columns that are there and say something."""
+    """Return those of the columns that are there and say something, with their headings."""
     held = [name for name in names if name in frame]
     told = [n for n in held if frame[n].astype(str).str.strip().str.len().any() or frame.empty]
-    return frame[told]
+    return frame[told].rename(columns=SCENE_COLUMNS)
 
 
 def quality(products: Products) -> Section:
@@ -94,10 +110,10 @@ def _reading(products: Products) -> tuple[tuple[str, ...], tuple[Table, ...]]:
         return ("How the reading went is not known: the cube has no receipt.",), ()
     skipped = facts.get("skipped") or []
     notes = [
-        f"{len(skipped)} scenes were skipped as unreadable."
+        f"{len(skipped)} scene{'s' * (len(skipped) > 1)} skipped as unreadable."
         if skipped
         else "Every scene could be read; none was skipped.",
-        f"{facts.get('retries', 0)} reads were tried again.",
+        f"Reads that were tried again: {facts.get('retries', 0)}.",
     ]
     told = [f"{100 * facts[k]:.2f} % {word}" for k, word in SHARES.items() if k in facts]
     if told:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -34,6 +34,11 @@ TRUE: Final = ("B04", "B03", "B02")
 
 GAMMA: Final = 0.65
 """Of true colour: snow would leave all other ground dark."""
+
+type Limits = tuple[NDArray[np.float64], NDArray[np.float64]]
+
+DOUBTS: Final = ("spread", "agreement")
+"""Layers of the prediction of an ensemble."""
 
 SEEN: Final = frozenset({"train"})
 GROUNDS: Final = ("test", "unseen", "guard", "validation", "train")
@@ -70,6 +75,8 @@ class Cube:
     """Of the composite."""
     true: NDArray[np.uint8] | None
     """(y, x, 3), true colour, if the cube has its bands."""
+    limits: Mapping[str, Limits]
+    """What is dark and what is bright in either, by ``composite`` and ``true``."""
     n_clear: NDArray[np.int64]
     """Clear looks of all periods."""
     n_snow: NDArray[np.int64]
@@ -125,9 +132,13 @@ def read_cube(study: Study) -> Cube:
     bands = triple_of(names)
     reflectance = group["reflectance"]
 
-    def composed(chosen: Sequence[str], *, gamma: float = 1.0) -> NDArray[np.uint8]:
+    limits: dict[str, Limits] = {}
+
+    def composed(kind: str, chosen: Sequence[str], *, gamma: float = 1.0) -> NDArray[np.uint8]:
         layers = [thinned(reflectance, step=step, index=(0, names.index(n))) for n in chosen]
-        return stretched(np.stack(layers, axis=-1), gamma=gamma)
+        numbers = np.stack(layers, axis=-1)
+        limits[kind] = limits_of(numbers)
+        return stretched(numbers, gamma=gamma, limits=limits[kind])
 
     periods = range(reflectance.shape[0])
 
@@ -136,9 +147,10 @@ def read_cube(study: Study) -> Cube:
         return np.sum([part.astype(np.int64) for part in parts], axis=0)
 
     return Cube(
-        composite=composed(bands),
+        composite=composed("composite", bands),
         bands=bands,
-        true=composed(TRUE, gamma=GAMMA) if set(TRUE) <= set(names) else None,
+        true=composed("true", TRUE, gamma=GAMMA) if set(TRUE) <= set(names) else None,
+        limits=limits,
         n_clear=counted("n_clear"),
         n_snow=counted("n_snow"),
         n_shadow=counted("n_shadow"),
@@ -156,18 +168,33 @@ def triple_of(names: Sequence[str]) -> tuple[str, str, str]:
     return few[0], few[1], few[2]
 
 
-def stretched(numbers: NDArray[np.uint16], *, gamma: float = 1.0) -> NDArray[np.uint8]:
-    """Return three bands (y, x, 3) as colours, from the 2nd to the 98th percentile of each.
-
-    ``gamma`` below 1 brightens what is dark.
-    """
+def limits_of(numbers: NDArray[np.uint16]) -> Limits:
+    """Return the 2nd and the 98th percentile of each of three bands (y, x, 3), 0 = no data."""
     is_known = (numbers > 0).all(axis=-1)
-    colours = np.zeros(numbers.shape, np.uint8)
-    if is_known.any():
-        low, high = np.percentile(numbers[is_known], [2, 98], axis=0)
-        share = (numbers - low) / np.maximum(high - low, 1.0)
-        colours = (255 * np.clip(share, 0, 1) ** gamma).astype(np.uint8)
-        colours[~is_known] = 0
+    if not is_known.any():
+        return np.zeros(3), np.ones(3)
+    low, high = np.percentile(numbers[is_known], [2, 98], axis=0)
+    return low, high
+
+
+def stretched(
+    numbers: NDArray[np.uint16], *, gamma: float = 1.0, limits: Limits | None = None
+) -> NDArray[np.uint8]:
+    """Return three bands (y, x, 3) as colours, black where there is no data.
+
+    Parameters
+    ----------
+    numbers
+        0 = no data.
+    gamma
+        Below 1 it brightens what is dark.
+    limits
+        What is dark and what is bright; default: the percentiles of :func:`limits_of`.
+    """
+    low, high = limits_of(numbers) if limits is None else limits
+    share = np.clip((numbers - low) / np.maximum(high - low, 1.0), 0, 1)
+    colours = (255 * share**gamma).astype(np.uint8)
+    colours[~(numbers > 0).all(axis=-1)] = 0
     return colours
 
 
@@ -183,10 +210,10 @@ def hillshade(elevation: NDArray[np.floating], *, pixel_m: float) -> NDArray[np.
     return np.clip(shade, 0, 1)
 
 
-def read_percent(study: Study) -> NDArray[np.uint8]:
-    """Read the probability (y, x), percent, 255 where there is none."""
+def read_percent(study: Study, name: str = "probability") -> NDArray[np.uint8]:
+    """Read a layer of the prediction (y, x), percent, 255 where there is none."""
     group: Any = open_group(study.prediction_path / "prediction.zarr")
-    return thinned(group["probability"], step=step_for(study.grid.shape))
+    return thinned(group[name], step=step_for(study.grid.shape))
 
 
 def read_inventory(study: Study) -> gpd.GeoDataFrame:
@@ -259,6 +286,13 @@ class Products:
         """Thinned probability."""
         path = self.study.prediction_path / "prediction.zarr"
         return read_percent(self.study) if path.exists() else None
+
+    @cached_property
+    def doubts(self) -> dict[str, NDArray[np.uint8]]:
+        """Thinned spread and agreement of the networks, of those that an ensemble has."""
+        folder = self.study.prediction_path / "prediction.zarr"
+        held = [name for name in DOUBTS if (folder / name / "zarr.json").is_file()]
+        return {name: read_percent(self.study, name) for name in held}
 
     @cached_property
     def splits(self) -> gpd.GeoDataFrame | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import geopandas as gpd
@@ -159,6 +159,20 @@ def probability_map(
     axes.set_facecolor("#bfbfbf")
     figure.colorbar(image, ax=axes, label="probability of a rock glacier, %", shrink=0.7)
     _legend(axes, _veil(axes, frame, splits))
+    return figure
+
+
+def doubts_map(frame: Frame, layers: Mapping[str, NDArray[np.uint8]]) -> Figure:
+    """Draw what the networks of an ensemble disagree on, a panel a layer (y, x), percent."""
+    figure, panels = _map(frame, panels=len(layers))
+    for axes, (name, values) in zip(panels, layers.items(), strict=True):
+        shown = np.ma.masked_equal(values, 255)
+        image = axes.imshow(
+            shown, cmap="cividis", vmin=0, vmax=100 if name == "agreement" else None,
+            extent=frame.extent_km, interpolation="nearest",
+        )  # fmt: skip
+        axes.set_facecolor("#bfbfbf")
+        figure.colorbar(image, ax=axes, label=f"{name}, %", shrink=0.7)
     return figure
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 
 from rockglacier.inventory.candidates import split_at
 from rockglacier.report import webmap
+from rockglacier.report.details import details_of
 from rockglacier.report.layers import GROUNDS, Products
 from rockglacier.report.parts import Section, Table
 from rockglacier.report.style import WORDS
@@ -43,13 +44,14 @@ COLUMNS: Final = {
     "aspect_mean_deg": "aspect, °",
     "length_m": "length, m",
     "probability_mean": "probability",
-    "agreement_mean": "agreement",
+    "agreement": "agreement",
+    "spread_mean": "spread",
     "review_reason": "look at it for",
     "status": "status",
 }
 ROUNDED: Final = {
     "elevation_front_m": 0, "elevation_median_m": 0, "elevation_max_m": 0, "slope_mean_deg": 1,
-    "aspect_mean_deg": 0, "length_m": 0, "probability_mean": 2, "agreement_mean": 2,
+    "aspect_mean_deg": 0, "length_m": 0, "probability_mean": 2, "agreement": 2, "spread_mean": 2,
     "area_km2": 3, "area_uncertainty_km2": 3,
 }  # fmt: skip
 
@@ -114,7 +116,7 @@ def landform_table(products: Products) -> Table:
         shown["in the reference"] = table["relation"].map(RELATIONS).fillna("not compared")
         shown["IoU"] = table["iou"].astype(float).round(2)
     for name, head in COLUMNS.items():
-        if name in table and name != "candidate_id":
+        if name in table and name != "candidate_id" and table[name].notna().any():
             values = table[name]
             shown[head] = values.astype(float).round(ROUNDED[name]) if name in ROUNDED else values
     return Table(
@@ -132,24 +134,33 @@ def web_map(products: Products) -> WebMap:
     west, south, east, north = frame.bounds
     bases: list[Raster] = []
     if cube is not None:
+        near = details_of(products, ordered(products))
         if cube.true is not None:
             href = webmap.colours_href(cube.true)
-            bases.append(Raster(key="true", label="true colour", href=href))
-        said = f"false colour ({', '.join(cube.bands)})"
-        bases.append(Raster(key="false", label=said, href=webmap.colours_href(cube.composite)))
+            bases.append(
+                Raster(key="true", label="true colour", href=href, details=near.get("true", ()))
+            )
+        said, href = f"false colour ({', '.join(cube.bands)})", webmap.colours_href(cube.composite)
+        bases.append(Raster(key="false", label=said, href=href, details=near.get("composite", ())))
         shade = webmap.shade_of(cube.elevation, pixel_m=frame.pixel_m)
         bases.append(Raster(key="relief", label="relief", href=shade))
     overlays = []
     if products.percent is not None:
         href = webmap.percent_href(products.percent)
         overlays.append(Raster(key="probability", label="probability", href=href))
+    for name, values in products.doubts.items():
+        href = webmap.percent_href(values)
+        overlays.append(Raster(key=name, label=f"{name} of the networks", href=href))
     return WebMap(
         width=round(east - west),
         height=round(north - south),
         pixel_m=frame.pixel_m,
+        finest_m=products.study.grid.resolution,
         bases=tuple(bases),
         overlays=tuple(overlays),
-        lines=tuple(line for line in _lines(products) if line.shapes),
+        lines=tuple(
+            line for line in _lines(products) if line.shapes or line.key.startswith("only")
+        ),
     )
 
 

@@ -9,7 +9,8 @@
     const whole = { x: 0, y: 0, w: width, h: height };
     const least = Math.min(width, height, 200);
     const calm = matchMedia("(prefers-reduced-motion: reduce)");
-    const told = document.getElementById("map-told");
+    const told = document.getElementById("map-told"), hatch = document.getElementById("hatch");
+    let most = fit(whole);
     let view = { ...whole }, moving = 0;
 
     function fit(v) {
@@ -23,10 +24,10 @@
     function show(v) {
       view = v;
       svg.setAttribute("viewBox", [v.x, v.y, v.w, v.h].map((n) => n.toFixed(1)).join(" "));
+      hatch.setAttribute("patternTransform", `rotate(45) scale(${(v.w / most.w).toFixed(4)})`);
       scale();
     }
     function limited(v) {
-      const most = fit(whole);
       const w = Math.min(Math.max(v.w, least), most.w), h = w * (v.h / v.w);
       const x = Math.min(Math.max(v.x + (v.w - w) / 2, -w / 2), width - w / 2);
       const y = Math.min(Math.max(v.y + (v.h - h) / 2, -h / 2), height - h / 2);
@@ -157,7 +158,10 @@
         if (id) choose(id, { follow: true });
       });
     }
-    addEventListener("resize", () => show(fit(view)));
+    addEventListener("resize", () => {
+      most = fit(whole);
+      show(fit(view));
+    });
     show(fit(whole));
   }
 

@@ -16,7 +16,7 @@ from rockglacier.report.style import to_png, to_svg
 from rockglacier.report.webmap import WebMap
 
 LONGEST = 34
-"""Letters of a word that is not broken."""
+"""Letters of a word that is not broken, and of a text on one line."""
 
 Box = tuple[int, int, int, int]
 """x, y, width, height on the map, metres from its upper left corner."""
@@ -72,11 +72,11 @@ class Table:
 
     @property
     def cells(self) -> list[list[tuple[str, str]]]:
-        """Rows of texts, and the style of each: ``n`` for a number, ``long`` for a long word."""
+        """Rows of texts, and the style of each, see :func:`style_of`."""
         are_numbers = [is_number for _, is_number in self.heads]
         return [
             [
-                (text := shown(value), "n" if is_number else "long" * has_long_word(text))
+                (text := shown(value), "n" if is_number else style_of(text))
                 for value, is_number in zip(row, are_numbers, strict=True)
             ]
             for row in self.frame.head(self.most).itertuples(index=False, name=None)
@@ -104,9 +104,11 @@ class Section:
     tables: tuple[Table, ...] = ()
 
 
-def has_long_word(text: str) -> bool:
-    """Say whether a word is so long that it may be broken."""
-    return any(len(word) > LONGEST for word in text.split())
+def style_of(text: str) -> str:
+    """Return ``long`` where a word may be broken, ``text`` where there are many, else nothing."""
+    if any(len(word) > LONGEST for word in text.split()):
+        return "long"
+    return "text" if len(text) > LONGEST else ""
 
 
 def shown(value: Any) -> str:

@@ -59,6 +59,28 @@ def _spread(score: Mapping[str, float | None] | None) -> str:
     return f"{score['mean']:.3f}" + ("" if spread is None else f" ± {spread:.3f}")
 
 
+def pooled_table(evaluation: Evaluation) -> pd.DataFrame:
+    """Return a row a network: its scores on every fold's test ground, each pixel once."""
+    return pd.DataFrame(
+        [
+            {
+                "network": name,
+                "folds": len(row["folds"]),
+                "IoU": row["iou_rock_glacier"],
+                "F1": row["f1_rock_glacier"],
+                "IoU of the folds": _spread(
+                    {"mean": row["mean_of_folds"], "spread": row["spread_of_folds"]}
+                ),
+                "lowest fold": min(
+                    (v for v in row["folds"].values() if v is not None), default=None
+                ),
+                "pixels": row["pixels"],
+            }
+            for name, row in evaluation.get("pooled", {}).items()
+        ]
+    )
+
+
 def cost_table(evaluation: Evaluation) -> pd.DataFrame:
     """Return a row a network: how fast it is, and what it takes."""
     rows = [

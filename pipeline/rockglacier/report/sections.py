@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from rockglacier.report import closing, finding, ground, judging, learning
+from rockglacier.report import closing, finding, ground, judging, learning, trusting
 from rockglacier.report.layers import Products
 from rockglacier.report.overview import overview
 from rockglacier.report.parts import Section
@@ -29,15 +29,16 @@ SECTIONS: Final[tuple[Callable[[Products], Section], ...]] = (
     learning.features,
     learning.chips,
     learning.curves,
+    trusting.trust,
     judging.scores,
     judging.outputs,
     judging.compared,
     judging.landforms,
-    judging.calibration,
-    judging.boundaries,
-    judging.errors,
-    judging.leak,
-    judging.corrected,
+    trusting.calibration,
+    trusting.boundaries,
+    trusting.errors,
+    trusting.leak,
+    trusting.corrected,
     closing.thin,
     closing.provenance,
     closing.sources,

@@ -62,7 +62,8 @@ def leak_table(evaluation: Mapping[str, Any]) -> pd.DataFrame:
         }
         for name, leak in evaluation.get("leak", {}).items()
     ]
-    return pd.DataFrame(rows)
+    table = pd.DataFrame(rows)
+    return table.dropna(axis=1, how="all")
 
 
 def agreement_table(matches: Mapping[str, Any]) -> pd.DataFrame:

@@ -22,6 +22,15 @@ QUALITY: Final = 82
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Detail:
+    """A picture of a piece of ground, in finer pixels."""
+
+    box: tuple[int, int, int, int]
+    """x, y, width, height, metres from the upper left corner."""
+    href: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Raster:
     """A picture of all the ground."""
 
@@ -29,6 +38,7 @@ class Raster:
     label: str
     href: str
     """Data URL."""
+    details: tuple[Detail, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,10 +70,17 @@ class WebMap:
     height: int
     pixel_m: float
     """Edge of a pixel of the pictures, metres."""
+    finest_m: float
+    """The same of the details."""
     bases: tuple[Raster, ...]
     """One of them is seen at a time."""
     overlays: tuple[Raster, ...]
     lines: tuple[Lines, ...]
+
+    @property
+    def detailed(self) -> int:
+        """Rock glaciers that are shown in finer pixels."""
+        return max((len(base.details) for base in self.bases), default=0)
 
 
 def colours_href(colours: NDArray[np.uint8]) -> str:
