@@ -37,6 +37,10 @@ bench-chips: env ## chips a second beside the memory map and TorchGeo
 bench-inventory: env ## outlines and attributes beside rasterio.features and rasterstats
 	@$(BIN)/python tests/benchmarks/inventory --folder .bench --json .bench/bench-inventory.json
 
+.PHONY: bench-scale
+bench-scale: env ## how it grows with the area, and the unit costs that `plan --workers` uses
+	@$(BIN)/python tests/benchmarks/scale --folder .bench --json .bench/bench-scale.json --keep-costs
+
 lock: env ## resolve the newest versions that work together
 	@$(BIN)/python -m uv pip compile --no-config --universal --python-version 3.12 \
 	  --no-emit-index-url --no-header --no-annotate --group dev --extra learn \

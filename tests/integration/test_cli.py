@@ -13,7 +13,7 @@ import yaml
 COMMANDS = [
     "new", "plan", "run", "status", "search", "cube", "label", "fuse", "train", "evaluate",
     "predict", "inventory", "report", "publish", "map", "pack", "export", "import", "compare",
-    "score", "benchmark", "validate", "schema", "demo",
+    "atlas", "calibrate", "score", "benchmark", "validate", "schema", "demo",
 ]  # fmt: skip
 
 

@@ -16,6 +16,7 @@ PAGES = [
     "score-a-map",
     "edit-in-qgis",
     "map-my-basin",
+    "many-basins",
     "label-from-zero",
     "cluster",
 ]  # in this order: pages use what those before them made

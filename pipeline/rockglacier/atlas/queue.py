@@ -51,7 +51,7 @@ class Row:
     """Stages that are done."""
     stages: int = 0
     seconds: float = 0.0
-    """Of this run."""
+    """Of this run; as a status, of all stages that are done."""
     outlines: int | None = None
     area_km2: float | None = None
     """Of the outlines."""
@@ -242,6 +242,26 @@ class Queue:
                 raise Spent
 
         return told
+
+
+def row_of(study: Study, stages: Sequence[Stage], context: Context) -> Row:
+    """Return where a basin stands, from what its runs left."""
+    found = standings(study, stages, context)
+    done = [one for one in found if one.state == "done"]
+    failed = next((one for one in found if one.state == "failed"), None)
+    drawn = next((one.facts for one in done if one.stage.name == "inventory"), {})
+    whole: State = "done" if len(done) == len(found) else "waiting"
+    return Row(
+        basin=study.config.name,
+        state="failed" if failed else whole,
+        stage=done[-1].stage.name if done else "",
+        done=len(done),
+        stages=len(found),
+        seconds=round(sum(one.seconds or 0.0 for one in done), 1),
+        outlines=drawn.get("objects"),
+        area_km2=drawn.get("area_km2"),
+        why=failed.why if failed else "",
+    )
 
 
 def reason(error: BaseException) -> str:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from rockglacier.cli.app import Cluster, StudyFile, app
-from rockglacier.cli.many import Basins, Hours, Model, bundle_of, run_many
+from rockglacier.cli.many import Basins, Hours, Model, bundle_of, run_many, show_status
 from rockglacier.cli.running import progress_shown, run_shown, show_standings, study_of
 
 
@@ -49,10 +49,16 @@ def plan(
     steps: Annotated[
         int, typer.Option(help="Training steps of each network to time; 0: none, a rough figure.")
     ] = 10,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Also say what so many workers of a core make of it.")
+    ] = None,
+    price: Annotated[
+        float | None, typer.Option(min=0, help="Of a worker for an hour, in your currency.")
+    ] = None,
 ) -> None:
     """Say what a run will take: scenes, cloud, chips, bytes, disk and hours. Reads SCL only.
 
-    Example: rockglacier plan hunza.yaml
+    Example: rockglacier plan hunza.yaml --workers 200 --price 0.05
     """
     from rockglacier.console import out
     from rockglacier.plan import make_plan, plan_lines
@@ -63,6 +69,11 @@ def plan(
     with progress_shown() as progress:
         run_stages(opened, [stage_named("search")], Context(progress=progress))
     out.print("\n".join(plan_lines(make_plan(opened, steps=steps))))
+    if workers is not None:
+        from rockglacier.scale import Fleet, area_of_study, estimate, scale_lines
+
+        found = estimate(area_of_study(opened), Fleet(workers=workers, price=price))
+        out.print("\n".join(scale_lines(found)))
 
 
 @app.command()
@@ -104,16 +115,26 @@ def run(
 
 
 @app.command()
-def status(study: StudyFile) -> None:
+def status(
+    studies: Annotated[
+        list[Path], typer.Argument(help="A study's YAML file; of several basins a table.")
+    ],
+    model: Model = None,
+) -> None:
     """Show which stages are done, stale or failed, and why.
 
     Example: rockglacier status hunza.yaml
     """
     from rockglacier.stages import Context, stages_of
 
-    opened = study_of(study)
-    mapping = opened.config.labels.reference is None
-    show_standings(opened, stages_of(opened, mapping=mapping), Context(), every=True)
+    bundle = bundle_of(model)
+    if len(studies) > 1:
+        show_status(studies, bundle=bundle)
+        return
+    opened = study_of(studies[0])
+    mapping = bundle is not None or opened.config.labels.reference is None
+    stages = stages_of(opened, mapping=mapping)
+    show_standings(opened, stages, Context(bundle=bundle), every=True)
 
 
 @app.command(name="map")

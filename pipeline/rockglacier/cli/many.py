@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rockglacier.cli.app import Cluster, app
+from rockglacier.cli.app import Cluster, StudyFile, app
 from rockglacier.cli.running import progress_shown, study_of, told
 
 if TYPE_CHECKING:
@@ -130,9 +130,7 @@ def run_many(
             require_fit(study, bundle)
         else:
             stages_of(study, mapping=False)
-    folder = (
-        folder or Path(os.path.commonpath([path.parent.absolute() for path in files]))
-    ).absolute()
+    folder = (folder or folder_of(files)).absolute()
     kind = cluster or studies[0].config.compute.cluster
     with (
         cluster_client(kind, compute=studies[0].config.compute) as client,
@@ -181,6 +179,23 @@ def _logged(folder: Path) -> Iterator[None]:
                     handler.close()
 
 
+def folder_of(files: Sequence[Path]) -> Path:
+    """Return the folder that holds all files: there lies what their basins share."""
+    return Path(os.path.commonpath([path.parent.absolute() for path in files]))
+
+
+def show_status(files: Sequence[Path], *, bundle: Bundle | None) -> None:
+    """Print a table of where basins stand."""
+    from rockglacier.atlas.queue import in_order, row_of
+    from rockglacier.stages import Context, stages_of
+
+    rows = []
+    for study in in_order([study_of(path) for path in files]):
+        mapping = bundle is not None or study.config.labels.reference is None
+        rows.append(row_of(study, stages_of(study, mapping=mapping), Context(bundle=bundle)))
+    show_rows(rows, folder_of(files))
+
+
 def show_rows(rows: Sequence[Row], folder: Path) -> None:
     """Print where basins stand, and where what they share lies."""
     from rich.markup import escape
@@ -212,3 +227,24 @@ def show_rows(rows: Sequence[Row], folder: Path) -> None:
             f"{facts['area_km2']:.2f} km²; {facts['doubles']} counted in another basin"
         )
     out.print(f"products: {folder}")
+
+
+@app.command(rich_help_panel=PANEL)
+def calibrate(
+    study: StudyFile,
+    outlines: Annotated[str, typer.Option(help="Polygon file of landforms that you drew.")],
+    within: Annotated[
+        str, typer.Option(help="Polygon file of the chips that you looked at, whole.")
+    ],
+) -> None:
+    """Check the probabilities of a mapped basin against a few labelled chips of it.
+
+    Example: rockglacier calibrate swat.yaml --outlines outlines.gpkg --within chips.gpkg
+    """
+    from rockglacier.console import out
+    from rockglacier.evaluation.few import calibrate_on, lines_of
+
+    facts = calibrate_on(study_of(study), outlines, within)
+    out.print("\n".join(lines_of(facts)))
+    out.print("to use that threshold, in the study's file:")
+    out.print(f"inventory:\n  threshold: {facts['best_threshold']:g}", markup=False)

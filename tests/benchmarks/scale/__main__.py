@@ -1,0 +1,320 @@
+"""Measure how time, memory, tasks, objects and bytes grow with a basin's area, and what units cost.
+
+Basins of 1, 4 and 16 times an area; a read group of the cube is as large as the smallest. The
+scheduler and each worker are processes of their own, a worker to a core; every other stage is one
+process, on all cores. Their memory is watched from outside.
+"""
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import psutil
+from world import World, make
+
+from rockglacier.scale import Fleet, area_of, estimate, table_lines
+
+HERE = Path(__file__).parent
+COSTS = HERE.parents[2] / "pipeline" / "rockglacier" / "costs.json"
+FACTORS = (1, 4, 16)
+WATCH_S = 0.1
+GOALS = {"time": 1.1, "memory": 1.1, "two workers": 1.8}
+AREAS = (("Hunza", 14_000, 1), ("High Mountain Asia", 4_000_000, 300),
+         ("all glacierised mountains, taken for 10 M km²", 10_000_000, 800))  # fmt: skip
+LOOKS = 10.0
+LIBRARIES = ("numpy", "numba", "rasterio", "zarr", "distributed", "torch")
+
+Row = dict[str, Any]
+
+
+def main() -> None:
+    """Measure and print."""
+    options = parsed()
+    if options.plan:
+        print("\n".join(plan_lines(json.loads(COSTS.read_text()))))
+        return
+    with tempfile.TemporaryDirectory() as temporary:
+        world = World(folder=Path(options.folder or temporary) / "scale", edge=options.edge)
+        make(world)
+        found = measure(world, options.factors)
+    costs = {"measured": about(world, found), **unit_costs(world, found)}
+    show(found)
+    if options.json:
+        Path(options.json).write_text(json.dumps({"rows": found, "costs": costs}, indent=2) + "\n")
+    if options.keep_costs:
+        COSTS.write_text(json.dumps(costs, indent=2) + "\n")
+
+
+def parsed() -> argparse.Namespace:
+    """Return the options."""
+    parser = argparse.ArgumentParser(prog="python tests/benchmarks/scale", description=__doc__)
+    parser.add_argument("--folder", help="where the made-up basins are kept; default: nowhere")
+    parser.add_argument("--edge", type=int, default=1024, help="of the smallest basin, pixels")
+    parser.add_argument("--factors", type=int, nargs="+", choices=FACTORS, default=list(FACTORS))
+    parser.add_argument("--json", help="write the numbers here")
+    parser.add_argument("--keep-costs", action="store_true", help="as those that `plan` uses")
+    parser.add_argument("--plan", action="store_true", help="only what the kept costs foretell")
+    return parser.parse_args()
+
+
+def measure(world: World, factors: list[int]) -> list[Row]:
+    """Return a row a stage, area and number of workers."""
+    rows = []
+    largest = max(factors)
+    for workers in (1, 2):
+        with fleet(workers) as (address, watch):
+            job(world, 1, "cube", address, clean=True)  # compiles; not counted
+            if workers == 1:
+                rows.append({"stage": "empty", **job(world, 1, "empty", address)})
+            for factor in factors if workers == 1 else [largest]:
+                watch.reset()
+                done = job(world, factor, "cube", address, clean=True)
+                rows.append(
+                    {"stage": "cube", "factor": factor, "workers": workers, **done, **watch.peaks}
+                )
+                tell(rows[-1])
+    job(world, 1, "train")
+    for factor in factors:
+        job(world, factor, "fuse")
+        for stage in ("predict", "inventory"):
+            rows.append({"stage": stage, "factor": factor, "workers": 1,
+                         **job(world, factor, stage)})  # fmt: skip
+            tell(rows[-1])
+    return rows
+
+
+def tell(row: Row) -> None:
+    """Say that a row is there."""
+    print(f"  {row['stage']} x{row['factor']}, {row['workers']} worker(s): {row['seconds']:.1f} s")
+    sys.stdout.flush()
+
+
+def job(world: World, factor: int, stage: str, *more: str, clean: bool = False) -> Row:
+    """Run a stage in a process of its own and return what it says."""
+    study = world.study(factor)
+    if clean:
+        shutil.rmtree(study.cube_path, ignore_errors=True)
+        shutil.rmtree(study.receipts_path / "cube", ignore_errors=True)
+    command = [sys.executable, HERE / "job.py", world.folder, world.edge, factor, stage, *more]
+    done = subprocess.run(
+        [str(part) for part in command],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONWARNINGS": "ignore"},
+    )
+    if done.returncode:
+        raise SystemExit(f"{stage} of basin x{factor} ended with {done.returncode}")
+    found: Row = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+class Watch:
+    """The largest memory of the scheduler and of any worker since the last reset."""
+
+    def __init__(self, scheduler: int, workers: list[int]) -> None:
+        self._processes = {"scheduler_bytes": [scheduler], "worker_bytes": workers}
+        self.peaks: dict[str, int] = {}
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget what was seen."""
+        self.peaks = dict.fromkeys(self._processes, 0)
+
+    def look(self) -> None:
+        """Look at every process, and at those that it started."""
+        for name, pids in self._processes.items():
+            for pid in pids:
+                held = sum(one.memory_info().rss for one in family(pid))
+                self.peaks[name] = max(self.peaks[name], held)
+
+
+def family(pid: int) -> list[psutil.Process]:
+    """Return a process and its children, if it still runs."""
+    try:
+        process = psutil.Process(pid)
+        return [process, *process.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
+
+
+@contextmanager
+def fleet(workers: int) -> Iterator[tuple[str, Watch]]:
+    """Start a scheduler and workers, each worker on a core of its own."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    address = f"tcp://127.0.0.1:{port}"
+    dask = [sys.executable, "-m", "dask"]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    at = ["--host", "127.0.0.1", "--port", str(port), "--no-dashboard"]
+    running = [subprocess.Popen([*dask, "scheduler", *at], **quiet)]
+    options = ["--nthreads", "1", "--no-nanny", "--no-dashboard", "--memory-limit", "0"]
+    for number in range(workers):
+        one = subprocess.Popen([*dask, "worker", address, *options], **quiet)
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(one.pid, {cores[number % len(cores)]})
+        running.append(one)
+    watch, stop = Watch(running[0].pid, [one.pid for one in running[1:]]), threading.Event()
+
+    def look() -> None:
+        while not stop.wait(WATCH_S):
+            watch.look()
+
+    watcher = threading.Thread(target=look)
+    watcher.start()
+    try:
+        ready(address, workers)
+        yield address, watch
+    finally:
+        stop.set()
+        watcher.join()
+        for process in reversed(running):
+            process.terminate()
+            process.wait(30)
+
+
+def ready(address: str, workers: int) -> None:
+    """Wait until the workers are there."""
+    from distributed import Client
+
+    with Client(address, timeout=120) as client:
+        client.wait_for_workers(workers, timeout=120)
+
+
+def row_of(rows: list[Row], stage: str, factor: int, workers: int = 1) -> Row | None:
+    """Return a row, or None."""
+    wanted = {"stage": stage, "factor": factor, "workers": workers}
+    return next((row for row in rows if wanted.items() <= row.items()), None)
+
+
+def unit_costs(world: World, rows: list[Row]) -> dict[str, Any]:
+    """Return what a unit costs: times are medians over the areas, the rest is of the largest."""
+    factor = max(row.get("factor", 0) for row in rows)
+    cube, predict, inventory = (
+        row_of(rows, stage, factor) or {} for stage in ("cube", "predict", "inventory")
+    )
+    megapixels = factor * world.edge**2 / 1e6
+    looked = megapixels * cube["looks"]
+    small = row_of(rows, "cube", min(row["factor"] for row in rows if "factor" in row)) or cube
+    grown = max(0, cube["scheduler_bytes"] - small["scheduler_bytes"])
+
+    def seconds(stage: str) -> float:
+        per_area = [
+            row["seconds"] / (row["factor"] * world.edge**2 / 1e6)
+            for row in rows
+            if row["stage"] == stage and row["workers"] == 1
+        ]
+        return statistics.median(per_area)
+
+    return {
+        "cube": {
+            "seconds_per_look_megapixel": round(seconds("cube") / cube["looks"], 4),
+            "reads_per_look_megapixel": round(cube["reads"] / looked, 2),
+            "read_bytes_per_look_megapixel": round(cube["read_bytes"] / looked),
+            "objects_per_block": round(cube["objects"] / cube["blocks"], 2),
+            "written_bytes_per_megapixel": round(cube["bytes"] / megapixels),
+            "worker_bytes": cube["worker_bytes"],
+        },
+        "predict": {
+            # windows overlap by half
+            "seconds_per_window_megapixel": round(seconds("predict") / 4, 4),
+            "written_bytes_per_megapixel": round(predict["bytes"] / megapixels),
+            "peak_bytes": predict["peak_bytes"],
+        },
+        "inventory": {
+            "seconds_per_megapixel": round(seconds("inventory"), 4),
+            "seconds_per_outline": round(inventory["seconds"] / inventory["outlines"], 5),
+            "bytes_per_outline": round(inventory["bytes"] / inventory["outlines"]),
+            "peak_bytes": inventory["peak_bytes"],
+        },
+        "scheduler": {
+            "tasks_per_second": round(
+                next(row["tasks_per_second"] for row in rows if row["stage"] == "empty")
+            ),
+            "bytes": small["scheduler_bytes"],
+            "bytes_per_task_in_flight": round(grown / max(1, cube["tasks_held"])),
+        },
+    }
+
+
+def about(world: World, rows: list[Row]) -> dict[str, Any]:
+    """Return what the numbers depend on."""
+    return {
+        "date": datetime.now(UTC).date().isoformat(),
+        "processor": platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
+        "load": [round(value, 1) for value in os.getloadavg()],
+        "edge": world.edge,
+        "factor": max(row.get("factor", 0) for row in rows),
+        "network": "unet, small",
+        "libraries": {name: version(name) for name in LIBRARIES},
+    }
+
+
+def show(rows: list[Row]) -> None:
+    """Print the table, and what was reached of the goals."""
+    print(f"\n{'':10}{'area':>5}{'workers':>8}{'s':>8}{'peak MB':>9}{'sched MB':>9}{'tasks':>6}"
+          f"{'groups':>7}{'objects':>8}{'MB':>7}")  # fmt: skip
+    for row in rows:
+        if "factor" not in row:
+            continue
+        peak = row.get("worker_bytes", row["peak_bytes"])
+        scheduler = f"{row['scheduler_bytes'] / 1e6:.0f}" if "scheduler_bytes" in row else ""
+        tasks, groups = row.get("tasks_held", ""), row.get("groups", "")
+        print(f"{row['stage']:10}{row['factor']:>5}{row['workers']:>8}{row['seconds']:>8.1f}"
+              f"{peak / 1e6:>9.0f}{scheduler:>9}{tasks:>6}{groups:>7}{row['objects']:>8}"
+              f"{row['bytes'] / 1e6:>7.1f}")  # fmt: skip
+    for what, value, goal, is_reached in goals(rows):
+        word = "reached" if is_reached else "missed"
+        print(f"  {what}: {value:.2f}, goal {goal:g}, {word}")
+
+
+def goals(rows: list[Row]) -> Iterator[tuple[str, float, float, bool]]:
+    """Yield what was aimed at, what was found, and whether it was reached."""
+    factors = sorted({row["factor"] for row in rows if "factor" in row})
+    small, large = factors[0], factors[-1]
+    if small == large:
+        return
+    for stage in ("cube", "predict", "inventory"):
+        one, many = row_of(rows, stage, small), row_of(rows, stage, large)
+        if one and many:
+            grown = many["seconds"] / one["seconds"] / (large / small)
+            yield f"{stage}: time by area", grown, GOALS["time"], grown <= GOALS["time"]
+            key = "worker_bytes" if stage == "cube" else "peak_bytes"
+            memory = many[key] / one[key]
+            yield f"{stage}: memory", memory, GOALS["memory"], memory <= GOALS["memory"]
+    alone, both = row_of(rows, "cube", large), row_of(rows, "cube", large, 2)
+    if alone and both:
+        faster = alone["seconds"] / both["seconds"]
+        goal = GOALS["two workers"]
+        yield "cube: two workers by one", faster, goal, faster >= goal
+
+
+def plan_lines(costs: Mapping[str, Any]) -> list[str]:
+    """Return what the costs foretell of three areas, for 2, 200 and 2000 workers."""
+    rows = [
+        (name, estimate(area_of(km2, looks=LOOKS, basins=basins),
+                        Fleet(workers=workers, prefixes=basins), costs))
+        for name, km2, basins in AREAS
+        for workers in (2, 200, 2000)
+    ]  # fmt: skip
+    return table_lines(rows)
+
+
+if __name__ == "__main__":
+    main()

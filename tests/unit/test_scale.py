@@ -1,0 +1,106 @@
+"""What a fleet makes of an area: sums that can be done by hand, and what stands in its way."""
+
+import pytest
+
+from rockglacier.scale import (
+    LINE_BYTES_S,
+    Area,
+    Fleet,
+    area_of,
+    area_of_study,
+    estimate,
+    scale_lines,
+    table_lines,
+    unit_costs,
+)
+
+COSTS = {
+    "cube": {
+        "seconds_per_look_megapixel": 2.0,
+        "objects_per_block": 8.0,
+        "written_bytes_per_megapixel": 10_000_000,
+    },
+    "predict": {"seconds_per_window_megapixel": 0.5, "written_bytes_per_megapixel": 1_000_000},
+    "inventory": {"seconds_per_megapixel": 0.01},
+    "scheduler": {
+        "tasks_per_second": 100.0,
+        "bytes": 100_000_000,
+        "bytes_per_task_in_flight": 10_000,
+    },
+}
+AREA = Area(megapixels=1000.0, looks=10.0, blocks=240, groups=20, basins=1)
+
+
+def made(area=AREA, **fleet):
+    return estimate(area, Fleet(**{"workers": 5, "losses_per_hour": 0.0, **fleet}), COSTS)
+
+
+def test_worker_hours_bytes_and_objects_are_units_times_costs():
+    found = made(price=0.5)
+    assert found.worker_hours["cube"] == pytest.approx(1000 * 10 * 2 / 3600)
+    assert found.worker_hours["predict"] == pytest.approx(1000 * 4 * 0.5 / 3600)
+    assert found.written_bytes == 1000 * 11_000_000
+    assert found.objects == 240 * 8 + 240  # with a receipt a block
+    # four bands of 10 m and two of 20 m of two bytes, and the classes of 20 m
+    assert found.read_bytes == pytest.approx(0.75 * 1e6 * 1000 * 10 * 9.25)
+    assert found.cost == pytest.approx(0.5 * sum(found.worker_hours.values()))
+
+
+def test_groups_go_in_whole_rounds():
+    hours = [made(workers=workers).limits[0].hours for workers in (5, 10, 19, 20, 40)]
+    predicted = [2000 / workers / 3600 for workers in (5, 10, 19, 20, 40)]
+    cube = [h - p for h, p in zip(hours, predicted, strict=True)]
+    assert cube == pytest.approx([1000 * rounds / 3600 for rounds in (4, 2, 2, 1, 1)])
+
+
+def test_slow_line_is_what_a_cheap_look_waits_for():
+    costs = {**COSTS, "cube": {**COSTS["cube"], "seconds_per_look_megapixel": 0.01}}
+    found = estimate(AREA, Fleet(workers=5, losses_per_hour=0.0), costs)
+    assert found.worker_hours["cube"] == pytest.approx(found.read_bytes / LINE_BYTES_S / 3600)
+
+
+def test_lost_workers_cost_the_half_of_a_group_each():
+    calm, stormy = made(), made(losses_per_hour=1.0)
+    group_h = 1000 / 3600
+    lost = 1 - 2.718281828 ** (-group_h)
+    assert stormy.worker_hours["cube"] / calm.worker_hours["cube"] == pytest.approx(
+        1 + 0.5 * lost / (1 - lost)
+    )
+
+
+def test_more_workers_than_groups_and_other_walls_are_told():
+    lines = "\n".join(scale_lines(made(workers=100)))
+    assert "20 read group(s) for 100 workers" in lines
+    slow = {**COSTS, "scheduler": {**COSTS["scheduler"], "tasks_per_second": 0.001}}
+    found = estimate(AREA, Fleet(workers=100), slow)
+    assert found.limits[0].name == "the scheduler's tasks"
+    assert found.hours == pytest.approx(500 / 0.001 / 3600)
+    assert "more workers make it no faster: the scheduler's tasks" in "\n".join(scale_lines(found))
+
+
+def test_area_of_a_mountain_belt_is_cut_into_basins():
+    hunza = area_of(14_000, looks=10)
+    belt = area_of(4_000_000, looks=10, basins=300)
+    assert hunza.megapixels == 280
+    assert (belt.megapixels, belt.basins) == (80_000, 300)
+    assert belt.groups >= 300
+    assert belt.blocks == pytest.approx(80_000e6 / 2048**2, rel=0.15)
+    (row,) = table_lines([("belt", made(belt))])[2:]
+    assert row.startswith("| belt | 300 |")
+
+
+def test_area_of_a_study_counts_its_grid_and_its_scenes(make_basin):
+    study = make_basin()
+    found = area_of_study(study)
+    assert found.megapixels == pytest.approx(300 * 340 / 1e6)
+    assert (found.blocks, found.groups) == (4, 1)
+    assert found.band_pixels == 1.25  # B04 and B11
+
+
+def test_costs_that_come_with_the_package_are_measured_ones():
+    costs = unit_costs()
+    assert costs["measured"]["cores"] > 0
+    found = estimate(AREA, Fleet(workers=200, price=0.05))
+    assert found.hours > 0
+    assert found.cost > 0
+    assert scale_lines(found)[0].startswith("workers    200 of one core")
