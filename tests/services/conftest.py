@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -157,12 +158,15 @@ def s3(s3_server, monkeypatch, tmp_path):
 @pytest.fixture
 def fault_proxy(s3, s3_server, monkeypatch):
     """A proxy before the server of ``s3``, which the environment now points to."""
-    path = Path(__file__).with_name("faults.py")
-    spec = importlib.util.spec_from_file_location("faults", path)
-    faults = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(faults)
-    with faults.fault_proxy(s3_server.url) as proxy:
+    with _neighbour("faults").fault_proxy(s3_server.url) as proxy:
         monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
+        yield proxy
+
+
+@pytest.fixture
+def api_proxy(stac_api):
+    """A proxy before the STAC API."""
+    with _neighbour("faults").fault_proxy(stac_api) as proxy:
         yield proxy
 
 
@@ -176,15 +180,25 @@ def _neighbour(name):
 
 
 @pytest.fixture(scope="session")
-def stac_api(tmp_path_factory):
+def stac_api():
     """The address of a STAC API (pgstac, stac-fastapi) that takes transactions."""
     servers = _neighbour("stac_api")
     if missing := servers.missing():
         pytest.skip(f"no {', '.join(missing)}: {servers.HOW}")
-    with servers.stac_api(tmp_path_factory.mktemp("pg"), free_ports(2)) as url:
+    # a folder of its own: another pytest that starts closes the common one to other users
+    with (
+        tempfile.TemporaryDirectory(prefix="pg-") as folder,
+        servers.stac_api(Path(folder), free_ports(2)) as url,
+    ):
         yield url
 
 
 @pytest.fixture
 def a_port():
     return free_ports(1)[0]
+
+
+@pytest.fixture(scope="session")
+def remote_run():
+    """The module ``remote_run.py`` beside this file."""
+    return _neighbour("remote_run")

@@ -40,6 +40,9 @@ def missing():
     """Return what is not installed, by name."""
     found = {"initdb": postgres_program("initdb")}
     found |= {name: server_program(name) for name in ("pypgstac", "uvicorn")}
+    extensions = list(Path("/usr/share/postgresql").glob("*/extension"))  # as Debian has it
+    if extensions and not any((folder / "postgis.control").is_file() for folder in extensions):
+        found["PostGIS"] = None
     return [name for name, path in found.items() if path is None]
 
 
@@ -70,7 +73,7 @@ def postgres(folder, port):
         process.wait(20)
 
 
-def wait_for(ready, process, log, seconds=40):
+def wait_for(ready, process, log, seconds=180):
     end = time.monotonic() + seconds
     while time.monotonic() < end and process.poll() is None:
         if ready():
