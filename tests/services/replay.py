@@ -1,5 +1,6 @@
 """A STAC API that answers with items that were recorded, in the manners of real providers."""
 
+import datetime as dt
 import json
 import threading
 import time
@@ -32,7 +33,7 @@ class Replay(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server_port}"
         self.items, self.conformance = items, conformance
-        self.asked, self.faults = [], []
+        self.asked, self.faults, self.signed = [], [], []
         self.ignores_filters = self.repeats = self.counts = self.limits_bytes = False
         self.endless = False
         self.lock = threading.Lock()
@@ -105,6 +106,10 @@ class Handler(BaseHTTPRequestHandler):
         if size:
             body = json.loads(self.rfile.read(size))
         server = self.server
+        if parts.path.startswith("/token/"):
+            server.signed.append(parts.path.removeprefix("/token/"))
+            end = dt.datetime.now(dt.UTC) + dt.timedelta(hours=1)
+            return self.answer({"token": "sig=made-up", "msft:expiry": end.isoformat()})
         if parts.path == "/collections":
             return self.answer(server.collections())
         if parts.path != "/search":
