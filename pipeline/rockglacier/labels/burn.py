@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -20,14 +19,12 @@ from zarr.codecs import BloscCodec
 from rockglacier.engine import EVERYTHING, Progress, Receipts, Selection, Task, run_tasks, silent
 from rockglacier.errors import InputError
 from rockglacier.grid import Grid, Window, projected
+from rockglacier.labels.facts import facts_of
 from rockglacier.labels.reference import read_ground, read_reference, repaired_shape
-from rockglacier.labels.registration import shift_scores
-from rockglacier.labels.split import SplitName, make_folds, make_splits, windows_of
+from rockglacier.labels.split import make_folds, make_splits
 from rockglacier.scenes.record import write_table
 from rockglacier.storage import open_array, open_group, remove
 from rockglacier.study import Study, read_area
-
-logger = logging.getLogger(__name__)
 
 BACKGROUND, ROCK_GLACIER, HARD, IGNORE = 0, 1, 2, 255
 TAUGHT = "taught"
@@ -35,7 +32,6 @@ TAUGHT = "taught"
 RECIPE = 2
 CHUNK = 128
 THREADS = 4
-GROUNDS: tuple[SplitName, ...] = ("train", "validation", "test", "guard")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -239,7 +235,7 @@ def label_basin(
     version = str(splits["version"].iloc[0])
     write_table(splits, study.folder / "splits" / f"{version}.parquet")
     write_table(splits, study.splits_path)  # last: it says that the stage is finished
-    return outcome.facts | _facts(given.table, splits, study, receipts)
+    return outcome.facts | facts_of(study, given.table, splits, receipts, landform=ROCK_GLACIER)
 
 
 def label_tasks(study: Study) -> tuple[list[Task], Receipts]:
@@ -380,66 +376,3 @@ def _create(study: Study, receipts: Receipts, *, is_taught: bool) -> None:
                 "flag_meanings": " ".join(flags[value] for value in sorted(flags)),
             },
         )
-
-
-def _facts(
-    table: gpd.GeoDataFrame, splits: gpd.GeoDataFrame, study: Study, receipts: Receipts
-) -> dict[str, Any]:
-    counts = [receipt for _, receipt in receipts.all()]
-    landform = sum(receipt["rock_glacier"] for receipt in counts)
-    background = sum(receipt["background"] for receipt in counts)
-    pixels = study.grid.shape[0] * study.grid.shape[1]
-    windows = {name: windows_of(splits, name) for name in GROUNDS}
-    return {
-        "used": int(table["used"].sum()),
-        "actions": {str(key): int(n) for key, n in table["action"].value_counts().items()},
-        "area_km2": float(table.loc[table["used"], "area_km2"].sum()),
-        "repaired_area_change_km2": float(
-            table.loc[table["action"] == "repaired", "area_change_km2"].sum()
-        ),
-        "overlap_km2": float(table["overlap_km2"].sum()),
-        "landform_share": landform / max(landform + background, 1),
-        "ground": {
-            name: round(sum(window.height * window.width for window in ground) / pixels, 4)
-            for name, ground in windows.items()
-        },
-        "landform_pixels": _landform_pixels(study, windows),
-        "split_version": str(splits["version"].iloc[0]),
-        "untaught_share": sum(receipt["untaught"] for receipt in counts) / pixels,
-        **_shifts(study),
-    }
-
-
-def _shifts(study: Study) -> dict[str, Any]:
-    """Return what the reference scores against itself, moved: what no map of it can exceed."""
-    labels = open_array(study.labels_path / "labels")
-    scores = shift_scores(labels, [block.window for block in study.grid.blocks()])
-    if not scores:
-        return {}
-    farthest = max(scores)
-    return {
-        f"iou_of_reference_moved_{farthest}_px": round(scores[farthest]["mean"], 4),
-        "iou_by_shift_px": {
-            str(shift): {key: round(value, 4) for key, value in score.items()}
-            for shift, score in scores.items()
-        },
-    }
-
-
-def _landform_pixels(study: Study, windows: Mapping[SplitName, list[Window]]) -> dict[str, int]:
-    """Count the landform pixels of each ground; warn where one that needs some has none."""
-    labels = open_array(study.labels_path / "labels")
-    found = {
-        name: sum(
-            int(np.count_nonzero(np.asarray(labels[window.slices]) == ROCK_GLACIER))
-            for window in ground
-        )
-        for name, ground in windows.items()
-    }
-    for name, count in found.items():
-        if any(found.values()) and not count and windows[name] and name != "guard":
-            logger.warning(
-                "the %s ground holds no rock glacier: choose another labels.seed or labels.split",
-                name,
-            )
-    return {str(name): count for name, count in found.items()}
