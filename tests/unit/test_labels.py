@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import shapely
 import zarr
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rockglacier.config import LabelConfig, parse_config
@@ -299,6 +299,7 @@ def split_config(kind, **values):
     return LabelConfig(split=kind, **values)
 
 
+@settings(deadline=None)
 @given(GRIDS, st.sampled_from(["strip", "blocks"]), st.integers(0, 20), st.integers(0, 5))
 def test_cells_cover_the_grid_once(shape, kind, guard, seed):
     config = split_config(kind, guard=guard, seed=seed, split_block=64, test_share=0.15)
@@ -313,6 +314,7 @@ def test_cells_cover_the_grid_once(shape, kind, guard, seed):
     assert (cover == 1).all()
 
 
+@settings(deadline=None)
 @given(GRIDS, st.sampled_from(["strip", "blocks"]), st.integers(1, 20), st.integers(0, 5))
 def test_no_other_ground_within_the_guard_of_the_test(shape, kind, guard, seed):
     config = split_config(kind, guard=guard, seed=seed, split_block=64, test_share=0.15)
