@@ -13,7 +13,10 @@ BENCH = Path(__file__).parent / "scale"
 @pytest.mark.skipif(sys.platform != "linux", reason="workers are bound to cores, as Linux can")
 def test_costs_are_measured(tmp_path):
     numbers = tmp_path / "bench.json"
-    command = [sys.executable, BENCH, "--edge", "512", "--factors", "1", "--json", numbers]
+    command = [
+        *(sys.executable, BENCH, "--edge", "512", "--factors", "1", "--fleets", "1"),
+        *("--json", numbers),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     found = json.loads(numbers.read_text())

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from rockglacier.atlas.queue import Budget, failures, in_order, run_queue
+from rockglacier.atlas.queue import Budget, failures, in_order, row_of, run_queue
 from rockglacier.config import parse_config
 from rockglacier.errors import InputError, NotFoundError
 from rockglacier.publish import publish
@@ -113,6 +113,13 @@ def test_basin_that_fails_stops_no_other_and_goes_on_later(basins):
     rows = basins.run(studies)
     assert states(rows) == {"a": "failed", "b": "failed", "c": "done"}
     assert list(failures(rows)) == [("a", "ValueError: no luck"), ("b", "no scene")]
+    told = [row_of(study, basins.stages(study), Context()) for study in studies]
+    assert [(row.state, row.done, row.stages, row.outlines) for row in told] == [
+        ("failed", 0, 2, None),
+        ("failed", 0, 2, None),
+        ("done", 2, 2, 2),
+    ]
+    assert told[0].why == "no luck"
     basins.broken = {}
     basins.calls.clear()
     assert set(states(basins.run(studies)).values()) == {"done"}

@@ -48,9 +48,11 @@ def main() -> None:
         print("\n".join(plan_lines(json.loads(COSTS.read_text()))))
         return
     with tempfile.TemporaryDirectory() as temporary:
-        world = World(folder=Path(options.folder or temporary) / "scale", edge=options.edge)
+        folder = Path(options.folder or temporary) / "scale"
+        largest = round(max(options.factors) ** 0.5)
+        world = World(folder=folder, edge=options.edge, largest=largest)
         make(world)
-        found = measure(world, options.factors)
+        found = measure(world, options.factors, options.fleets)
     costs = {"measured": about(world, found), **unit_costs(world, found)}
     show(found)
     if options.json:
@@ -65,17 +67,18 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--folder", help="where the made-up basins are kept; default: nowhere")
     parser.add_argument("--edge", type=int, default=1024, help="of the smallest basin, pixels")
     parser.add_argument("--factors", type=int, nargs="+", choices=FACTORS, default=list(FACTORS))
+    parser.add_argument("--fleets", type=int, nargs="+", default=[1, 2], help="workers of the cube")
     parser.add_argument("--json", help="write the numbers here")
     parser.add_argument("--keep-costs", action="store_true", help="as those that `plan` uses")
     parser.add_argument("--plan", action="store_true", help="only what the kept costs foretell")
     return parser.parse_args()
 
 
-def measure(world: World, factors: list[int]) -> list[Row]:
+def measure(world: World, factors: list[int], fleets: list[int]) -> list[Row]:
     """Return a row a stage, area and number of workers."""
     rows = []
     largest = max(factors)
-    for workers in (1, 2):
+    for workers in fleets:
         with fleet(workers) as (address, watch):
             job(world, 1, "cube", address, clean=True)  # compiles; not counted
             if workers == 1:

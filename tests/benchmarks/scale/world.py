@@ -20,8 +20,6 @@ from rockglacier.study import Study
 EPSG, WEST, NORTH = 32643, 500_000, 4_000_000
 BANDS = {"B02": 10, "B03": 10, "B04": 10, "B08": 10, "B11": 20, "B12": 20, "SCL": 20}
 DAYS = (2, 7, 12, 17)
-LARGEST = 4
-"""Edge of the largest basin, in edges of the smallest."""
 SMOOTH = 24
 """Pixels between random values of a scene: it is compressed about as well as real ones."""
 FILE = {"driver": "GTiff", "count": 1, "tiled": True, "blockxsize": 512, "blockysize": 512,
@@ -35,6 +33,8 @@ class World:
     folder: Path
     edge: int
     """Of the smallest basin, pixels; four blocks of it are its edge."""
+    largest: int = 4
+    """Edge of the largest basin, in edges of the smallest."""
 
     @property
     def block(self) -> int:
@@ -81,7 +81,7 @@ class World:
 
     def tiles(self) -> list[tuple[int, int]]:
         """Return row and column of every tile: one for each smallest basin in the largest."""
-        return [(row, col) for row in range(LARGEST) for col in range(LARGEST)]
+        return [(row, col) for row in range(self.largest) for col in range(self.largest)]
 
     def bounds(self, row: int, col: int) -> tuple[float, float, float, float]:
         """Return the bounds of a tile, metres."""
@@ -172,7 +172,7 @@ def write_band(
 
 def write_dem(world: World) -> None:
     """Write a mountain in degrees that covers all basins and what lies around them."""
-    size = 10 * world.edge * LARGEST
+    size = 10 * world.edge * world.largest
     west, south, east, north = transform_bounds(
         EPSG, 4326, WEST - 6000, NORTH - size - 6000, WEST + size + 6000, NORTH + 6000
     )
@@ -190,7 +190,7 @@ def write_dem(world: World) -> None:
 
 def write_landforms(world: World) -> None:
     """Write squares of 300 m as an inventory to learn from."""
-    size = 10 * world.edge * LARGEST
+    size = 10 * world.edge * world.largest
     boxes = [
         shapely.box(WEST + x, NORTH - y - 300, WEST + x + 300, NORTH - y)
         for x in range(200, size, 900)
