@@ -27,7 +27,7 @@ NetworkBuilder = Annotated[
     ),
 ]
 Share = Annotated[float, Field(ge=0, le=1)]
-FeatureSet = Literal["paper-pc1", "paper-rgb", "triplets", "stack"]
+FeatureSet = Literal["paper-pc1", "paper-rgb", "triplets", "stack", "bands"]
 
 
 class Section(BaseModel):

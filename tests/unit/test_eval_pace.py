@@ -45,7 +45,8 @@ def test_a_trial_is_its_steps_and_its_validation():
 
 
 @pytest.mark.parametrize(
-    ("name", "expected"), [("paper-pc1", 3), ("paper-rgb", 9), ("triplets", 7), ("stack", 11)]
+    ("name", "expected"),
+    [("paper-pc1", 3), ("paper-rgb", 9), ("triplets", 7), ("stack", 11), ("bands", 6)],
 )
 def test_channels_of_a_set_are_known_before_it_is_fused(name, expected):
     values = {"name": "x", "area": [75, 36, 75.1, 36.1], "features": {"set": name}}

@@ -121,7 +121,7 @@ def test_blocks_and_strips_change_no_bit(make_study, monkeypatch, name):
 
 @pytest.mark.parametrize(
     ("name", "channels"),
-    [("paper-pc1", 3), ("paper-rgb", 9), ("triplets", 7), ("stack", 11)],
+    [("paper-pc1", 3), ("paper-rgb", 9), ("triplets", 7), ("stack", 11), ("bands", 6)],
 )
 def test_every_set_has_its_channels_and_contract(make_study, name, channels):
     study = make_study(features=name)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rockglacier.cli.app import Cluster, StudyFile, app
-from rockglacier.cli.running import run_one, study_of
+from rockglacier.cli.running import progress_shown, run_one, study_of
 
 if TYPE_CHECKING:
     from rockglacier.engine import Selection
@@ -109,10 +110,23 @@ for _name, _summary in {
 
 
 @app.command(rich_help_panel="One stage")
-def evaluate(study: StudyFile, cluster: Cluster = None) -> None:
+def evaluate(
+    study: StudyFile,
+    cluster: Cluster = None,
+    ablation: Annotated[
+        str | None,
+        typer.Option(
+            help="Also train one network on other feature sets, all or names with commas, and say "
+            "what each is worth; tells first how long it takes."
+        ),
+    ] = None,
+    network: Annotated[
+        str | None, typer.Option(help="Of the ablation; default: the one that was selected.")
+    ] = None,
+) -> None:
     """Score the networks on held-out ground, and print the table.
 
-    Example: rockglacier evaluate hunza.yaml
+    Example: rockglacier evaluate hunza.yaml --ablation all
     """
     from rockglacier.console import out
     from rockglacier.evaluation.pooled import POOLED, pooled_lines
@@ -124,6 +138,26 @@ def evaluate(study: StudyFile, cluster: Cluster = None) -> None:
     out.print(network_table(found["table"]))
     for line in [*difference_lines(found["paired"]), *pooled_lines(found.get(POOLED, {}))]:
         out.print(line)
+    if ablation is not None:
+        _ablate(study, ablation, network)
+
+
+def _ablate(path: Path, named: str, network: str | None) -> None:
+    from rockglacier.console import out
+    from rockglacier.evaluation.ablation import ablate, cost_lines, variants_of
+    from rockglacier.evaluation.worth import lines_of
+    from rockglacier.prediction.infer import infer_window
+    from rockglacier.storage import lease, read_json
+
+    study = study_of(path)
+    chosen = network or str(read_json(study.selection_path)["network"])
+    sets = None if named == "all" else [name.strip() for name in named.split(",")]
+    with lease(study.folder):
+        out.print("\n".join(cost_lines(variants_of(study, network=chosen, sets=sets))))
+        with progress_shown() as progress:
+            found = ablate(study, network=chosen, infer=infer_window, sets=sets, progress=progress)
+    out.print("\n".join(lines_of(found)), markup=False)
+    out.print(f"wrote {study.models_path / 'ablation.csv'}")
 
 
 @app.command(rich_help_panel="One stage")

@@ -1,7 +1,8 @@
 """Feature sets as data: which layers a set is made of, and how a layer comes from the cube.
 
 The 2025 study shows its networks three composites of three layers and does not say what of them;
-`paper-pc1`, `paper-rgb` and `triplets` are three readings of that, `stack` is everything we have.
+`paper-pc1`, `paper-rgb` and `triplets` are three readings of that, `stack` is everything we have,
+and `bands` is that without the terrain.
 """
 
 from __future__ import annotations
@@ -161,6 +162,7 @@ FEATURE_SETS: dict[str, FeatureSet] = {
         composites={},
         every_band=True,
     ),
+    "bands": FeatureSet(kind="standard", layers=(), composites={}, every_band=True),
 }
 """Every feature set by the name it has in ``features.set``."""
 
