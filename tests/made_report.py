@@ -7,6 +7,7 @@ import zarr
 
 from rockglacier.evaluation.judge import StudyJudge
 from rockglacier.evaluation.mapped import write_adjusted_area
+from rockglacier.evaluation.worth import ABLATION
 from rockglacier.features.fitted import SCALE
 from rockglacier.grid import Window
 from rockglacier.inventory.tables import build_inventory
@@ -28,6 +29,7 @@ def make_report(products, folder, **publish):
     write_features(products, study)
     write_doubts(study, labels)
     write_evaluation(products, study, labels)
+    write_ablation(study)
     (study.inventory_path / "inventory.gpkg").unlink()  # else it counts as edited
     build_inventory(study)
     write_adjusted_area(study)
@@ -92,6 +94,21 @@ def write_evaluation(products, study, labels):
             **judge.conclude(dict.fromkeys(networks, 0)),
         },
     )  # fmt: skip
+
+
+def write_ablation(study):
+    """What ``evaluate --ablation`` leaves, by hand: training takes minutes."""
+    names = ("iou_rock_glacier", "f1_rock_glacier", "boundary_f", "object_f1")
+    scores = {f"{name}{part}": 0.5 for name in names for part in ("", "_spread", "_best")}
+    base = {"set": "stack", "is_base": True, "channels": 9, "trials": 2, **scores}
+    paired = ("difference", "low", "high", "blocks")
+    rows = [
+        base | dict.fromkeys(paired) | {"same_chips": True},
+        base | {"set": "bands", "is_base": False, "channels": 4, "same_chips": True}
+        | dict(zip(paired, (-0.1, -0.2, 0.02, 24), strict=True)),
+    ]  # fmt: skip
+    about = {"network": "hrnet", "base": "stack", "epochs": 60, "chips_per_epoch": 512, "of": {}}
+    write_json(study.models_path / ABLATION, about | {"rows": rows})
 
 
 def write_receipts(study, labels):

@@ -1,26 +1,23 @@
 """The ablation: other features under the same conditions, their difference, and what is kept."""
 
 import csv
+import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
 from rockglacier.errors import InputError
-from rockglacier.evaluation.ablation import (
-    ablate,
-    against,
-    cost_lines,
-    lines_of,
-    read_ablation,
-    variants_of,
-)
+from rockglacier.evaluation.ablation import ablate, against, cost_lines, variants_of
 from rockglacier.evaluation.judge import evaluate
 from rockglacier.evaluation.paired import iou_of
+from rockglacier.evaluation.worth import lines_of, read_ablation
 from rockglacier.features.fusion import fuse
 from rockglacier.model.fit import train
 from rockglacier.prediction.infer import infer_window
-from rockglacier.storage import read_json
+from rockglacier.storage import read_json, write_json
+from rockglacier.study import Study
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +85,24 @@ def test_the_table_is_written_and_read_again(study, found):
     assert read["rows"] == found["rows"]
     assert "base" in lines_of(read)[1]
     assert "bands (2 channels)" in lines_of(read)[2]
+
+
+def test_the_report_shows_the_table_and_says_when_it_is_old(study, found, tmp_path):
+    from rockglacier.report.ablated import ablation
+
+    section = ablation(SimpleNamespace(study=study))
+    frame = section.tables[0].frame
+    assert frame["feature set"].tolist() == ["stack", "bands"]
+    assert frame["IoU minus that of the base"][1] == found["rows"][1]["difference"]
+    assert "blocks of test ground" in section.notes[0]
+    assert not section.warning
+    copy = Study(config=study.config, base=tmp_path)
+    shutil.copytree(study.models_path, copy.models_path)
+    model = copy.models_path / "hrnet" / "trial-0" / "model.json"
+    write_json(model, read_json(model) | {"inputs": "other"})
+    assert "anew" in ablation(SimpleNamespace(study=copy)).warning
+    (copy.models_path / "ablation.json").unlink()
+    assert "--ablation all" in ablation(SimpleNamespace(study=copy)).missing
 
 
 def test_what_is_finished_is_kept_and_said_before(study, found):

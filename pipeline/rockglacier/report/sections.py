@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from rockglacier.report import closing, finding, ground, judging, learning, trusting
+from rockglacier.report import ablated, closing, finding, ground, judging, learning, trusting
 from rockglacier.report.layers import Products
 from rockglacier.report.overview import overview
 from rockglacier.report.parts import Section
@@ -38,6 +38,7 @@ SECTIONS: Final[tuple[Callable[[Products], Section], ...]] = (
     trusting.boundaries,
     trusting.errors,
     trusting.leak,
+    ablated.ablation,
     trusting.corrected,
     closing.thin,
     closing.provenance,
