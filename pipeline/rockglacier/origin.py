@@ -191,16 +191,20 @@ def told_settings(study: Study) -> Json:
             return {key: told(inner) for key, inner in value.items()}
         if isinstance(value, list):
             return [told(inner) for inner in value]
-        if not isinstance(value, str):
-            return value
-        return redact(value) if "://" in value else PurePath(value.replace("\\", "/")).name
+        return told_text(value) if isinstance(value, str) else value
 
     sections = study.resolved()
-    sections.pop("output")
+    for unsaid in ("output", "compute"):  # where it ran, and by whose servers
+        sections.pop(unsaid, None)
     sections["publish"] = {
         key: value for key, value in sections["publish"].items() if key in TOLD_OF_PUBLISHING
     }
     return {key: told(value) for key, value in sections.items()}
+
+
+def told_text(value: str) -> str:
+    """Return a path as the name of its file, an address unsigned, and any other text as it is."""
+    return redact(value) if "://" in value else PurePath(value.replace("\\", "/")).name
 
 
 def projection(study: Study) -> Json:

@@ -148,7 +148,13 @@ def add_to_catalog(
             if new or others:
                 together[name] = sorted([*new, *others], key=lambda found: str(found["id"]))
         shared = _shared_publication(publication, providers, together)
-        return _write(folder, shared, together)
+        changed = _write(folder, shared, together)
+        for name in COLLECTIONS:
+            if name not in together and [path.name for path in _documents(folder / name)] == [
+                "collection.json"
+            ]:
+                (folder / name / "collection.json").unlink()
+        return changed
 
 
 def _without_others(items: Sequence[Json], held: Sequence[Json], study: Study) -> list[Json]:

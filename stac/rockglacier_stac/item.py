@@ -116,6 +116,8 @@ class ModelFacts:
     batch: int | None
     hyperparameters: Mapping[str, Any]
     classes: int = 2
+    pretrained: str | None = None
+    """Weights that its training began from, by name or address; None: random ones."""
 
     def __post_init__(self) -> None:
         sizes = len(self.channels), len(self.mean), len(self.std)
@@ -253,8 +255,8 @@ def model_item(
         "mlm:architecture": architecture,
         "mlm:tasks": ["semantic-segmentation"],
         "mlm:framework": "PyTorch",
-        "mlm:pretrained": False,
-        "mlm:pretrained_source": None,
+        "mlm:pretrained": facts.pretrained is not None,
+        "mlm:pretrained_source": facts.pretrained,
         "mlm:accelerator": None,
         "mlm:accelerator_constrained": False,
         "mlm:input": [_model_input(facts)],

@@ -13,6 +13,7 @@ import pytest
 from pyarrow.parquet import read_table
 
 from rockglacier.errors import InputError
+from rockglacier.products import trained_model_item
 from rockglacier.publish import publish
 from rockglacier.shelf import with_base
 from rockglacier_stac.validate import validate_catalog
@@ -238,13 +239,17 @@ def test_settings_are_told_without_paths_and_keys(make_products, tmp_path):
         update={"catalog": "https://user:pass@stac.example/v1?key=SECRET"}
     )
     labels = study.config.labels.model_copy(update={"reference": str(tmp_path / "mine.gpkg")})
-    config = study.config.model_copy(update={"search": search, "labels": labels})
+    compute = study.config.compute.model_copy(update={"cluster": "tcp://10.0.0.5:8786"})
+    config = study.config.model_copy(
+        update={"search": search, "labels": labels, "compute": compute}
+    )
     study = study.__class__(config=config, base=study.base)
     publish(study)
     properties = item(study.stac_path, "cubes/hunza-2024-cube.json")["properties"]
     told = properties["processing:expression"]["expression"]
     assert told["search"]["catalog"] == "https://stac.example/v1"
     assert told["labels"]["reference"] == "mine.gpkg"
+    assert "10.0.0.5" not in json.dumps(properties)
     assert told["search"]["scene_cloud_max"] == study.config.search.scene_cloud_max
     assert "rockglacier" in properties["processing:software"]
 
@@ -263,3 +268,21 @@ def test_products_under_an_address_have_no_relative_path(make_products):
 def test_an_address_that_tells_too_much_is_refused(make_products, href):
     with pytest.raises(InputError, match=r"publish\.href"):
         make_products(href=href)
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        (None, None),
+        ("/home/somebody/weights.pth", "weights.pth"),
+        ("ResNet50_Weights.SENTINEL2_ALL_MOCO", "ResNet50_Weights.SENTINEL2_ALL_MOCO"),
+    ],
+)
+def test_a_model_says_what_its_training_began_from(make_products, said, told):
+    study = make_products()
+    path = study.models_path / "hrnet" / "trial-0" / "model.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "pretrained": said}))
+    found = trained_model_item(study)["properties"]
+    assert found["mlm:pretrained"] is (told is not None)
+    assert found["mlm:pretrained_source"] == told
+    assert f"trained from {told or 'random weights'};" in found["processing:lineage"]

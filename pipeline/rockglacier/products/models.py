@@ -72,6 +72,7 @@ def trained_model_item(
     weights = folder / "model.ckpt"
     cube = cube_source(study)
     terms = packing(study)
+    begun = _begun_from(settings) or "random weights"
     document = item.model_item(
         item_id(study, slug(settings["network"])),
         title=f"{item.ARCHITECTURES.get(settings['network'], settings['network'])} trained on "
@@ -79,7 +80,7 @@ def trained_model_item(
         place=origin.place_of(study.area),
         period=origin.period_of(study),
         provenance=origin.provenance(
-            study, level="L4", how="trained from random weights", software=("torch", "torchgeo")
+            study, level="L4", how=f"trained from {begun}", software=("torch", "torchgeo")
         ),
         assets={
             "model": Asset(
@@ -136,6 +137,12 @@ def bundle_path(study: Study) -> Path:
     return study.models_path / f"{study.config.name}-{network}.rgbundle.zip"
 
 
+def _begun_from(settings: Mapping[str, Any]) -> str | None:
+    """Return the weights that its training began from, by name; None: random ones."""
+    said = settings.get("pretrained")
+    return origin.told_text(str(said)) if said else None
+
+
 def _model_facts(
     study: Study, settings: Mapping[str, Any], fusion: Mapping[str, Any]
 ) -> ModelFacts:
@@ -155,6 +162,7 @@ def _model_facts(
         parameters=settings.get("parameters"),
         framework_version=origin.version_of("torch"),
         batch=study.config.predict.batch,
+        pretrained=_begun_from(settings),
         hyperparameters={"learning_rate": study.config.train.learning_rate, **own},
     )
 
