@@ -126,7 +126,7 @@ def test_sections_are_those_of_the_study(full_report):
         "What the features are worth", "Area, corrected for errors", "What is thin",
         "Provenance", "Sources and licence",
     ]  # fmt: skip
-    assert facts["sections"] == 31
+    assert facts["sections"] == 32
     assert "of the 2025 paper" not in page_of(study).text.replace("feature set is one reading", "")
 
 
@@ -198,6 +198,21 @@ def test_the_map_is_in_metres_from_its_upper_left_corner(full_report):
     )
 
 
+def test_outlines_of_too_many_corners_are_simplified(full_report, monkeypatch):
+    study, _ = full_report
+    west, _, _, north = study.grid.bounds
+    round_ones = [shapely.Point(west + x, north - 900).buffer(90, 64) for x in (300, 900)]
+    shapes = gpd.GeoSeries(round_ones, crs=study.grid.epsg)
+    frame = layers.frame_of(study.grid)
+    fine = webmap.paths_of(shapes, frame)
+    monkeypatch.setattr(webmap, "MOST_CORNERS", 60)
+    coarse = webmap.paths_of(shapes, frame)
+    assert [len(path.split()) > 250 for path in fine] == [True, True]
+    assert sum(len(path.split()) // 2 + 1 for path in coarse) <= 60
+    corners = np.array(re.findall(r"(\d+) (\d+)", coarse[0]), int)
+    assert shapely.Polygon(corners).area == pytest.approx(np.pi * 90**2, rel=0.1)
+
+
 def test_outlines_of_training_ground_are_not_only_in_the_inventory(full_report):
     study, _ = full_report
     products = layers.Products(study)
@@ -237,6 +252,9 @@ def test_what_networks_disagree_on_is_a_layer_and_a_figure(full_report):
     assert (study.report_path.parent / "doubts.png").is_file()
     rows = pd.read_csv(study.report_path.parent / "rock-glaciers.csv")
     assert set(rows["agreement"]) == {1}
+    assert "All networks of the ensemble agree on 1 of 1 outlines off training ground and on 1" in (
+        page_of(study).text
+    )
 
 
 def test_scenes_that_were_skipped_are_told(full_report):
