@@ -13,10 +13,11 @@ from odc.geo.geobox import GeoBox
 from torch import nn
 
 from rockglacier.chips.augment import Augment, moved
-from rockglacier.config import PredictConfig
+from rockglacier.config import PredictConfig, parse_config
 from rockglacier.errors import ContractError, InputError
 from rockglacier.grid import Grid
 from rockglacier.model.trained import TrainedModel
+from rockglacier.plan import PREDICT_SECONDS_PER_WINDOW_MPX, _pass_seconds
 from rockglacier.prediction.ensemble import Ensemble, EnsembleInference
 from rockglacier.prediction.views import VIEWS, View, Viewer
 
@@ -228,3 +229,33 @@ def test_a_temperature_changes_how_sure_it_sounds_and_not_what_it_finds():
     assert ((before >= 0.4) == (after >= other.threshold)).mean() > 0.999
     assert (before >= 0.4).any()
     assert not (before >= 0.4).all()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            {"predict": {"network": "unet", "ensemble": "all"}},
+            "unet is one, ensemble all is several",
+        ),
+        ({"predict": {"out_of_fold": True}}, "out_of_fold needs labels.every_fold"),
+        ({"labels": {"every_fold": True}}, "split blocks has no folds"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(settings, message):
+    with pytest.raises(InputError, match=message):
+        parse_config({"name": "a", "area": [75, 36, 75.1, 36.1], **settings}, source="test")
+
+
+def test_a_plan_counts_every_pass():
+    def seconds(**predict):
+        train = {"networks": ["unet", "hrnet"], "trials": 3}
+        values = {"name": "a", "area": [75, 36, 75.1, 36.1], "train": train, "predict": predict}
+        return _pass_seconds(parse_config(values, source="test"))
+
+    unet, hrnet = (PREDICT_SECONDS_PER_WINDOW_MPX[name] for name in ("unet", "hrnet"))
+    assert seconds() == unet
+    assert seconds(views=4, network="hrnet") == 4 * hrnet
+    assert seconds(ensemble="trials") == pytest.approx(3 * unet)
+    assert seconds(ensemble="networks", views=8) == pytest.approx(8 * (unet + hrnet))
+    assert seconds(ensemble="all") == pytest.approx(3 * (unet + hrnet))

@@ -12,14 +12,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import zarr
 
-from rockglacier.config import fingerprint
-from rockglacier.errors import ContractError, InputError, NotFoundError
+from rockglacier.errors import ContractError, InputError
 from rockglacier.grid import Window
 from rockglacier.labels.every_fold import folds_of
 from rockglacier.labels.split import windows_of
-from rockglacier.model.trained import SETTINGS, TrainedModel
+from rockglacier.model.trained import TrainedModel
 from rockglacier.prediction.ensemble import Ensemble
-from rockglacier.prediction.members import Loaded, Packed, Source, Stored, chosen_folders
+from rockglacier.prediction.members import (
+    Loaded,
+    Packed,
+    Source,
+    Stored,
+    chosen_folders,
+    described,
+)
 from rockglacier.prediction.work import Part
 from rockglacier.scenes.record import read_table
 from rockglacier.storage import read_json, uploaded, zarr_store
@@ -121,31 +127,36 @@ def prediction_of(study: Study, bundle: Bundle | None, *, stay_here: bool) -> Pr
     NotFoundError
         Nothing was trained, or there are no features.
     """
+    settings = study.config.predict
     if bundle is not None:
         _check_features(study, [bundle.model])
         source: Source = Loaded(models=(bundle.model,))
         if not stay_here:
             source = Packed(path=_shared_bundle(study, bundle))
-        return _together(study, [(study, source, None)], f"bundle-{bundle.fingerprint}")
-    if not study.config.predict.out_of_fold:
-        source = _trained(study)
-        return _together(study, [(study, source, None)], _own_id(study))
+        return Prediction(
+            parts=(Part(models=source, features=study.features_path),),
+            ensembles=(Ensemble.of([bundle.model], settings),),
+            feature_receipts=(study.receipts_path / "fuse",),
+            is_out_of_fold=False,
+            model_id=f"bundle-{bundle.fingerprint}",
+        )
+    if not settings.out_of_fold:
+        return _of_own(study, [(study, None)])
     folds = folds_of(study)
     grounds = [tuple(windows_of(read_table(fold.splits_path), "test")) for fold in folds]
-    sources = [_trained(fold) for fold in folds]
     _warn_of_rest(study, grounds)
-    parts = list(zip(folds, sources, grounds, strict=True))
-    return _together(study, parts, f"{study.config.name}/out-of-fold", is_out_of_fold=True)
+    return _of_own(study, list(zip(folds, grounds, strict=True)))
 
 
-def _together(
-    study: Study,
-    parts: Sequence[tuple[Study, Source, Any]],
-    model_id: str,
-    *,
-    is_out_of_fold: bool = False,
-) -> Prediction:
-    ensembles = tuple(source.ensemble(study.config.predict) for _, source, _ in parts)
+def _of_own(study: Study, owners: Sequence[tuple[Study, tuple[Window, ...] | None]]) -> Prediction:
+    """Return a prediction by trained models: of the study, or of its folds."""
+    parts, ensembles = [], []
+    for owner, ground in owners:
+        models = {folder: described(folder) for folder in chosen_folders(owner)}
+        _check_features(owner, list(models.values()))
+        source = Stored.of(models)
+        parts.append(Part(models=source, features=owner.features_path, ground=ground))
+        ensembles.append(Ensemble.of(list(models.values()), study.config.predict))
     if len({(ensemble.layers, ensemble.passes) for ensemble in ensembles}) > 1:
         raise InputError(
             "folds with different networks or trials",
@@ -153,41 +164,22 @@ def _together(
             todo="rockglacier train STUDY.yaml",
         )
     return Prediction(
-        parts=tuple(
-            Part(models=source, features=owner.features_path, ground=ground)
-            for owner, source, ground in parts
-        ),
-        ensembles=ensembles,
-        feature_receipts=tuple(owner.receipts_path / "fuse" for owner, _, _ in parts),
-        is_out_of_fold=is_out_of_fold,
-        model_id=model_id,
+        parts=tuple(parts),
+        ensembles=tuple(ensembles),
+        feature_receipts=tuple(owner.receipts_path / "fuse" for owner, _ in owners),
+        is_out_of_fold=study.config.predict.out_of_fold,
+        model_id=_own_id(study),
     )
 
 
-def _trained(study: Study) -> Stored:
-    folders = chosen_folders(study)
-    models = [(folder, _fingerprint(folder)) for folder in folders]
-    source = Stored(folders=tuple(models))
-    _check_features(study, source.ensemble(study.config.predict).models)
-    return source
-
-
 def _own_id(study: Study) -> str:
+    if study.config.predict.out_of_fold:
+        return f"{study.config.name}/out-of-fold"
     selection, which = read_json(study.selection_path), study.config.predict.ensemble
     name = f"{study.config.name}/{selection['network']}"
     if which == "none":
         return f"{name}/trial-{selection['trial']}"
     return f"{name}/{which}" if which == "trials" else f"{study.config.name}/{which}"
-
-
-def _fingerprint(folder: Path) -> str:
-    if not (folder / SETTINGS).is_file():
-        raise NotFoundError(
-            f"no trained model in {str(folder)!r}",
-            expected=SETTINGS,
-            todo="rockglacier train STUDY.yaml",
-        )
-    return fingerprint(read_json(folder / SETTINGS))
 
 
 def _shared_bundle(study: Study, bundle: Bundle) -> Path:

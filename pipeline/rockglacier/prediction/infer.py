@@ -21,6 +21,7 @@ from rockglacier.engine import (
     run_groups,
     silent,
 )
+from rockglacier.errors import InputError
 from rockglacier.grid import Block, Window
 from rockglacier.model.trained import TrainedModel
 from rockglacier.prediction.cog import write_cogs
@@ -134,6 +135,8 @@ def predict(
     -----
     Work grows with ``passes`` and with the square of window over stride; memory with the block.
     """
+    if client is not None and study.config.compute.gpu:
+        _require_gpu(client)
     plan = prediction_of(study, bundle, stay_here=client is None)
     grid, settings = study.grid, study.config.predict
     pixels = grid.shape[0] * grid.shape[1]
@@ -175,6 +178,17 @@ def predict(
     write_json(study.prediction_record_path, plan.as_dict())
     valid = sum(receipt["valid"] for _, receipt in receipts.all())
     return {**facts, "valid_percent": round(100 * valid / pixels, 2)}
+
+
+def _require_gpu(client: Any) -> None:
+    """Refuse workers of which none has a GPU: a block that asks for one would wait for ever."""
+    workers = client.scheduler_info(n_workers=-1)["workers"].values()
+    if workers and not any(worker["resources"].get("GPU") for worker in workers):
+        raise InputError(
+            f"compute.gpu is set, and none of {len(workers)} worker(s) declares a GPU",
+            expected="workers started with the Dask resource GPU",
+            todo="start them with `dask worker ADDRESS --resources GPU=1`, or set compute.gpu to 0",
+        )
 
 
 def predict_tasks(study: Study) -> tuple[list[Task], Receipts]:

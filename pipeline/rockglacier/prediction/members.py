@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from threading import Lock
 from typing import Protocol
 
+from torch import nn
+
 from rockglacier.config import PredictConfig
-from rockglacier.errors import ContractError, InputError
+from rockglacier.errors import ContractError, InputError, NotFoundError
 from rockglacier.model.networks import folder_name
-from rockglacier.model.trained import SETTINGS, TrainedModel, load_model
+from rockglacier.model.trained import SETTINGS, WEIGHTS, TrainedModel, load_model
 from rockglacier.prediction.ensemble import Ensemble
 from rockglacier.storage import listing, read_json
 from rockglacier.study import Study
@@ -45,6 +48,11 @@ class Stored:
     """Folders of trained models, each with the fingerprint that it had when the run began."""
 
     folders: tuple[tuple[Path, str], ...]
+
+    @classmethod
+    def of(cls, models: Mapping[Path, TrainedModel]) -> Stored:
+        """Return where models lie that :func:`described` tells of."""
+        return cls(folders=tuple((path, model.fingerprint) for path, model in models.items()))
 
     def ensemble(self, settings: PredictConfig) -> Ensemble:
         """Read what this process has not read yet."""
@@ -84,6 +92,23 @@ def _packed(path: Path) -> TrainedModel:
 
     with local_copy(path) as file:
         return read_bundle(file).model
+
+
+def described(folder: Path) -> TrainedModel:
+    """Return a trained model without its weights: all that is known of it but how it answers.
+
+    Raises
+    ------
+    NotFoundError
+        The folder holds no trained model.
+    """
+    if not ((folder / SETTINGS).is_file() and (folder / WEIGHTS).is_file()):
+        raise NotFoundError(
+            f"no trained model in {str(folder)!r}",
+            expected=f"{SETTINGS} and {WEIGHTS}",
+            todo="rockglacier train STUDY.yaml",
+        )
+    return TrainedModel(network=nn.Identity(), settings=read_json(folder / SETTINGS))
 
 
 def chosen_folders(study: Study) -> list[Path]:
