@@ -6,14 +6,16 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 import torch
 
 from rockglacier.model.fit import train
 from rockglacier.model.resume import RESUME, restorable
-from rockglacier.storage import read_json
+from rockglacier.storage import listing, local_copy, open_place, put, read_json
 
 EPOCHS = 5
 # dropout, batch statistics, augmentation, sampler, warm-up and early stopping all take part
@@ -193,3 +195,38 @@ def test_saving_takes_a_small_part_of_the_time(tmp_path):
         saver.on_train_epoch_end(trainer, None)
         time.sleep(0.005)
     assert 1 <= trainer.saves <= 1 + 1.0 * SAVING_SHARE / 0.02
+
+
+class StoppedError(Exception):
+    """A training is cut off here."""
+
+
+def test_a_training_in_a_store_goes_on_after_its_last_epoch(undisturbed, monkeypatch):
+    monkeypatch.setattr("rockglacier.model.resume.SAVING_SHARE", float("inf"))
+    place = open_place(f"memory://{uuid4().hex}/ground")
+    for path in undisturbed.folder.rglob("*"):
+        if path.is_file() and undisturbed.models_path not in path.parents:
+            put(path, place / path.relative_to(undisturbed.folder).as_posix())
+    study = replace(
+        undisturbed, config=undisturbed.config.model_copy(update={"output": str(place)})
+    )
+    saved = trial_of(study).with_name(".trial-0.training") / RESUME
+
+    def told(what, done, total):
+        if saved.is_file():
+            raise StoppedError
+
+    with pytest.raises(StoppedError):
+        train(study, progress=told)
+    inputs = read_json(trial_of(undisturbed) / "model.json")["inputs"]
+    with local_copy(saved) as file:
+        assert restorable(file, inputs=inputs)["callbacks"]["Keeper"]["history"]
+    assert not trial_of(study).exists()
+    train(study)
+    first, second = (read_json(trial_of(one) / "model.json") for one in (undisturbed, study))
+    for name in ABOUT_TIME:
+        first.pop(name), second.pop(name)
+    assert second == first
+    names = {path.name for path in listing(trial_of(study))}
+    assert names == {path.name for path in listing(trial_of(undisturbed))}
+    assert not saved.is_file()
