@@ -241,7 +241,7 @@ class Study:
                     todo="set `output` to another folder",
                 )
         elif self.folder.is_dir() and any(
-            path.name not in OWN_BEFORE_CLAIM for path in self.folder.iterdir()
+            path.name not in OWN_BEFORE_CLAIM and path.exists() for path in self.folder.iterdir()
         ):
             raise InputError(
                 f"{str(self.folder)!r} holds files that rockglacier did not write",
