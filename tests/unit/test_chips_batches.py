@@ -24,7 +24,7 @@ from rockglacier.model.loaders import chips_of, grounds_of
 HEIGHT, WIDTH, CHIP = 193, 261, 64
 ORIGIN = (483_217.0, 4_012_343.0)
 NODATA, IGNORE = -32768, 255
-WORKERS_S = 120
+WORKERS_S = 600
 """Workers of a test that give nothing for so long hang."""
 
 
