@@ -562,12 +562,23 @@ def test_some_blocks_then_the_rest(make_study):
     np.testing.assert_array_equal(stored(study), stored(whole))
 
 
-def test_features_are_not_fitted_to_a_part_of_a_cube(make_study):
+def test_features_of_a_part_of_a_cube_are_neither_fitted_nor_taken_for_all(make_study):
     study = make_study(block=128)
     receive(study)
-    Receipts(study.receipts_path / "cube").drop("r0001c0002")
-    with pytest.raises(NotFoundError, match=r"1 block.s. of the cube are not built: r0001c0002"):
+    cube = Receipts(study.receipts_path / "cube")
+    whole, some = cube.read("r0001c0002"), Selection.parse("0:1,0:1")
+    cube.drop("r0001c0002")
+    for selection in (Selection(), some):
+        with pytest.raises(
+            NotFoundError, match=r"1 block.s. of the cube are not built: r0001c0002"
+        ):
+            fuse(study, selection=selection)
+    write_json(cube.path("r0001c0002"), whole)
+    fuse(study)
+    cube.drop("r0001c0002")
+    with pytest.raises(NotFoundError, match="r0001c0002"):
         fuse(study)
+    assert fuse(study, selection=some)["left"] == 6  # the block and its neighbours, by elevation
 
 
 SUMMERS = [["2023-07-01", "2023-09-30"], ["2024-07-01", "2024-09-30"]]

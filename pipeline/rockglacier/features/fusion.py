@@ -88,7 +88,8 @@ def fuse(
         The cube lacks bands that the features need, the fusion is of another feature set, or no
         training pixel can be used.
     NotFoundError
-        There is no cube, or features would be fitted to a part of it.
+        There is no cube, or blocks of it are missing: some features can be made then, with a
+        ``selection``, but none be fitted.
 
     Notes
     -----
@@ -97,6 +98,8 @@ def fuse(
     the cube, and a period that joins it changes none.
     """
     bands = cube_bands(study.require(study.cube_path, stage="cube"))
+    if selection == EVERYTHING:
+        _require_whole_cube(study)
     pixels: int | None = None
     frozen = True
     if fusion is None:
@@ -224,7 +227,7 @@ def _require_whole_cube(study: Study) -> None:
         some = ", ".join(missing[:3]) + " ..." * (len(missing) > 3)
         raise NotFoundError(
             f"{len(missing)} block(s) of the cube are not built: {some}",
-            expected="a whole cube to fit the features to",
+            expected="a whole cube, at least to fit the features to",
             todo="rockglacier cube STUDY.yaml",
         )
 
