@@ -124,6 +124,11 @@ class ExtraConfig(Section):
 class CubeConfig(Section):
     """The pixel grid and what is composed on it."""
 
+    item: str | None = Field(
+        None,
+        description="Path or URL of a published cube's STAC item: grid, scenes and pixels are its, "
+        "and nothing is searched or composed.",
+    )
     resolution: float = Field(10, gt=0, description="Edge of a pixel, metres.")
     bands: tuple[Band, ...] = Field(
         ("B02", "B03", "B04", "B08", "B11", "B12"), min_length=1, description="Reflectance bands."

@@ -59,6 +59,10 @@ class Stage:
 
 
 def _search(study: Study, context: Context) -> dict[str, Any]:
+    if study.config.cube.item:
+        from rockglacier.cube.published import take_search
+
+        return take_search(study)
     from rockglacier.scenes.select import search_scenes
 
     return search_scenes(study, progress=context.progress)
@@ -66,16 +70,19 @@ def _search(study: Study, context: Context) -> dict[str, Any]:
 
 def _cube(study: Study, context: Context) -> dict[str, Any]:
     from rockglacier.cube.build import build_cube
+    from rockglacier.cube.published import take_cube
 
-    return build_cube(
+    make = take_cube if study.config.cube.item else build_cube
+    return make(
         study, progress=context.progress, client=context.client, selection=context.selection
     )
 
 
 def _cube_blocks(study: Study) -> tuple[Sequence[Task], Receipts]:
     from rockglacier.cube.build import cube_tasks
+    from rockglacier.cube.published import take_tasks
 
-    return cube_tasks(study)
+    return take_tasks(study) if study.config.cube.item else cube_tasks(study)
 
 
 def _label(study: Study, context: Context) -> dict[str, Any]:

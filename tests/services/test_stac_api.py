@@ -13,11 +13,14 @@ import rasterio
 import requests
 from pystac_client import Client
 
+from rockglacier.cube.published import PublishedCube
+from rockglacier.cube.store import open_arrays
 from rockglacier.publish import publish, send
 from rockglacier_stac.catalogs import open_catalog
 from rockglacier_stac.errors import CatalogError
 from rockglacier_stac.transactions import TransactionApi
 
+CUBES = "rock-glacier-cubes"
 PREDICTIONS = "rock-glacier-predictions"
 INVENTORIES = "rock-glacier-inventories"
 
@@ -242,6 +245,18 @@ def test_strangers_load_the_cog_straight_from_the_published_item(served, stac_ap
             )
             values = stack.compute().values[0, 0]
     np.testing.assert_array_equal(values, expected)
+
+
+def test_a_cube_is_read_by_its_item_from_a_web_server(served, stac_api, web):
+    study = served("taken", href=f"{web}/taken/products")
+    publish(study)
+    cube = PublishedCube.read(f"{stac_api}/collections/{CUBES}/items/taken-2024-cube")
+    assert cube.days() == (study.config.search.start, study.config.search.end)
+    for name in ("reflectance", "elevation"):
+        expected = open_arrays(study.cube_path)[name][...]
+        np.testing.assert_array_equal(cube.open()[name][...], expected)
+    assert cube.table("scenes") == study.scenes_path.read_bytes()
+    assert "absent" not in cube.open()
 
 
 def test_keys_of_the_environment_are_sent_and_never_shown(served, stac_api, monkeypatch, caplog):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -151,19 +151,30 @@ def map_(
     start: Annotated[str, typer.Option(help="First day, e.g. 2024-01-01.")] = "2024-01-01",
     end: Annotated[str, typer.Option(help="Last day, e.g. 2024-12-31.")] = "2024-12-31",
     output: Annotated[str | None, typer.Option(help="Folder; default: the name.")] = None,
+    cube: Annotated[
+        str | None,
+        typer.Option(
+            help="A published cube's STAC item: its grid, scenes and pixels are taken over, with "
+            "its days."
+        ),
+    ] = None,
     cluster: Cluster = None,
 ) -> None:
     """Map a basin with a given model: no labels, no training.
 
     Example: rockglacier map gilgit.gpkg --model hunza-hrnet.rgbundle.zip
     """
+    from rockglacier.cube.published import PublishedCube
     from rockglacier.mapping import model_file, study_for_bundle
     from rockglacier.model.bundle import read_bundle
     from rockglacier.stages import stages_of
 
     bundle = read_bundle(model_file(model))
-    search = {"catalog": catalog, "start": start, "end": end}
-    opened = study_for_bundle(area, bundle, name=name, search=search, output=output)
+    search: dict[str, Any] = {"catalog": catalog, "start": start, "end": end}
+    if cube is not None:
+        search["start"], search["end"] = PublishedCube.read(cube).days()
+    given = {"item": cube} if cube else None
+    opened = study_for_bundle(area, bundle, name=name, search=search, output=output, cube=given)
     run_shown(opened, stages_of(opened, mapping=True), cluster=cluster, bundle=bundle)
 
 

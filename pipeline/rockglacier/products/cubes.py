@@ -9,11 +9,11 @@ import numpy as np
 
 from rockglacier import origin
 from rockglacier.products.names import cube_title, item_id
-from rockglacier.storage import open_group
+from rockglacier.storage import open_group, redact
 from rockglacier.study import Study
 from rockglacier_stac import extensions, item
 from rockglacier_stac.extensions import Json
-from rockglacier_stac.item import Asset
+from rockglacier_stac.item import Asset, Source
 
 COORDINATES: Final = frozenset({"time", "time_bounds", "band", "y", "x", "spatial_ref"})
 
@@ -51,7 +51,7 @@ def cube_item(study: Study) -> Json:
             software=("zarr", "rasterio", "numpy"),
         ),
         assets=assets,
-        sources=origin.sources_of(study),
+        sources=(*_published(study), *origin.sources_of(study)),
         projection=origin.projection(study),
         dimensions=extensions.cube_dimensions(
             epsg=grid.epsg,
@@ -63,6 +63,14 @@ def cube_item(study: Study) -> Json:
         ),
         variables=dict(_variables(group)),
     )
+
+
+def _published(study: Study) -> tuple[Source, ...]:
+    """Return the item of the cube that this one was taken from, if others can reach it."""
+    address = study.config.cube.item
+    if not address or "://" not in address:
+        return ()
+    return (Source(href=redact(address), title="The cube that this one was taken from"),)
 
 
 def _reflectance_bands(group: Any, bands: list[str], resolution: float) -> Json:

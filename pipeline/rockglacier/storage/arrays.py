@@ -6,7 +6,8 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from rockglacier.storage.remote import zarr_store
+from rockglacier.storage.files import open_place
+from rockglacier.storage.remote import BACKOFF, CLIENT, RETRIES, zarr_store
 
 if TYPE_CHECKING:
     import zarr
@@ -67,3 +68,25 @@ def in_one_pass(array: Any) -> Any:
     able = hasattr(zarr.core.codec_pipeline, PIPELINE.rpartition(".")[2])
     with _OPENING, zarr.config.set({"codec_pipeline.path": PIPELINE} if able else {}):
         return zarr.open_array(array.store_path, mode="r")
+
+
+def open_published(uri: str) -> zarr.Group:
+    """Open a group to read by its address: a path, ``s3://``, ``gs://``, ``az://`` or ``https://``.
+
+    A web server lists nothing: only arrays that are asked for by name are found there.
+    """
+    import zarr
+
+    if not uri.startswith(("http://", "https://")):
+        return open_group(open_place(uri))
+    from obstore.store import HTTPStore
+
+    from rockglacier.storage.patient import PatientStore
+
+    kind: Any = HTTPStore
+    store = kind.from_url(
+        uri,
+        client_options={**CLIENT, "allow_http": uri.startswith("http://")},
+        retry_config={"max_retries": RETRIES, "backoff": BACKOFF},
+    )
+    return zarr.open_group(PatientStore(store, read_only=True), mode="r")
