@@ -13,6 +13,7 @@ from rockglacier.report.overview import training_warning
 from rockglacier.report.parts import Picture, Section, Table, picture
 from rockglacier.storage import listing, readable
 
+FILTERED: Final = "_filtered"
 FOUND: Final = "found: outside training ground"
 
 
@@ -196,7 +197,9 @@ def terrain(products: Products) -> Section:
     )
     found = []
     for path in paths:
-        words = path.stem.replace("_", " ").replace("-", " ")
+        words = path.stem.removesuffix(FILTERED).replace("_", " ").replace("-", " ")
+        if path.stem.endswith(FILTERED):
+            words += ", between the elevations of `train.elevation` alone"
         frame = pd.read_csv(readable(path)).rename(columns=tables.words_of)
         name = f"terrain-{path.stem.replace('_', '-')}"
         found.append(Table(name=name, caption=f"By {words}", frame=frame))

@@ -70,6 +70,7 @@ def scenes(products: Products) -> Section:
         found.append(Table(name="scenes-dropped", caption=said, frame=dropped))
     if study.dem_path.is_file():
         tiles = columns_of(pd.read_parquet(readable(study.dem_path)), DEM_TILES)
+        tiles = tiles.rename(columns={"scene": "DEM tile"})
         found.append(Table(name="dem-tiles", caption=f"{len(tiles)} DEM tiles", frame=tiles))
     note = (
         "Cloud of the scene is the item's own number for its whole tile; cloud over the basin is "

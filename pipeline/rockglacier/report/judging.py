@@ -12,6 +12,9 @@ from rockglacier.report.layers import Products, step_for, thinned
 from rockglacier.report.parts import Picture, Section, Table, picture
 from rockglacier.storage import open_array
 
+AGREED: Final = 0.9
+"""Mean agreement of the networks from which they all draw an outline: edges always differ."""
+
 UNSCORED: Final = "No network was scored here: a given model's scores are in its card."
 
 
@@ -206,4 +209,21 @@ def landforms(products: Products) -> Section:
             f"{every} of {len(by)} outlines of the reference were found by all "
             f"{by.shape[1] - 1} networks."
         )
+    if agreed := _agreed(products):
+        notes.append(agreed)
     return Section(key=key, title=title, notes=tuple(notes), tables=tuple(found))
+
+
+def _agreed(products: Products) -> str:
+    """Say how many outlines all networks of an ensemble draw, or nothing of a single network."""
+    inventory = products.inventory
+    if "agreement" not in inventory or inventory["agreement"].isna().all():
+        return ""
+    is_agreed = (inventory["agreement"] >= AGREED).to_numpy(bool)
+    is_seen = (inventory["ground"] == "train").to_numpy(bool)
+    return (
+        f"All networks of the ensemble agree on {int((is_agreed & ~is_seen).sum())} of "
+        f"{int((~is_seen).sum())} outlines off training ground and on "
+        f"{int((is_agreed & is_seen).sum())} of {int(is_seen.sum())} on it (mean agreement of at "
+        f"least {AGREED:.0%})."
+    )

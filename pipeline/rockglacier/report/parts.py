@@ -105,10 +105,10 @@ class Section:
 
 
 def style_of(text: str) -> str:
-    """Return ``long`` where a word may be broken, ``text`` where there are many, else nothing."""
+    """Return ``long`` where a word may be broken, ``text`` for many words, ``short`` for few."""
     if any(len(word) > LONGEST for word in text.split()):
         return "long"
-    return "text" if len(text) > LONGEST else ""
+    return "text" if len(text) > LONGEST else "short"
 
 
 def shown(value: Any) -> str:

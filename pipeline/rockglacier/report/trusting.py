@@ -89,11 +89,13 @@ def boundaries(products: Products) -> Section:
         )
         frame = pd.DataFrame(
             [
-                {"network": name, **{part: row[f"boundary_{part}"] for part in
-                                     ("precision", "recall", "f")}}
+                {
+                    "network": name,
+                    **{head: row[f"boundary_{part}"] for part, head in EDGES.items()},
+                }
                 for name, row in known.items()
             ]
-        )  # fmt: skip
+        )
         found.append(Table(name="boundaries", caption="Edges on test ground", frame=frame))
     if shifts:
         frame = pd.DataFrame(shifts)

@@ -20,6 +20,12 @@ from rockglacier.report.layers import Frame, hillshade
 QUALITY: Final = 82
 """Of the pictures, WebP."""
 
+MOST_CORNERS: Final = 200_000
+"""Of the outlines of one layer: some 2 MB in the page."""
+
+COARSEST_M: Final = 200.0
+"""Largest tolerance of a simpler outline, metres."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Detail:
@@ -113,12 +119,26 @@ def shade_of(elevation: NDArray[np.floating], *, pixel_m: float) -> str:
     return grey_href(hillshade(elevation, pixel_m=pixel_m))
 
 
+def _simple(shapes: NDArray[Any]) -> NDArray[Any]:
+    """Return shapes (CRS metres) with so few corners that a page can hold them."""
+    kept, tolerance_m = shapes, 1.0
+    while shapely.get_num_coordinates(kept).sum() > max(MOST_CORNERS, 5 * len(shapes)):
+        kept = shapely.simplify(shapes, tolerance_m, preserve_topology=True)
+        tolerance_m *= 2
+        if tolerance_m > COARSEST_M:
+            break
+    return kept
+
+
 def paths_of(shapes: gpd.GeoSeries, frame: Frame) -> list[str]:
-    """Return polygons as SVG paths, whole metres from the upper left corner of the frame."""
+    """Return polygons as SVG paths, whole metres from the upper left corner of the frame.
+
+    Of very many corners those are left out that change the outlines least.
+    """
     west, _, _, north = frame.bounds
     corner = np.array([west, north])
     found = []
-    for shape in shapes.to_crs(frame.epsg).to_numpy():
+    for shape in _simple(shapes.to_crs(frame.epsg).to_numpy()):
         rings = [
             np.rint((shapely.get_coordinates(ring) - corner) * (1, -1)).astype(int)
             for ring in shapely.get_rings(shape)
