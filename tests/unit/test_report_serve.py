@@ -167,7 +167,9 @@ def test_the_command_serves_until_it_is_interrupted(make_products, tmp_path):
     study = make_products()
     config = {"name": "hunza", "area": list(study.config.area), "output": "products"}
     (tmp_path / "hunza.yaml").write_text(yaml.safe_dump(config))
-    code = "from rockglacier.cli import main; main()"
+    # a shell that runs the tests in the background lets its children ignore Ctrl-C
+    code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler);"
+    code += "from rockglacier.cli import main; main()"
     command = [sys.executable, "-c", code, "view", "hunza.yaml", "--port", "0"]
     without = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert without.returncode != 0
