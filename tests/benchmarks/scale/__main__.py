@@ -80,15 +80,14 @@ def measure(world: World, factors: list[int], fleets: list[int]) -> list[Row]:
     largest = max(factors)
     for workers in fleets:
         with fleet(workers) as (address, watch):
-            job(world, 1, "cube", address, clean=True)  # compiles; not counted
+            job(world, 1, "cube", address)  # compiles; not counted
             if workers == 1:
                 rows.append({"stage": "empty", **job(world, 1, "empty", address)})
             for factor in factors if workers == 1 else [largest]:
                 watch.reset()
-                done = job(world, factor, "cube", address, clean=True)
-                rows.append(
-                    {"stage": "cube", "factor": factor, "workers": workers, **done, **watch.peaks}
-                )
+                done = job(world, factor, "cube", address)
+                about_it = {"stage": "cube", "factor": factor, "workers": workers}
+                rows.append({**about_it, **done, **watch.peaks, "cpu_seconds": watch.busy_s()})
                 tell(rows[-1])
     job(world, 1, "train")
     for factor in factors:
@@ -102,16 +101,18 @@ def measure(world: World, factors: list[int], fleets: list[int]) -> list[Row]:
 
 def tell(row: Row) -> None:
     """Say that a row is there."""
-    print(f"  {row['stage']} x{row['factor']}, {row['workers']} worker(s): {row['seconds']:.1f} s")
+    took = f"{row['seconds']:.1f} s, {row['cpu_seconds']:.1f} s of a core"
+    print(f"  {row['stage']} x{row['factor']}, {row['workers']} worker(s): {took}")
     sys.stdout.flush()
 
 
-def job(world: World, factor: int, stage: str, *more: str, clean: bool = False) -> Row:
+def job(world: World, factor: int, stage: str, *more: str) -> Row:
     """Run a stage in a process of its own and return what it says."""
     study = world.study(factor)
-    if clean:
-        shutil.rmtree(study.cube_path, ignore_errors=True)
-        shutil.rmtree(study.receipts_path / "cube", ignore_errors=True)
+    made = {"cube": study.cube_path, "predict": study.prediction_path}
+    if stage in made:
+        shutil.rmtree(made[stage], ignore_errors=True)
+        shutil.rmtree(study.receipts_path / stage, ignore_errors=True)
     command = [sys.executable, HERE / "job.py", world.folder, world.edge, factor, stage, *more]
     done = subprocess.run(
         [str(part) for part in command],
@@ -137,6 +138,15 @@ class Watch:
     def reset(self) -> None:
         """Forget what was seen."""
         self.peaks = dict.fromkeys(self._processes, 0)
+        self._begun = self._worked_s()
+
+    def busy_s(self) -> float:
+        """Return the seconds of the processor that all workers took since the last reset."""
+        return self._worked_s() - self._begun
+
+    def _worked_s(self) -> float:
+        spent = [one.cpu_times() for pid in self._processes["worker_bytes"] for one in family(pid)]
+        return sum(times.user + times.system for times in spent)
 
     def look(self) -> None:
         """Look at every process, and at those that it started."""
@@ -206,7 +216,11 @@ def row_of(rows: list[Row], stage: str, factor: int, workers: int = 1) -> Row | 
 
 
 def unit_costs(world: World, rows: list[Row]) -> dict[str, Any]:
-    """Return what a unit costs: times are medians over the areas, the rest is of the largest."""
+    """Return what a unit costs.
+
+    Seconds are those of one core, which other work on the machine hardly changes: medians over the
+    areas. The rest is of the largest.
+    """
     factor = max(row.get("factor", 0) for row in rows)
     cube, predict, inventory = (
         row_of(rows, stage, factor) or {} for stage in ("cube", "predict", "inventory")
@@ -218,7 +232,7 @@ def unit_costs(world: World, rows: list[Row]) -> dict[str, Any]:
 
     def seconds(stage: str) -> float:
         per_area = [
-            row["seconds"] / (row["factor"] * world.edge**2 / 1e6)
+            row["cpu_seconds"] / (row["factor"] * world.edge**2 / 1e6)
             for row in rows
             if row["stage"] == stage and row["workers"] == 1
         ]
@@ -241,7 +255,7 @@ def unit_costs(world: World, rows: list[Row]) -> dict[str, Any]:
         },
         "inventory": {
             "seconds_per_megapixel": round(seconds("inventory"), 4),
-            "seconds_per_outline": round(inventory["seconds"] / inventory["outlines"], 5),
+            "seconds_per_outline": round(inventory["cpu_seconds"] / inventory["outlines"], 5),
             "bytes_per_outline": round(inventory["bytes"] / inventory["outlines"]),
             "peak_bytes": inventory["peak_bytes"],
         },
@@ -271,17 +285,24 @@ def about(world: World, rows: list[Row]) -> dict[str, Any]:
 
 def show(rows: list[Row]) -> None:
     """Print the table, and what was reached of the goals."""
-    print(f"\n{'':10}{'area':>5}{'workers':>8}{'s':>8}{'peak MB':>9}{'sched MB':>9}{'tasks':>6}"
-          f"{'groups':>7}{'objects':>8}{'MB':>7}")  # fmt: skip
+    columns = ("workers", "s", "core s", "peak MB", "sched MB", "tasks", "groups", "objects", "MB")
+    print(f"\n{'':10}{'area':>5}" + "".join(f"{name:>9}" for name in columns))
     for row in rows:
         if "factor" not in row:
             continue
         peak = row.get("worker_bytes", row["peak_bytes"])
-        scheduler = f"{row['scheduler_bytes'] / 1e6:.0f}" if "scheduler_bytes" in row else ""
-        tasks, groups = row.get("tasks_held", ""), row.get("groups", "")
-        print(f"{row['stage']:10}{row['factor']:>5}{row['workers']:>8}{row['seconds']:>8.1f}"
-              f"{peak / 1e6:>9.0f}{scheduler:>9}{tasks:>6}{groups:>7}{row['objects']:>8}"
-              f"{row['bytes'] / 1e6:>7.1f}")  # fmt: skip
+        cells = (
+            row["workers"],
+            f"{row['seconds']:.1f}",
+            f"{row['cpu_seconds']:.1f}",
+            f"{peak / 1e6:.0f}",
+            f"{row['scheduler_bytes'] / 1e6:.0f}" if "scheduler_bytes" in row else "",
+            row.get("tasks_held", ""),
+            row.get("groups", ""),
+            row["objects"],
+            f"{row['bytes'] / 1e6:.1f}",
+        )
+        print(f"{row['stage']:10}{row['factor']:>5}" + "".join(f"{cell:>9}" for cell in cells))
     for what, value, goal, is_reached in goals(rows):
         word = "reached" if is_reached else "missed"
         print(f"  {what}: {value:.2f}, goal {goal:g}, {word}")

@@ -28,11 +28,15 @@ def main() -> None:
     print(json.dumps({"peak_bytes": peak, **done}))
 
 
-def timed(work: Callable[[], Any]) -> tuple[float, Any]:
-    """Return seconds and result."""
-    start = time.perf_counter()
+def timed(work: Callable[[], Any]) -> tuple[dict[str, float], Any]:
+    """Return seconds, those of the processor in this process, and the result."""
+    start, busy = time.perf_counter(), time.process_time()
     result = work()
-    return time.perf_counter() - start, result
+    spent = {
+        "seconds": time.perf_counter() - start,
+        "cpu_seconds": time.process_time() - busy,
+    }
+    return spent, result
 
 
 def cube(study: Study, address: str) -> dict[str, Any]:
@@ -49,12 +53,12 @@ def cube(study: Study, address: str) -> dict[str, Any]:
 
         watcher = threading.Thread(target=watch)
         watcher.start()
-        seconds, facts = timed(lambda: build_cube(study, client=client))
+        spent, facts = timed(lambda: build_cube(study, client=client))
         stop.set()
         watcher.join()
     wanted = ("blocks", "reads", "read_bytes", "written_bytes", "looks")
     return {
-        "seconds": seconds,
+        "seconds": spent["seconds"],
         "tasks_held": most[0],
         "groups": sum(1 for _ in study.grid.groups(4, 4)),
         **held_by(study.cube_path),
@@ -65,10 +69,10 @@ def cube(study: Study, address: str) -> dict[str, Any]:
 def empty(study: Study, address: str) -> dict[str, Any]:
     """Count the tasks that the scheduler hands out in a second."""
     with cluster_client(address) as client:
-        seconds, _ = timed(
+        spent, _ = timed(
             lambda: client.gather(client.map(_nothing, range(EMPTY_TASKS), pure=False))
         )
-    return {"tasks_per_second": EMPTY_TASKS / seconds}
+    return {"tasks_per_second": EMPTY_TASKS / spent["seconds"]}
 
 
 def _nothing(number: int) -> int:
@@ -80,17 +84,20 @@ def fuse(study: Study) -> dict[str, Any]:
     from rockglacier.features.fusion import fuse as run
     from rockglacier.model.bundle import read_bundle
 
-    seconds, _ = timed(lambda: run(study, fusion=read_bundle(model_of(study)).fusion))
-    return {"seconds": seconds}
+    spent, _ = timed(lambda: run(study, fusion=read_bundle(model_of(study)).fusion))
+    return {**spent}
 
 
 def train(study: Study) -> dict[str, Any]:
     """Train a network for a moment and pack it: how it maps does not matter, only how fast."""
+    import torch
+
     from rockglacier.features.fusion import fuse as run
     from rockglacier.labels.burn import label_basin
     from rockglacier.model.bundle import write_bundle
     from rockglacier.model.fit import train as learn
 
+    torch.set_num_threads(1)
     label_basin(study)
     run(study)
     learn(study)
@@ -99,13 +106,16 @@ def train(study: Study) -> dict[str, Any]:
 
 
 def predict(study: Study) -> dict[str, Any]:
-    """Map with that network."""
+    """Map with that network, on one core."""
+    import torch
+
     from rockglacier.model.bundle import read_bundle
     from rockglacier.prediction.infer import predict as run
 
+    torch.set_num_threads(1)
     bundle = read_bundle(model_of(study))
-    seconds, _ = timed(lambda: run(study, bundle=bundle))
-    return {"seconds": seconds, **held_by(study.prediction_path)}
+    spent, _ = timed(lambda: run(study, bundle=bundle))
+    return {**spent, **held_by(study.prediction_path)}
 
 
 def inventory(study: Study) -> dict[str, Any]:
@@ -121,8 +131,8 @@ def inventory(study: Study) -> dict[str, Any]:
     for y in range(0, stored.shape[0], APART_PX):
         stored[y : y + APART_PX] = row[: stored.shape[0] - y]
     bundle = read_bundle(model_of(study))
-    seconds, facts = timed(lambda: build_inventory(study, bundle=bundle))
-    return {"seconds": seconds, "outlines": facts["objects"], **held_by(study.inventory_path)}
+    spent, facts = timed(lambda: build_inventory(study, bundle=bundle))
+    return {**spent, "outlines": facts["objects"], **held_by(study.inventory_path)}
 
 
 def model_of(study: Study) -> Path:
