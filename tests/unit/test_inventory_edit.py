@@ -17,12 +17,8 @@ from typer.testing import CliRunner
 
 from rockglacier.cli import app
 from rockglacier.errors import InputError
-from rockglacier.inventory.edited import (
-    import_edited,
-    lines_of,
-    precision_line,
-    write_corrected,
-)
+from rockglacier.inventory.corrected import write_corrected
+from rockglacier.inventory.edited import import_edited, lines_of, precision_line
 from rockglacier.inventory.export import export_qgis
 from rockglacier.inventory.reviews import outline_hash, read_reviews, review_counts
 from rockglacier.inventory.tables import build_inventory

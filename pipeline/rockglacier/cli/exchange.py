@@ -156,6 +156,7 @@ def _import_chips(given: list[Path], labels: str, to: Path | None) -> None:
 def _import_inventory(edited: Path, study: Path | None) -> None:
     from rockglacier.console import out
     from rockglacier.errors import InputError
+    from rockglacier.inventory import corrected
     from rockglacier.inventory import edited as editing
     from rockglacier.storage import lease
 
@@ -168,7 +169,7 @@ def _import_inventory(edited: Path, study: Path | None) -> None:
     opened = study_of(study)
     with lease(opened.folder):
         taken = editing.import_edited(opened, edited)
-        files = editing.write_corrected(opened)
+        files = corrected.write_corrected(opened)
     out.print("\n".join(editing.lines_of(taken)))
     if opened.selection_path.is_file() or opened.config.inventory.threshold is not None:
         run_one(study, "inventory", cluster="threads")
@@ -178,6 +179,6 @@ def _import_inventory(edited: Path, study: Path | None) -> None:
         )
     out.print(editing.precision_line(opened))
     out.print(
-        "to learn from the corrections, in the study's file:\n" + editing.settings_of(files),
+        "to learn from the corrections, in the study's file:\n" + corrected.settings_of(files),
         markup=False,
     )

@@ -26,7 +26,7 @@ from rockglacier.errors import InputError, NotFoundError
 from rockglacier.evaluation.boundary import TOLERANCE_PX
 from rockglacier.grid import Grid, projected
 from rockglacier.inventory.geoparquet import write_geoparquet
-from rockglacier.inventory.tables import complete_area
+from rockglacier.inventory.references import complete_area
 from rockglacier.labels.split import windows_of
 from rockglacier.storage import read_json, readable, write_json
 from rockglacier.study import Study, open_study

@@ -9,8 +9,8 @@ import numpy as np
 
 from rockglacier.inventory.candidates import draw, split_at
 from rockglacier.inventory.match import compare
+from rockglacier.inventory.references import complete_area, is_on_ignored
 from rockglacier.inventory.scores import summary
-from rockglacier.inventory.tables import complete_area, is_on_ignored
 from rockglacier.storage import readable
 from rockglacier.study import Study
 

@@ -22,8 +22,8 @@ from rockglacier.evaluation.paired import BlockCounts, block_edge, compare_netwo
 from rockglacier.evaluation.pieces import Piece
 from rockglacier.grid import Grid, projected
 from rockglacier.inventory.match import compare
+from rockglacier.inventory.references import is_on_ignored
 from rockglacier.inventory.scores import summary
-from rockglacier.inventory.tables import is_on_ignored
 from rockglacier.labels.burn import Outlines, burn
 from rockglacier.model.metrics import IGNORE, as_json, confusion_matrix, scores
 from rockglacier.model.reliability import Reliability

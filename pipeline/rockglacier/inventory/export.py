@@ -8,10 +8,12 @@ import geopandas as gpd
 import pandas as pd
 
 from rockglacier.inventory import qgis
+from rockglacier.inventory.about import about_inventory
 from rockglacier.inventory.qgis_style import QUEUE, Shown, write_project
+from rockglacier.inventory.references import REFERENCE_COLUMNS
 from rockglacier.inventory.reviews import outline_hash, read_reviews
 from rockglacier.inventory.schema import MARKER_COLUMNS, MOVING_AREA_COLUMNS
-from rockglacier.inventory.tables import REFERENCE_COLUMNS, study_domains
+from rockglacier.inventory.tables import study_domains
 from rockglacier.storage import local_copy, readable
 from rockglacier.study import Study
 
@@ -58,6 +60,7 @@ def export_qgis(study: Study, folder: Path) -> list[Path]:
         reference=reference,
         matches=matches,
         domains=domains,
+        about=about_inventory(study),
     )
     qgis.remember(package, record)
     columns = [str(name) for name in table.columns if name != "geometry"]
@@ -116,7 +119,7 @@ def _reference(study: Study) -> gpd.GeoDataFrame | None:
 
 def _matches(study: Study) -> gpd.GeoDataFrame | None:
     package = study.inventory_path / "inventory.gpkg"
-    if not package.is_file() or "matches" not in qgis.layers_of(package):
+    if not package.is_file():
         return None
     with local_copy(package) as copy:
         known = "matches" in qgis.layers_of(copy)

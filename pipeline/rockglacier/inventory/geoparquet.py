@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import geopandas as gpd
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from rockglacier.storage import uploaded
@@ -22,7 +24,9 @@ def hilbert_order(geometry: gpd.GeoSeries) -> NDArray[np.int64]:
     return np.argsort(geometry.hilbert_distance().to_numpy(), kind="stable")
 
 
-def write_geoparquet(table: gpd.GeoDataFrame, path: Path) -> None:
+def write_geoparquet(
+    table: gpd.GeoDataFrame, path: Path, *, about: Mapping[str, str] | None = None
+) -> None:
     """Write GeoParquet 1.1: EPSG:4326, bounding box column, zstd, in the order of the rows.
 
     Parameters
@@ -31,6 +35,8 @@ def write_geoparquet(table: gpd.GeoDataFrame, path: Path) -> None:
         EPSG:4326; may have no rows.
     path
         Replaced as a whole.
+    about
+        Key-value metadata of the file, e.g. ``license`` and ``attribution``.
     """
     with uploaded(path) as partial:
         table.to_parquet(
@@ -41,11 +47,17 @@ def write_geoparquet(table: gpd.GeoDataFrame, path: Path) -> None:
             write_covering_bbox=True,
             row_group_size=ROW_GROUP,
         )
+        if about:
+            held = pq.read_table(partial)
+            pq.write_table(
+                held.replace_schema_metadata({**held.schema.metadata, **about}),
+                partial,
+                compression="zstd",
+                row_group_size=ROW_GROUP,
+            )
 
 
 def write_parquet(table: pd.DataFrame, path: Path) -> None:
     """Write a table without geometry."""
     with uploaded(path) as partial:
         table.to_parquet(partial, index=False, compression="zstd")
-
-

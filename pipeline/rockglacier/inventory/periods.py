@@ -10,6 +10,7 @@ from contextlib import closing
 from pathlib import Path
 
 from rockglacier.inventory import geoparquet, qgis
+from rockglacier.inventory.about import about_inventory
 from rockglacier.scenes.record import read_table
 from rockglacier.storage import listing, local_copy, uploaded
 from rockglacier.study import Study
@@ -37,7 +38,9 @@ def count_periods(study: Study) -> None:
         table = read_table(path)
         found = table["candidate_id"].map(counts).astype("Int64")
         if not found.equals(table[COLUMN]):
-            geoparquet.write_geoparquet(table.assign(**{COLUMN: found}), path)
+            geoparquet.write_geoparquet(
+                table.assign(**{COLUMN: found}), path, about=about_inventory(one)
+            )
             package = one.inventory_path / "inventory.gpkg"
             _write_column(package, dict(zip(table["candidate_id"], found, strict=True)))
             qgis.remember(package, one.receipts_path / "inventory" / "gpkg.json")

@@ -40,6 +40,7 @@ def write_geopackage(
     reference: gpd.GeoDataFrame | None = None,
     matches: gpd.GeoDataFrame | None = None,
     domains: Domains | None = None,
+    about: Mapping[str, str] | None = None,
 ) -> None:
     """Write GeoPackage 1.3 with a style for QGIS of every layer inside.
 
@@ -62,6 +63,8 @@ def write_geopackage(
         The links between both, EPSG:4326: layer ``matches``; None: no such layer.
     domains
         Values that a form lets choose from; default: those known here.
+    about
+        Metadata of the file, e.g. ``license`` and ``attribution``.
     """
     markers = gpd.GeoDataFrame(outlines[list(MARKER_COLUMNS)], geometry=points.to_numpy(), crs=4326)
     area = gpd.GeoDataFrame({"name": [name], "period": [period]}, geometry=[aoi], crs=4326)
@@ -90,6 +93,7 @@ def write_geopackage(
                 geometry_type=kind,
                 promote_to_multi=kind == "MultiPolygon",
                 dataset_options={"VERSION": "1.3"},
+                dataset_metadata=dict(about or {}) or None,
             )
         _write_styles(partial, layers, domains or domains_of(None))
 
