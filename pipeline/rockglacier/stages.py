@@ -187,7 +187,7 @@ def _in_each_period(study: Study, work: Callable[[Study], dict[str, Any]]) -> di
     counts: dict[str, Any] = {
         key: sum(each.get(key, 0) for each in found.values())
         for key in ("blocks", "built", "kept", "left")
-        if key in facts
+        if any(key in each for each in found.values())
     }
     return {"period": name, **facts, **counts, "periods": found}
 

@@ -13,7 +13,7 @@ from odc.geo.geobox import GeoBox
 from torch import nn
 
 from rockglacier.config import PredictConfig, parse_config
-from rockglacier.engine import Receipts, Selection
+from rockglacier.engine import Failure, Receipts, Selection
 from rockglacier.errors import ContractError, InputError, NotFoundError
 from rockglacier.grid import Grid, Window
 from rockglacier.model.networks import make_network
@@ -365,7 +365,13 @@ def test_each_period_is_predicted_from_its_own_features(tmp_path):
         expected = infer_window(make_model(network), stored(features), whole, settings=SETTINGS)
         assert np.array_equal(held(one), to_percent(expected))
         assert (one.prediction_path / "classes.tif").is_file()
-    assert stage_named("predict").work(study, context)["kept"] == 4
+    Receipts(second.receipts_path / "predict").drop("r0000c0001")
+    failed = Failure(name="r0000c0001", error="OSError", message="no luck")
+    Receipts(first.receipts_path / "predict").fail(failed)
+    only_failed = replace(context, selection=Selection(only_failed=True))
+    facts = stage_named("predict").work(study, only_failed)
+    assert (facts["kept"], facts["left"]) == (3, 1)  # the first period alone is done
+    assert stage_named("predict").work(study, context)["kept"] == 3
     done = Standing(stage=stage_named("predict"), state="done", why="", facts=facts, seconds=1.0)
     counts = block_counts(study, done)
     assert (counts.done, counts.stale, counts.missing) == (4, 0, 0)

@@ -94,10 +94,7 @@ def build_cube(
         selection=selection,
     )
     return {
-        "blocks": len(tasks),
-        "built": outcome.built,
-        "kept": outcome.kept,
-        "left": outcome.left,
+        **outcome.facts,
         "scenes": len(footprints.scenes),
         "looks": len(looks_of(footprints.scenes, epsg=work.grid.epsg)),
         "periods": len(work.periods),

@@ -168,12 +168,10 @@ def predict(
         "network": ", ".join(plan.networks),
         "threshold": threshold,
         "passes": plan.passes,
-        "blocks": outcome.built + outcome.kept,
-        "built": outcome.built,
-        "kept": outcome.kept,
+        **outcome.facts,
     }
     if outcome.left:
-        return {**facts, "left": outcome.left}
+        return facts
     write_cogs(study, threshold, {"ROCKGLACIER_MODEL": plan.title})
     write_json(study.prediction_record_path, plan.as_dict())
     valid = sum(receipt["valid"] for _, receipt in receipts.all())
