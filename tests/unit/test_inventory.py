@@ -20,8 +20,8 @@ from rockglacier.grid import Grid, Window
 from rockglacier.inventory.schema import COLUMNS
 from rockglacier.inventory.tables import build_inventory
 from rockglacier.run import run_stages, standings
-from rockglacier.stages import Context, stage_named
 from rockglacier.scenes.record import write_table
+from rockglacier.stages import Context, stage_named
 from rockglacier.storage import write_json
 from rockglacier.study import Study
 
@@ -158,6 +158,9 @@ def test_landform_at_the_edge_or_beside_nodata_is_truncated(tmp_path):
     build_inventory(study)
     table = read(study).sort_values("pixels")
     assert table["truncated"].tolist() == [True, True, False]
+    assert table["truncated_by"].iloc[0] == "data"
+    assert "grid" in table["truncated_by"].iloc[1]
+    assert table["truncated_by"].isna().iloc[2]
     assert table["Complet"].tolist() == ["incomplete", "incomplete", "unclear"]
 
 
@@ -296,6 +299,9 @@ def test_geoparquet_says_its_version_crs_and_boxes(built):
     assert column["crs"]["id"] == {"authority": "EPSG", "code": 4326}
     assert set(column["covering"]["bbox"]) == {"xmin", "ymin", "xmax", "ymax"}
     assert metadata.row_group(0).column(0).compression == "ZSTD"
+    assert metadata.metadata[b"attribution"].startswith(b"Contains modified Copernicus Sentinel")
+    assert metadata.metadata[b"title"] == f"Rock glaciers of toy, {study.period.name}".encode()
+    assert len(gpd.read_parquet(study.inventory_path / "inventory.parquet"))
 
 
 def test_geopackage_holds_the_layers_of_an_rgik_inventory(built):
@@ -313,6 +319,21 @@ def test_geopackage_holds_the_layers_of_an_rgik_inventory(built):
     assert outlines.geometry.contains(markers.geometry).all()
     assert markers["candidate_id"].tolist() == outlines["candidate_id"].tolist()
     assert package.read_bytes()[60:64] == (10300).to_bytes(4, "big")
+    told = pyogrio.read_info(package, layer="outlines")["dataset_metadata"]
+    assert "Copernicus" in told["attribution"]
+    assert "Candidates" in told["summary"]
+
+
+def test_duckdb_reads_the_inventory(built):
+    duckdb = pytest.importorskip("duckdb", reason="needs DuckDB: pip install duckdb")
+    study, _ = built
+    path = study.inventory_path / "inventory.parquet"
+    area, west = duckdb.sql(
+        f"select sum(area_km2), min(bbox.xmin) from read_parquet('{path}')"  # noqa: S608
+    ).fetchone()
+    table = gpd.read_parquet(path)
+    assert area == pytest.approx(table["area_km2"].sum())
+    assert west == pytest.approx(table.total_bounds[0])
 
 
 def test_missing_prediction_says_which_stage_makes_it(tmp_path):
@@ -463,11 +484,24 @@ def test_tables_say_where_landforms_sit_whatever_the_blocks(tmp_path):
     assert aspects.loc["S", "found_percent"] == 100
     assert pd.read_csv(folder / "aspect_landforms.csv")["n"].tolist()[4] == 2
     texts = {path.name: path.read_text() for path in folder.iterdir()}
-    assert set(texts) == {"elevation.csv", "aspect_area.csv", "aspect_landforms.csv", "slope.csv"}
+    names = {"elevation", "aspect_area", "aspect_landforms", "slope", "illumination"}
+    assert set(texts) == {f"{name}.csv" for name in names}
     whole = study.grid.to_dict() | {"block": 2048}
     write_json(study.grid_path, whole)
     build_inventory(Study(config=study.config, base=study.base))
     assert {path.name: path.read_text() for path in folder.iterdir()} == texts
+
+
+def test_tables_are_given_with_the_filter_of_elevations_too(tmp_path):
+    study = study_with(tmp_path, LARGE, train={"elevation": [4800, 6000]})
+    folder = study.inventory_path / "tables"
+    build_inventory(study)
+    inside = pd.read_csv(folder / "elevation_filtered.csv").set_index("from_m")
+    whole = pd.read_csv(folder / "elevation.csv").set_index("from_m")
+    assert whole.index.min() < inside.index.min() == 4800
+    assert inside.loc[4800, "found_km2"] == whole.loc[4800, "found_km2"] > 0
+    build_inventory(study_with(tmp_path, LARGE))
+    assert not (folder / "elevation_filtered.csv").exists()
 
 
 def test_water_is_estimated_only_where_it_is_asked_for(tmp_path):

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rockglacier.inventory.distribution import Ground, counts_of, summed, tables_of
+from rockglacier.inventory.distribution import Ground, between, counts_of, summed, tables_of
 
 
 def ground(**given):
@@ -21,6 +21,8 @@ def ground(**given):
         "is_found": none,
         "is_unseen": none,
         "is_reference": none,
+        "illumination": np.full(shape, 0.5),
+        "is_cast_shadow": none,
     }
     return Ground(**(plain | given))
 
@@ -92,6 +94,42 @@ def test_recall_is_by_class_and_only_where_there_is_a_reference():
     assert table.loc["SW", "recall"] == 0
     assert np.isnan(table.loc["flat or unknown", "recall"])
     assert "recall" not in tables_of(counts, landforms(), pixel_km2=1)["aspect_area"]
+
+
+def test_recall_is_by_light_too():
+    known = mask(slice(2, 4), slice(0, 10))
+    light = np.full((10, 10), 0.9)
+    light[2, 5:] = -0.1
+    light[3, 9] = np.nan
+    shaded = mask(3, slice(4, 7))
+    counts = counts_of(
+        ground(is_found=TOP, is_reference=known, illumination=light, is_cast_shadow=shaded)
+    )
+    table = tables_of(counts, landforms(), pixel_km2=1, has_reference=True)["illumination"]
+    table = table.set_index("light")
+    assert table["reference_km2"].to_dict() == {
+        "cast shadow": 3, "turned away": 5, "0.0-0.2": 0, "0.2-0.4": 0, "0.4-0.6": 0, "0.6-0.8": 0,
+        "0.8-1.0": 11, "unknown": 1,
+    }  # fmt: skip
+    assert table.loc["cast shadow", "recall"] == pytest.approx(1 / 3)
+    assert table.loc["turned away", "recall"] == 0
+    assert table.loc["0.8-1.0", "recall"] == pytest.approx(9 / 11)
+    # eligible terrain is that of the same elevations
+    assert table["eligible_km2"].sum() == 20
+
+
+def test_ground_of_unknown_light_is_said_to_be():
+    counts = counts_of(ground(is_found=TOP, illumination=None, is_cast_shadow=None))
+    table = tables_of(counts, landforms(), pixel_km2=1)["illumination"].set_index("light")
+    assert table["found_km2"].sum() == table.loc["unknown", "found_km2"] == 10
+
+
+def test_a_filter_of_elevation_leaves_the_bands_that_it_reaches_into():
+    counts = counts_of(ground(is_found=mask(slice(0, 10), 0)))
+    inside = tables_of(between(counts, (4150, 4400)), landforms(), pixel_km2=1)
+    assert inside["elevation"]["from_m"].tolist() == [4100, 4200, 4300]
+    assert inside["elevation"]["found_km2"].tolist() == [1, 1, 1]
+    assert inside["aspect_area"]["eligible_km2"].sum() == 30
 
 
 def test_counts_of_parts_are_those_of_the_whole():

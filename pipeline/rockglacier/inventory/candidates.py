@@ -204,11 +204,12 @@ def measured(
             footprint = _footprint(values, landform, drawn.rule)
         ground = _layers(layers, footprint)
         area, perimeter = area_and_perimeter(outlines.iloc[place])
-        truncated = bool(
-            _at_edge(landform.window, grid)
-            or touches_nodata(footprint.is_landform, footprint.probability)
-            or not within.iloc[place]
-        )
+        cut = {
+            "grid": _at_edge(landform.window, grid),
+            "data": touches_nodata(footprint.is_landform, footprint.probability),
+            "area": not within.iloc[place],
+        }
+        truncated = any(cut.values())
         row = {
             **measure(footprint.is_landform, ground, resolution=grid.resolution),
             **measure_doubts(
@@ -219,6 +220,7 @@ def measured(
             "area_uncertainty_km2": area_uncertainty_km2(perimeter, resolution=grid.resolution),
             "perimeter_km": perimeter,
             "truncated": truncated,
+            "truncated_by": "; ".join(name for name, is_cut in cut.items() if is_cut) or None,
             "Complet": "incomplete" if truncated else "unclear",
         }
         return row, hypsometry(ground.elevation[footprint.is_landform])

@@ -1,10 +1,10 @@
-"""Where the rock glaciers of a basin sit: by elevation, aspect and slope, beside the terrain's own.
+"""Where the rock glaciers of a basin sit: by elevation, aspect, slope and light.
 
 Terrain alone prefers some elevations and aspects; so every share stands beside that of *eligible*
-terrain: the ground of the area that is not glacier, and, for aspect and slope, that lies at the
-elevations of the landforms. A ratio above 1 is a preference that terrain does not explain; a low
-one on shaded ground may also mean that landforms are overlooked there, which the recall beside it
-tells where there is a reference.
+terrain: the ground of the area that is not glacier, and, for aspect, slope and light, that lies at
+the elevations of the landforms. A ratio above 1 is a preference that terrain does not explain; a
+low one on shaded ground may also mean that landforms are overlooked there, which the recall beside
+it tells where there is a reference.
 """
 
 from __future__ import annotations
@@ -30,8 +30,19 @@ SLOPE_DEG: Final = 5
 SLOPES: Final = 18
 """Classes up to 90 degrees, and one more for unknown slope."""
 
-SHAPE: Final = (BANDS, len(SECTORS) + 1, SLOPES + 1)
-"""Elevation bands, sectors and flat ground, slope classes and unknown slope."""
+LIGHT_STEP: Final = 0.2
+LIT: Final = 5
+LIGHTS: Final = (
+    "cast shadow",
+    "turned away",
+    *(f"{number * LIGHT_STEP:.1f}-{(number + 1) * LIGHT_STEP:.1f}" for number in range(LIT)),
+    "unknown",
+)
+"""Ground in the shadow of other terrain, ground that faces away from the sun, and the rest by the
+cosine of the sun's mean angle of incidence."""
+
+SHAPE: Final = (BANDS, len(SECTORS) + 1, SLOPES + 1, len(LIGHTS))
+"""Elevation bands, sectors and flat ground, slope classes and unknown slope, light."""
 
 CENTRAL: Final = (0.02, 0.98)
 """Shares of the landforms' area, by elevation, between which other terrain is eligible."""
@@ -57,10 +68,13 @@ class Ground:
     is_unseen: NDArray[np.bool_]
     """Found, and nothing was trained or chosen on that ground."""
     is_reference: NDArray[np.bool_]
+    illumination: NDArray[np.floating[Any]] | None = None
+    """Cosine of the sun's mean angle of incidence, NaN = unknown; None: unknown."""
+    is_cast_shadow: NDArray[np.bool_] | None = None
 
 
 def counts_of(ground: Ground) -> dict[str, Counts]:
-    """Return the pixels of each kind by elevation band, sector and slope class.
+    """Return the pixels of each kind by elevation band, sector, slope class and light.
 
     Parameters
     ----------
@@ -80,7 +94,7 @@ def counts_of(ground: Ground) -> dict[str, Counts]:
     place = place * (len(SECTORS) + 1) + turned
     slope = _class(ground.slope, lowest=0, step=SLOPE_DEG, classes=SLOPES)
     slope = np.where(np.isfinite(ground.slope), np.minimum(slope, SLOPES - 1), SLOPES)
-    place = place * (SLOPES + 1) + slope
+    place = (place * (SLOPES + 1) + slope) * len(LIGHTS) + _light(ground)
     masks = {
         "eligible": ground.is_area & ~ground.is_glacier,
         "found": ground.is_found,
@@ -92,6 +106,26 @@ def counts_of(ground: Ground) -> dict[str, Counts]:
     return {
         kind: np.bincount(place[mask & known], minlength=size).reshape(SHAPE)
         for kind, mask in masks.items()
+    }
+
+
+def _light(ground: Ground) -> NDArray[np.int32]:
+    """Return the number of the light of each pixel in :data:`LIGHTS`."""
+    if ground.illumination is None:
+        return np.full(ground.elevation.shape, len(LIGHTS) - 1, dtype=np.int32)
+    lit = _class(ground.illumination, lowest=0, step=LIGHT_STEP, classes=LIT - 1) + 2
+    lit = np.where(ground.illumination < 0, 1, lit)
+    lit = np.where(np.isfinite(ground.illumination), lit, len(LIGHTS) - 1)
+    return lit if ground.is_cast_shadow is None else np.where(ground.is_cast_shadow, 0, lit)
+
+
+def between(counts: Mapping[str, Counts], limits: tuple[float, float]) -> dict[str, Counts]:
+    """Return the counts of the elevation bands that lie within two elevations in part, metres."""
+    low, high = ((limit - LOWEST_M) / BAND_M for limit in limits)
+    bands = np.arange(BANDS)
+    is_out = (bands + 1 <= low) | (bands >= high)
+    return {
+        kind: np.where(is_out[:, None, None, None], 0, counted) for kind, counted in counts.items()
     }
 
 
@@ -110,7 +144,7 @@ def tables_of(
     pixel_km2: float,
     has_reference: bool = False,
 ) -> dict[str, pd.DataFrame]:
-    """Return the tables ``elevation``, ``aspect_area``, ``aspect_landforms`` and ``slope``.
+    """Return tables: ``elevation, aspect_area, aspect_landforms, slope, illumination``.
 
     Parameters
     ----------
@@ -126,7 +160,7 @@ def tables_of(
     Returns
     -------
     dict
-        All but ``aspect_landforms``: class, ``n`` (landforms by their median or mean),
+        All but ``aspect_landforms``: class, ``n`` (landforms by median or mean; not of light),
         ``found_km2, found_percent, unseen_km2, eligible_km2, eligible_percent,
         found_of_eligible_percent, ratio`` (of the two percentages), and with a reference
         ``reference_km2, reference_found_km2, recall``. ``aspect_landforms``: ``sector, n,
@@ -136,7 +170,9 @@ def tables_of(
     edges = LOWEST_M + BAND_M * np.arange(BANDS)
     elevation = _classes({"from_m": edges, "to_m": edges + BAND_M})
     elevation["n"] = _counted(inventory["elevation_median_m"], LOWEST_M, BAND_M, BANDS)
-    elevation = _measured(elevation, counts, (1, 2), counts, pixel_km2, has_reference=has_reference)
+    elevation = _measured(
+        elevation, counts, (1, 2, 3), counts, pixel_km2, has_reference=has_reference
+    )
     near = _at_their_elevations(counts)
     sectors = _classes({"sector": np.array([*SECTORS, FLAT])})
     numbers = inventory["aspect_sector"].astype("Int64").fillna(9).to_numpy(np.int64)
@@ -151,10 +187,18 @@ def tables_of(
     return {
         "elevation": elevation.iloc[shown].reset_index(drop=True),
         "aspect_area": _measured(
-            sectors, counts, (0, 2), near, pixel_km2, has_reference=has_reference
+            sectors, counts, (0, 2, 3), near, pixel_km2, has_reference=has_reference
         ),
         "aspect_landforms": _by_mean_aspect(numbers, inventory["area_km2"].to_numpy(float)),
-        "slope": _measured(slopes, counts, (0, 1), near, pixel_km2, has_reference=has_reference),
+        "slope": _measured(slopes, counts, (0, 1, 3), near, pixel_km2, has_reference=has_reference),
+        "illumination": _measured(
+            _classes({"light": np.array(LIGHTS)}),
+            counts,
+            (0, 1, 2),
+            near,
+            pixel_km2,
+            has_reference=has_reference,
+        ),
     }
 
 
@@ -170,13 +214,13 @@ def _counted(values: pd.Series, lowest: float, step: float, classes: int) -> NDA
 
 def _shown_bands(counts: Mapping[str, Counts]) -> slice:
     """Return the bands between the lowest and the highest ground of any kind."""
-    held = np.flatnonzero(sum(counts[kind].sum(axis=(1, 2)) for kind in KINDS))
+    held = np.flatnonzero(sum(counts[kind].sum(axis=(1, 2, 3)) for kind in KINDS))
     return slice(int(held[0]), int(held[-1]) + 1) if held.size else slice(0, 0)
 
 
 def _at_their_elevations(counts: Mapping[str, Counts]) -> dict[str, Counts]:
     """Return the counts with eligible terrain cut to the bands of the found landforms."""
-    by_band = counts["found"].sum(axis=(1, 2))
+    by_band = counts["found"].sum(axis=(1, 2, 3))
     eligible = np.zeros_like(counts["eligible"])
     if by_band.sum():
         share = by_band.cumsum() / by_band.sum()
@@ -188,7 +232,7 @@ def _at_their_elevations(counts: Mapping[str, Counts]) -> dict[str, Counts]:
 def _measured(
     table: pd.DataFrame,
     counts: Mapping[str, Counts],
-    axes: tuple[int, int],
+    axes: tuple[int, int, int],
     near: Mapping[str, Counts],
     pixel_km2: float,
     *,

@@ -49,6 +49,11 @@ COLUMNS: Final[dict[str, Column]] = {
     ),
     "train_share": Column("float64", "Share of its area on ground that was trained on, 0 to 1."),
     "truncated": Column("bool", "Ends at the edge of the data, or crosses that of the area."),
+    "truncated_by": Column(
+        _TEXT,
+        "What it is cut by, with semicolons: grid (the edge of the cube), data (no prediction "
+        "beyond), area (its outline crosses that of the area).",
+    ),
     "area_km2": Column("float64", "Geodesic area of the outline, km²."),
     "area_uncertainty_km2": Column("float64", "Half a pixel times the perimeter, ± km²."),
     "perimeter_km": Column("float64", "Geodesic length of the outline with its holes, km."),

@@ -17,6 +17,7 @@ from rockglacier.inventory.candidates import Drawn
 from rockglacier.inventory.distribution import (
     Counts,
     Ground,
+    between,
     counts_of,
     summed,
     tables_of,
@@ -24,7 +25,7 @@ from rockglacier.inventory.distribution import (
 )
 from rockglacier.inventory.overlaps import RASTERS, features_of
 from rockglacier.inventory.pool import in_order, threads
-from rockglacier.storage import in_one_pass, write_text
+from rockglacier.storage import in_one_pass, listing, write_text
 from rockglacier.study import Study
 
 GLACIERS: Final = "glaciers"
@@ -32,6 +33,9 @@ GLACIERS: Final = "glaciers"
 
 SEEN: Final = ("train", "validation")
 DECIMALS: Final = 6
+
+TERRAIN: Final = ("elevation", "slope", "aspect")
+LIGHT: Final = ("illumination", "cast_shadow")
 
 
 def write_tables(
@@ -48,11 +52,12 @@ def write_tables(
     Parameters
     ----------
     study
-        Its grid, area and ``inventory.overlaps.glaciers`` are used.
+        Its grid, area and ``inventory.overlaps.glaciers`` are used; with ``train.elevation`` also
+        ``tables/*_filtered.csv``: of the ground between those elevations alone.
     table, drawn
         The inventory, and the exact outlines that it was drawn from, in the same order.
     cube
-        With ``elevation, slope, aspect``.
+        With ``elevation, slope, aspect``; with ``illumination, cast_shadow`` by light too.
     reference
         Outlines that are known, EPSG:4326.
     progress
@@ -70,12 +75,17 @@ def write_tables(
         "is_reference": gpd.GeoSeries([], crs=grid.epsg) if known is None else known,
     }
     trees = {name: shapely.STRtree(geometry.to_numpy()) for name, geometry in shapes.items()}
-    arrays: list[Any] = [in_one_pass(cube[name]) for name in ("elevation", "slope", "aspect")]
+    arrays: dict[str, Any] = {
+        name: in_one_pass(cube[name]) for name in (*TERRAIN, *LIGHT) if name in cube
+    }
 
     def counted(window: Window) -> dict[str, Counts]:
-        elevation, slope, aspect = (np.asarray(array[window.slices]) for array in arrays)
-        burnt = {name: _burnt(tree, study, window) for name, tree in trees.items()}
-        return counts_of(Ground(elevation=elevation, slope=slope, aspect=aspect, **burnt))
+        read: dict[str, Any] = {
+            name: np.asarray(array[window.slices]) for name, array in arrays.items()
+        }
+        shadow = read.pop("cast_shadow", None)
+        read |= {name: _burnt(tree, study, window) for name, tree in trees.items()}
+        return counts_of(Ground(**read, is_cast_shadow=None if shadow is None else shadow > 0))
 
     windows = [block.window for block in grid.blocks()]
     total = summed([])
@@ -85,10 +95,20 @@ def write_tables(
     pixel_km2 = true_pixel_km2(
         area, resolution=grid.resolution, area_km2=geodesic_area_km2(study.area)
     )
-    found = tables_of(total, table, pixel_km2=pixel_km2, has_reference=reference is not None)
+    known_too = reference is not None
+    found = tables_of(total, table, pixel_km2=pixel_km2, has_reference=known_too)
+    if limits := study.config.train.elevation:
+        own = table[table["elevation_median_m"].between(*limits)]
+        inside = tables_of(
+            between(total, limits), own, pixel_km2=pixel_km2, has_reference=known_too
+        )
+        found |= {f"{name}_filtered": frame for name, frame in inside.items()}
+    folder = study.inventory_path / "tables"
+    for path in listing(folder, ".csv"):
+        if path.stem not in found:
+            path.unlink()  # of other settings
     for name, frame in found.items():
-        text = frame.round(DECIMALS).to_csv(index=False)
-        write_text(study.inventory_path / "tables" / f"{name}.csv", text)
+        write_text(folder / f"{name}.csv", frame.round(DECIMALS).to_csv(index=False))
 
 
 def _glaciers(study: Study, area: gpd.GeoSeries) -> gpd.GeoSeries:
