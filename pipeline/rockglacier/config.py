@@ -673,8 +673,12 @@ def load_config(path: Path) -> Config:
         )
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise InputError(f"{str(path)!r} is not YAML: {error}") from error
+    except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:
+        raise InputError(
+            f"{str(path)!r} is not YAML: {error}",
+            expected="keys and values, in UTF-8",
+            todo="mend the file, or begin anew with `rockglacier new`",
+        ) from error
     return parse_config(values, source=str(path))
 
 

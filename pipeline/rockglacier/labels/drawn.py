@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections import Counter
 from collections.abc import Sequence
@@ -14,12 +13,16 @@ import geopandas as gpd
 import pandas as pd
 import shapely
 from affine import Affine
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pyproj import CRS
+from pyproj.exceptions import CRSError
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from rockglacier.errors import InputError, NotFoundError
+from rockglacier.errors import ContractError, InputError, NotFoundError
 from rockglacier.labels.draw import CHIPS, file_hash, moved
 from rockglacier.labels.labelme import LANDFORM, Drawing, read_drawing
+from rockglacier.storage import parse_json, read_bytes
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +33,36 @@ MEETING: Final = 8.0
 """Square pixels that two pieces share, widened by a pixel, if they meet along more than two."""
 
 COLUMNS: Final = ("label", "chip")
+LARGEST: Final = 100_000
+"""Edge of a chip, pixels."""
+
+
+class Chip(BaseModel):
+    """What is needed to bring the drawing of one chip back to the map."""
+
+    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
+
+    chip: str = Field(min_length=1)
+    height: int = Field(gt=0, le=LARGEST)
+    width: int = Field(gt=0, le=LARGEST)
+    epsg: int
+    transform: tuple[float, float, float, float, float, float]
+    """Affine coefficients a, b, c, d, e, f of the chip's pixels."""
+    begun: str | None
+    """Checksum of the drawing that it came with."""
+
+    @field_validator("epsg")
+    @classmethod
+    def _is_known(cls, code: int) -> int:
+        CRS.from_epsg(code)
+        return code
+
+    @field_validator("transform")
+    @classmethod
+    def _has_area(cls, values: tuple[float, ...]) -> tuple[float, ...]:
+        if not Affine(*values[:6]).determinant:
+            raise ValueError("pixels without an area")
+        return values
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,8 +141,16 @@ def _chips(folder: Path) -> dict[str, dict[str, Any]]:
             expected="a folder that `rockglacier export STUDY.yaml --to labelme` wrote",
             todo="keep the drawings in the folder of their chips",
         )
-    features = json.loads(path.read_text(encoding="utf-8"))["features"]
-    return {feature["properties"]["chip"]: feature["properties"] for feature in features}
+    try:
+        values = parse_json(read_bytes(path), source=str(path))
+        chips = [Chip.model_validate(feature["properties"]) for feature in values["features"]]
+    except (ContractError, CRSError, LookupError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{str(path)!r} cannot be read: {error}",
+            expected="the list of chips as `rockglacier export --to labelme` wrote it",
+            todo="get the file again, or export the chips again and put the drawings beside them",
+        ) from error
+    return {chip.chip: chip.model_dump() for chip in chips}
 
 
 def _drawings(
@@ -120,9 +161,9 @@ def _drawings(
     unknown: Counter[tuple[str, str]] = Counter()
     for path in sorted(folder.rglob("*.json")):
         try:
-            values = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            problems.append(f"{path.name}: not JSON: {error}")
+            values = parse_json(read_bytes(path), source=path.name)
+        except ContractError as error:
+            problems.append(error.found)
             continue
         name = _chip_of(path, values, chips)
         if name is None:

@@ -118,7 +118,8 @@ def read_drawing(
         if inside.is_empty:
             problems.append(f"shape {number} ({shape.get('label')}): it covers no ground")
             continue
-        group = shape.get("group_id")
+        said = shape.get("group_id")
+        group = None if said is None else str(said)
         drawn.append(_Drawn(number=number, label=label, group=group, polygon=inside))
     holes = [shape for shape in drawn if shape.label == HOLE]
     landforms_drawn = _landforms(drawn)
@@ -184,7 +185,7 @@ def _shape(label: str, ring: shapely.LinearRing, group: int | None) -> dict[str,
 class _Drawn:
     number: int
     label: str
-    group: Any
+    group: str | None
     polygon: BaseGeometry
 
 
@@ -194,7 +195,7 @@ def _landforms(drawn: Sequence[_Drawn]) -> list[_Drawn]:
     for shape in drawn:
         if shape.label != HOLE:
             alone = shape.group is None
-            key = ("alone", shape.number) if alone else (shape.label, str(shape.group))
+            key = ("alone", shape.number) if alone else (shape.label, shape.group)
             parts.setdefault(key, []).append(shape)
     return [
         replace(members[0], polygon=shapely.union_all([member.polygon for member in members]))
@@ -276,10 +277,12 @@ def _of_circle(points: np.ndarray, _: Mapping[str, Any]) -> BaseGeometry:
 
 def _of_mask(points: np.ndarray, shape: Mapping[str, Any]) -> BaseGeometry:
     """Trace the pixels of a mask, a PNG whose first pixel is the first point."""
+    if not len(points):
+        raise ValueError("a mask without a point")
     try:
         with MemoryFile(base64.b64decode(shape.get("mask") or "")) as file, file.open() as image:
             pixels = (image.read(1) > 0).astype(np.uint8)
-    except (RasterioError, binascii.Error, ValueError):
+    except (RasterioError, binascii.Error, TypeError, ValueError):
         raise ValueError("its mask is no image") from None
     shift = Affine.translation(*np.floor(points[0]))
     traced = rasterio.features.shapes(pixels, mask=pixels > 0, transform=shift)
