@@ -17,6 +17,7 @@ from rockglacier.storage import (
     gdal_settings,
     listing,
     local_copy,
+    open_group,
     open_place,
     read_json,
     read_jsons,
@@ -125,6 +126,13 @@ def test_sharded_zarr_is_equal_through_a_line_that_fails(s3, fault_proxy, hasty,
         np.testing.assert_array_equal(opened["v"][window], values[window])
     assert fault_proxy.requests > 40
     assert sum(fault_proxy.faults.values()) > (5 if faults else -1)
+
+
+def test_groups_are_begun_anew_where_listings_break_off(s3, fault_proxy, hasty):
+    fault_proxy.set(truncated=0.3)
+    for index in range(12):
+        open_group(s3 / "a.zarr", "w", attributes={"index": index})
+        assert open_group(s3 / "a.zarr").attrs["index"] == index
 
 
 @pytest.mark.parametrize("faults", FAULTS, ids=lambda faults: next(iter(faults)))

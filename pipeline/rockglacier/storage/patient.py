@@ -42,6 +42,10 @@ class PatientStore(ObjectStore[Any]):
         """Delete a file."""
         await _again(super().delete, key)
 
+    async def delete_dir(self, prefix: str) -> None:
+        """Delete a folder."""
+        await _again(super().delete_dir, prefix)
+
     async def list_prefix(self, prefix: str) -> AsyncGenerator[str, None]:
         """Yield the names of all files that begin so."""
         for name in await _again(_all, super().list_prefix, prefix):
