@@ -133,7 +133,7 @@ def test_a_grid_smaller_than_a_chip_is_told(study):
 
 
 def test_bands_that_the_cube_lacks_are_told(study, tmp_path):
-    with pytest.raises(InputError, match=r"B12(.|\n)*B02, B04, B08, B11"):
+    with pytest.raises(InputError, match=r"B12(.|\n)*B02, B03, B04, B08, B11"):
         write_chips(study, tmp_path / "chips", Wish(bands=("B12", "B08", "B04")))
 
 
