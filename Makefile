@@ -1,7 +1,7 @@
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint real soak bench bench-cube bench-chips bench-inventory lock env clean
+.PHONY: help demo test lint real soak bench bench-cube bench-chips bench-inventory bench-predict lock env clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -26,7 +26,7 @@ real: env ## the pipeline on real pixels; needs ../shared/data
 soak: env ## long trials: minutes to hours
 	@$(BIN)/pytest -m soak -s
 
-bench: bench-cube bench-chips bench-inventory ## measure beside the limits and the peers
+bench: bench-cube bench-chips bench-inventory bench-predict ## measure beside the limits and the peers
 
 bench-cube: env ## the cube engine: minutes, and 2 GB in .bench/
 	@$(BIN)/python tests/benchmarks/cube --folder .bench --json .bench/bench-cube.json
@@ -36,6 +36,9 @@ bench-chips: env ## chips a second beside the memory map and TorchGeo
 
 bench-inventory: env ## outlines and attributes beside rasterio.features and rasterstats
 	@$(BIN)/python tests/benchmarks/inventory --folder .bench --json .bench/bench-inventory.json
+
+bench-predict: env ## the prediction beside the bare network, a plain loop, geoai and terratorch
+	@$(BIN)/python tests/benchmarks/predict --folder .bench --json .bench/bench-predict.json
 
 .PHONY: bench-scale
 bench-scale: env ## how it grows with the area, and the unit costs that `plan --workers` uses

@@ -1,0 +1,202 @@
+"""The stage `predict` beside the bare network, a plain loop, geoai and terratorch.
+
+Every contender predicts the same made-up basin in a process of its own, with the same network,
+windows and batch, and in every round they take turns, so that a busy machine disturbs all of them.
+Bare is the network on batches that lie ready in memory: the limit. Ratios are of seconds a window,
+taken round by round, and their median is shown. Rasters are timed beside plain tiled GeoTIFFs.
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import cogs
+import contender
+import numpy as np
+import rasterio
+import torch
+import zarr
+from peers import PEERS, environment, why_not
+from world import World, make
+
+from rockglacier.model.trained import precision_for
+from rockglacier.prediction.cog import classify
+from rockglacier.prediction.store import store_path
+
+HERE = Path(__file__).parent
+GOALS = {"32-true": 1.05, "bf16-mixed": 1.10}
+COG_GOAL = 1.4
+OWN = ("bare", "ours", "loop")
+
+Row = dict[str, Any]
+
+
+def main() -> None:
+    """Make the basin, measure in turns, print."""
+    options = parsed()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(options.folder or temporary) / "predict"
+        world = World(
+            folder=folder, size=options.size, network=options.network, window=options.window,
+            batch=options.batch,
+        )  # fmt: skip
+        make(world)
+        python = None if options.no_peers else environment(folder / "peers")
+        missing = {name: why_not(python, name) for name in PEERS}
+        if options.no_peers:
+            missing = dict.fromkeys(PEERS, "left out")
+        names = [*OWN, *(name for name in PEERS if missing[name] is None)]
+        cases, maps = [], {}
+        for precision in precisions(options):
+            cases.append(measure(world, names, missing, precision, options, python))
+            maps[precision] = stored(world)
+        facts: Row = {"machine": machine(options), "options": vars(options), "cases": cases}
+        if len(maps) == 2:
+            facts["changed_classes"] = changed(*maps.values())
+        facts["memory"] = memory(world, options)
+        facts["cogs"] = rasters(folder, options)
+    if options.json:
+        Path(options.json).write_text(json.dumps(facts, indent=2) + "\n")
+
+
+def parsed() -> argparse.Namespace:
+    """Return the options."""
+    parser = argparse.ArgumentParser(prog="python tests/benchmarks/predict", description=__doc__)
+    parser.add_argument("--folder", help="where the basin and the peers are kept; default: nowhere")
+    parser.add_argument("--size", type=int, default=1024, help="edge of the basin, pixels")
+    parser.add_argument("--network", default="hrnet", help="of small size, random weights")
+    parser.add_argument("--window", type=int, default=256)
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--cog-size", type=int, default=8192)
+    parser.add_argument("--no-peers", action="store_true", help="install nothing")
+    parser.add_argument("--here", action="store_true", help="one process: a look, not numbers")
+    parser.add_argument("--json", help="also write the numbers here")
+    return parser.parse_args()
+
+
+def precisions(options: argparse.Namespace) -> list[str]:
+    """Return float32, and bfloat16 where the processor multiplies it."""
+    native = precision_for(torch.device("cpu"))
+    return ["32-true"] if native == "32-true" else ["32-true", native]
+
+
+def measure(
+    world: World,
+    names: list[str],
+    missing: dict[str, str | None],
+    precision: str,
+    options: argparse.Namespace,
+    python: Path | None,
+) -> Row:
+    """Let the contenders take turns; print and return their table."""
+    rounds = [
+        {name: run(world, name, precision, options, python) for name in names}
+        for _ in range(options.rounds)
+    ]
+    check(world)
+    print(f"\n{precision}: {world.windows} windows of {world.window} px, batch {world.batch}")
+    rows = []
+    for name in names:
+        each = [row[name]["seconds"] / row[name]["windows"] for row in rounds]
+        ratio = statistics.median(
+            one / (row["bare"]["seconds"] / row["bare"]["windows"])
+            for one, row in zip(each, rounds, strict=True)
+        )
+        peak = max(row[name]["bytes"] for row in rounds)
+        rows.append({"name": name, "ms_a_window": 1e3 * statistics.median(each), "ratio": ratio,
+                     "windows": rounds[0][name]["windows"], "bytes": peak})  # fmt: skip
+        print(
+            f"{name:<12}{rows[-1]['ms_a_window']:9.2f} ms a window{ratio:8.3f} x bare"
+            f"{rows[-1]['windows']:8} windows{peak / 1e6:9.0f} MB"
+        )
+    for name, why in missing.items():
+        if why is not None:
+            print(f"{name:<12}{why}")
+    goal = GOALS[precision]
+    print(f"ours / bare: {rows[1]['ratio']:.3f} (goal: at most {goal})")
+    return {"precision": precision, "rows": rows, "missing": missing, "goal": goal,
+            "rounds": rounds}  # fmt: skip
+
+
+def run(
+    world: World, name: str, precision: str, options: argparse.Namespace, python: Path | None
+) -> Row:
+    """Run one contender in a process of its own."""
+    given = {
+        "name": name, "precision": precision, "threads": options.threads,
+        "folder": str(world.folder), "world": {**asdict(world), "folder": None},
+    }  # fmt: skip
+    if options.here:
+        return contender.measured(name, precision, options.threads, world)
+    interpreter = str(python) if name in PEERS else sys.executable
+    command = [interpreter, str(HERE / "contender.py"), json.dumps(given)]
+    environment = {**os.environ, "PYTHONWARNINGS": "ignore"}
+    done = subprocess.run(command, stdout=subprocess.PIPE, env=environment, check=True)
+    return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+def stored(world: World) -> np.ndarray:
+    """Return what the last run of ours left, percent."""
+    return np.asarray(zarr.open_group(store_path(world.study()), mode="r")["probability"][:])
+
+
+def check(world: World) -> None:
+    """End where the plain loop, over the same windows, has another map than ours."""
+    with rasterio.open(world.base / "loop.tif") as file:
+        difference = np.abs(file.read(1).astype(int) - stored(world))
+    if difference.max() > 1:
+        raise SystemExit(f"ours and the plain loop differ by {difference.max()} percent")
+
+
+def changed(one: np.ndarray, other: np.ndarray) -> Row:
+    """Return the share of pixels whose class the arithmetic changes; print it."""
+    share = float((classify(one, 0.5) != classify(other, 0.5)).mean())
+    largest = int(np.abs(one.astype(int) - other).max())
+    print(f"bfloat16 changes the class of {100 * share:.3f} % of the pixels, by {largest} percent "
+          "at most; half of the pixels of this untrained network are rock glacier")  # fmt: skip
+    return {"share": share, "largest_percent": largest}
+
+
+def memory(world: World, options: argparse.Namespace) -> Row:
+    """Measure the memory of ours on a raster of twice the edge too."""
+    sizes = (world.size, 2 * world.size)
+    peaks = {}
+    for size in sizes:
+        other = replace(world, size=size)
+        make(other)
+        peaks[size] = run(other, "ours", precisions(options)[-1], options, None)["bytes"]
+    shown = ", ".join(f"{size} px {peak / 1e6:.0f} MB" for size, peak in peaks.items())
+    print(f"memory of ours: {shown}")
+    return {str(size): peak for size, peak in peaks.items()}
+
+
+def rasters(folder: Path, options: argparse.Namespace) -> Row:
+    """Time the COGs beside plain tiled GeoTIFFs; print the median ratio."""
+    place = {"folder": folder / "rasters", "network": options.network, "window": 32, "batch": 1}
+    world = World(size=options.cog_size, **place)
+    found = cogs.rounds(world, options.rounds)
+    ratio = statistics.median(row["cogs"] / row["plain"] for row in found)
+    print(f"COGs / plain tiled GeoTIFFs: {ratio:.2f} (goal: at most {COG_GOAL}), "
+          f"{statistics.median(row['cogs'] for row in found):.2f} s")  # fmt: skip
+    return {"ratio": ratio, "rounds": found}
+
+
+def machine(options: argparse.Namespace) -> Row:
+    """Say where it was measured."""
+    return {"cpu": torch.cpu.get_capabilities().get("cpu_name") or platform.processor(),
+            "threads": options.threads, "torch": torch.__version__,
+            "load": os.getloadavg()[0]}  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
