@@ -12,8 +12,6 @@ import numpy as np
 import pandas as pd
 import shapely
 import torch
-import zarr
-import zarr.core.codec_pipeline
 from affine import Affine
 from numpy.typing import NDArray
 from pyproj import CRS
@@ -23,9 +21,8 @@ from torchgeo.datasets.utils import GeoSlice
 from rockglacier.chips.local import local_copy
 from rockglacier.errors import ContractError, NotFoundError
 from rockglacier.grid import Window
-from rockglacier.storage import open_array, open_place, read_json
+from rockglacier.storage import in_one_pass, open_array, open_place, read_json
 
-PIPELINE = "zarr.core.codec_pipeline.FusedCodecPipeline"
 FEATURE_NODATA = -32768
 FEATURE_SCALE = 1000
 """Stored features are this many times the standardised ones."""
@@ -346,9 +343,7 @@ def _fill(part: NDArray[Any], array: Any, window: Window, inside: Window, fill: 
 
 def _array(path: Path) -> Any:
     """Open an array; its codecs run in one pass where this Zarr can."""
-    fused = hasattr(zarr.core.codec_pipeline, PIPELINE.rpartition(".")[2])
-    with zarr.config.set({"codec_pipeline.path": PIPELINE} if fused else {}):
-        return open_array(path)
+    return in_one_pass(open_array(path))
 
 
 def as_features(batch: Sample) -> Sample:

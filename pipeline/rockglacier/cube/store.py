@@ -6,13 +6,11 @@ import zlib
 from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 import numpy as np
 import xarray as xr
 import zarr
-import zarr.core.codec_pipeline
 from numpy.typing import NDArray
 from zarr.codecs import BloscCodec
 from zarr.storage import LocalStore, StorePath, WrapperStore
@@ -22,17 +20,11 @@ from rockglacier.errors import ContractError, InputError
 from rockglacier.grid import Grid, Window
 from rockglacier.periods import periods_of
 from rockglacier.scenes import radiometry
-from rockglacier.storage import disk_errors, open_place, read_bytes, remove, zarr_store
+from rockglacier.storage import disk_errors, one_pass, open_place, read_bytes, remove, zarr_store
 from rockglacier.study import Study
 
 CHUNK = 128
 """Edge of an inner chunk, pixels: the unit of reading. A block is the unit of writing."""
-
-PIPELINE = "zarr.core.codec_pipeline.FusedCodecPipeline"
-"""What encodes blocks where zarr has it: the same bytes in about a third of the time."""
-
-_OPENING = Lock()
-"""Zarr's settings are those of the whole process: one thread changes them at a time."""
 
 LAYOUT = 2
 """Counts the changes of what the store looks like."""
@@ -275,12 +267,11 @@ class CubeWriter:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        fused = hasattr(zarr.core.codec_pipeline, PIPELINE.rpartition(".")[2])
-        with _OPENING, disk_errors(path.parent):
+        with disk_errors(path.parent):
             place = zarr_store(path, read_only=False)
             at = StorePath(LocalStore(place)) if isinstance(place, str) else place
             self._store, self._prefix = _Noting(at.store), f"{at.path}/".lstrip("/")
-            with zarr.config.set({"codec_pipeline.path": PIPELINE} if fused else {}):
+            with one_pass():
                 opened = StorePath(self._store, at.path)
                 self._sparse = _arrays(zarr.open_group(opened, mode="r+"))
                 with zarr.config.set({"array.write_empty_chunks": True}):

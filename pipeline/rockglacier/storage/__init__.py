@@ -1,6 +1,6 @@
 """Files of a run, here or in an object store: whole or not at all, one writer, nothing secret."""
 
-from rockglacier.storage.arrays import in_one_pass, open_array, open_group, open_published
+from rockglacier.storage.arrays import in_one_pass, one_pass, open_array, open_group, open_published
 from rockglacier.storage.faults import disk_errors, require_space
 from rockglacier.storage.files import (
     file_at,
@@ -38,6 +38,7 @@ __all__ = [
     "local_copy",
     "local_folder",
     "move",
+    "one_pass",
     "open_array",
     "open_group",
     "open_place",
