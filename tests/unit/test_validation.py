@@ -57,7 +57,7 @@ def test_every_product_of_a_study_is_valid(made):
     assert kinds["items.parquet"] == "stac-geoparquet"
     assert kinds["../cube.zarr"] == "cube"
     assert kinds["../predictions/2024/probability.tif"] == "COG"
-    assert kinds["../inventory/2024/inventory.parquet"] == "GeoParquet"
+    assert kinds["../inventory/2024/inventory.parquet"] == "Parquet"
 
 
 @pytest.mark.parametrize(
@@ -231,6 +231,7 @@ def test_rows_and_plain_files_are_told(table, tmp_path):
     assert said(table_findings(table, rows=3)) == ["the item says 3 row(s), the file has 2"]
     pq.write_table(pa.table({"a": [1]}), tmp_path / "plain.parquet")
     assert said(table_findings(tmp_path / "plain.parquet")) == ["it has no metadata `geo`"]
+    assert said(table_findings(tmp_path / "plain.parquet", plain=True)) == []
     (tmp_path / "cut.parquet").write_bytes(table.read_bytes()[:-7])
     assert "cannot be read" in said(table_findings(tmp_path / "cut.parquet"))[0]
 

@@ -20,7 +20,7 @@ from rockglacier_stac.validate import Problem, documents, target_of, validate_ca
 
 ITEMS = "items.parquet"
 PUBLISH = "rockglacier publish STUDY.yaml"
-KINDS = {COG: "COG", GEOPARQUET: "GeoParquet", ZARR: "cube"}
+KINDS = {COG: "COG", GEOPARQUET: "Parquet", ZARR: "cube"}
 
 
 def catalog_verdicts(path: Path, *, assets_elsewhere: bool = False) -> Iterator[Verdict]:
@@ -91,7 +91,7 @@ def _asset_verdicts(path: Path, items: dict[Path, Json]) -> Iterator[Verdict]:
             kind = str(asset.get("type"))
             yield Verdict(
                 what=_shown(target, path),
-                kind=KINDS.get(kind, kind.partition(";")[0]),
+                kind=KINDS.get(kind, kind.partition(";")[0].rpartition("/")[2]),
                 findings=tuple(_asset_findings(target, kind, asset, properties)),
             )
 
@@ -107,8 +107,9 @@ def _asset_findings(target: Path, kind: str, asset: Json, properties: Json) -> I
     if kind == COG:
         yield from raster_findings(str(target), said={**properties, **asset})
     elif kind == GEOPARQUET:
-        yield from table_findings(target, covering="data" in asset.get("roles", []),
-                                  rows=_rows(asset, properties))  # fmt: skip
+        is_data = "data" in asset.get("roles", [])
+        rows = _rows(asset, properties)
+        yield from table_findings(target, covering=is_data, plain=not is_data, rows=rows)
     elif kind == ZARR:
         yield from cube_findings(target, said=properties)
 

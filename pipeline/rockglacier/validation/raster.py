@@ -78,7 +78,8 @@ def _disagreements(raster: Any, said: dict[str, Any]) -> Iterator[Finding]:
         ("bands", len(said["bands"]) if "bands" in said else None, raster.count),
     )
     for name, told, held in pairs:
-        if told not in (None, []) and told != held:
+        is_nan = str(told).lower() == str(held).lower() == "nan"
+        if told not in (None, []) and told != held and not is_nan:
             yield Finding(
                 found=f"the item says {name} {told!r}, the file {held!r}",
                 expected="an item that describes its file",

@@ -29,7 +29,7 @@ write_covering_bbox=True)"
 
 
 def table_findings(
-    place: Path | bytes, *, covering: bool = True, rows: int | None = None
+    place: Path | bytes, *, covering: bool = True, plain: bool = False, rows: int | None = None
 ) -> Iterator[Finding]:
     """Check a GeoParquet file.
 
@@ -40,25 +40,30 @@ def table_findings(
     covering
         Whether it must have a column of bounding boxes, unless another one has its name; those that
         are there are checked anyway.
+    plain
+        Whether it may be a table without geometry.
     rows
         How many rows somebody says it has.
     """
     try:
         file = pq.ParquetFile(BytesIO(place) if isinstance(place, bytes) else readable(place))
-        yield from _file_findings(file, covering=covering, rows=rows)
+        yield from _file_findings(file, covering=covering, plain=plain, rows=rows)
     except (pa.ArrowException, OSError) as error:
         yield Finding(
             found=f"it cannot be read: {error}", expected="a Parquet file", todo="make it again"
         )
 
 
-def _file_findings(file: pq.ParquetFile, *, covering: bool, rows: int | None) -> Iterator[Finding]:
+def _file_findings(
+    file: pq.ParquetFile, *, covering: bool, plain: bool, rows: int | None
+) -> Iterator[Finding]:
     held = file.metadata.num_rows
     if rows is not None and rows != held:
         yield _wrong(f"the item says {rows} row(s), the file has {held}", "as many as there are")
     metadata = (file.schema_arrow.metadata or {}).get(b"geo")
     if metadata is None:
-        yield _wrong("it has no metadata `geo`", "GeoParquet 1.1")
+        if not plain:
+            yield _wrong("it has no metadata `geo`", "GeoParquet 1.1")
         return
     try:
         geo = guard.loads(metadata, source="its metadata")
