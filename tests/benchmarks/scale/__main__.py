@@ -82,7 +82,7 @@ def measure(world: World, factors: list[int], fleets: list[int]) -> list[Row]:
         with fleet(workers) as (address, watch):
             job(world, 1, "cube", address)  # compiles; not counted
             if workers == 1:
-                rows.append({"stage": "empty", **job(world, 1, "empty", address)})
+                rows.append(empty(world, address, watch))
             for factor in factors if workers == 1 else [largest]:
                 watch.reset()
                 done = job(world, factor, "cube", address)
@@ -97,6 +97,13 @@ def measure(world: World, factors: list[int], fleets: list[int]) -> list[Row]:
                          **job(world, factor, stage)})  # fmt: skip
             tell(rows[-1])
     return rows
+
+
+def empty(world: World, address: str, watch: "Watch") -> Row:
+    """Return how many tasks a scheduler hands out in a second of its core."""
+    watch.reset()
+    done = job(world, 1, "empty", address)
+    return {"stage": "empty", "tasks_per_second": done["tasks"] / watch.busy_s("scheduler_bytes")}
 
 
 def tell(row: Row) -> None:
@@ -138,14 +145,14 @@ class Watch:
     def reset(self) -> None:
         """Forget what was seen."""
         self.peaks = dict.fromkeys(self._processes, 0)
-        self._begun = self._worked_s()
+        self._begun = {name: self._worked_s(name) for name in self._processes}
 
-    def busy_s(self) -> float:
+    def busy_s(self, name: str = "worker_bytes") -> float:
         """Return the seconds of the processor that all workers took since the last reset."""
-        return self._worked_s() - self._begun
+        return self._worked_s(name) - self._begun[name]
 
-    def _worked_s(self) -> float:
-        spent = [one.cpu_times() for pid in self._processes["worker_bytes"] for one in family(pid)]
+    def _worked_s(self, name: str) -> float:
+        spent = [one.cpu_times() for pid in self._processes[name] for one in family(pid)]
         return sum(times.user + times.system for times in spent)
 
     def look(self) -> None:
