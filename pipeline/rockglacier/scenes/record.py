@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from datetime import datetime
 from pathlib import Path
@@ -127,8 +128,15 @@ def scene_from_item(
         A band's asset, the geometry or any hint at the CRS is missing, nothing tells the offset, or
         a value is of another kind than STAC's.
     """
-    try:
+    with _told(item):
         return _scene_of(item, bands, keys)
+
+
+@contextmanager
+def _told(item: dict[str, Any]) -> Iterator[None]:
+    """Name the item, where a value in it is of another kind than STAC's."""
+    try:
+        yield
     except InputError:
         raise
     except UNREADABLE as error:
@@ -201,17 +209,18 @@ def dem_from_item(item: dict[str, Any], key: str = "data") -> DemTile:
     Raises
     ------
     InputError
-        It has no such asset or no geometry.
+        It has no such asset or no geometry, or a value is of another kind than STAC's.
     """
     if key not in item["assets"]:
         raise _missing(item, key, key)
-    return DemTile(
-        id=item["id"],
-        href=unsigned(item["assets"][key]["href"]),
-        collection=str(item.get("collection") or ""),
-        geometry=_footprint(item)[0],
-        self_href=redact(dialects.link_of(item, "self")),
-    )
+    with _told(item):
+        return DemTile(
+            id=item["id"],
+            href=unsigned(item["assets"][key]["href"]),
+            collection=str(item.get("collection") or ""),
+            geometry=_footprint(item)[0],
+            self_href=redact(dialects.link_of(item, "self")),
+        )
 
 
 def _asset(item: dict[str, Any], band: str, keys: Mapping[str, str] | None) -> dict[str, Any]:
