@@ -10,6 +10,7 @@ import pytest
 BENCH = Path(__file__).parent / "scale"
 
 
+@pytest.mark.soak  # a minute: a scheduler, a worker, and a network that is trained
 @pytest.mark.skipif(sys.platform != "linux", reason="workers are bound to cores, as Linux can")
 def test_costs_are_measured(tmp_path):
     numbers = tmp_path / "bench.json"
