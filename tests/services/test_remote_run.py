@@ -164,13 +164,13 @@ def test_a_run_with_everything_remote_equals_one_on_this_disk(
     )
     log_to(there.folder / "logs")
     fault_proxy.set(**FAULTS)
-    api_proxy.set(busy=0.1, reset=0.05)
+    api_proxy.set(busy=0.2, reset=0.1)
     with cluster_client("local", workers=2, study=there) as client:
         client.run(hasten)
         run_stages(there, STAGES, Context(client=client))
         told = f"{client.get_worker_logs()}"
     assert sum(fault_proxy.faults.values()) > 50
-    assert sum(api_proxy.faults.values()) > 2
+    assert sum(api_proxy.faults.values()) > 0
     fault_proxy.set()
     api_proxy.set()
 
