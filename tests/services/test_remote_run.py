@@ -61,16 +61,20 @@ def kept_handlers():
         logger.setLevel(level)
 
 
-def hasten():
-    """Run in a worker: little waiting there too."""
-    from datetime import timedelta
+def make_hasten():
+    """Return what makes a worker wait little; by value: workers cannot import this module."""
 
-    from rockglacier.scenes import asset
-    from rockglacier.storage import remote
+    def hasten():
+        from datetime import timedelta
 
-    asset.WAIT_S, asset.WAIT_MAX_S = 0.01, 0.2
-    remote.BACKOFF["init_backoff"] = timedelta(milliseconds=20)
-    remote._open_store.cache_clear()
+        from rockglacier.scenes import asset
+        from rockglacier.storage import remote
+
+        asset.WAIT_S, asset.WAIT_MAX_S = 0.01, 0.2
+        remote.BACKOFF["init_backoff"] = timedelta(milliseconds=20)
+        remote._open_store.cache_clear()
+
+    return hasten
 
 
 def table(path, **dropped):
@@ -166,7 +170,7 @@ def test_a_run_with_everything_remote_equals_one_on_this_disk(
     fault_proxy.set(**FAULTS)
     api_proxy.set(busy=0.2, reset=0.1)
     with cluster_client("local", workers=2, study=there) as client:
-        client.run(hasten)
+        client.run(make_hasten())
         run_stages(there, STAGES, Context(client=client))
         told = f"{client.get_worker_logs()}"
     assert sum(fault_proxy.faults.values()) > 50
