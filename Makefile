@@ -1,7 +1,7 @@
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint real soak bench bench-cube bench-chips bench-inventory bench-predict lock env clean
+.PHONY: help demo test lint real soak bench bench-cube bench-chips bench-inventory bench-predict bench-scale lock env clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -40,7 +40,6 @@ bench-inventory: env ## outlines and attributes beside rasterio.features and ras
 bench-predict: env ## the prediction beside the bare network, a plain loop, geoai and terratorch
 	@$(BIN)/python tests/benchmarks/predict --folder .bench --json .bench/bench-predict.json
 
-.PHONY: bench-scale
 bench-scale: env ## how it grows with the area, and the unit costs that `plan --workers` uses
 	@$(BIN)/python tests/benchmarks/scale --folder .bench --json .bench/bench-scale.json --keep-costs
 

@@ -5,9 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 BENCH = Path(__file__).parent / "predict"
 
 
+@pytest.mark.soak
 def test_the_plain_loop_has_our_map_and_every_number_is_written(tmp_path):
     numbers = tmp_path / "bench.json"
     command = [
