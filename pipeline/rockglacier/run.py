@@ -181,7 +181,7 @@ def _inputs(study: Study, stage: Stage, context: Context) -> dict[str, Any]:
         inputs[f"the {name} stage"] = (
             read_json(receipt)["output"] if receipt.is_file() else "missing"
         )
-    if context.bundle is not None:
+    if context.bundle is not None and stage.name not in ("search", "cube"):
         inputs["the model"] = context.bundle.fingerprint
     return inputs
 

@@ -78,7 +78,8 @@ def _check_file(href: str, base: str, roots: Iterable[str | Path]) -> None:
                 base,
                 "a file outside the allowed folders",
                 f"a file below {' or '.join(dict.fromkeys(map(str, allowed))) or 'one of them'}",
-                todo=f"if you trust this catalog, allow the folder: export {ROOTS}={file.parent}",
+                todo="if you trust this catalog, allow the folder of its files, or one above it: "
+                f"export {ROOTS}={file.parent}",
             )
 
 

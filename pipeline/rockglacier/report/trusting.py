@@ -32,7 +32,7 @@ def trust(products: Products) -> Section:
             else "The model does not tell the ground that it was trained on."
         )
         return Section(key=key, title=title, missing=why)
-    beyond = f"{100 * found['beyond']:.1f} % of the ground lies beyond all that it was trained on."
+    beyond = f"{100 * found['beyond']:.1f} % of the ground lies farther out than 99 % of what it learnt from."
     notes = (
         f"{found['verdict']}: {found['advice']}.",
         f"Model {found['model']}, trained on {', '.join(map(str, found['trained_on']))}.",
