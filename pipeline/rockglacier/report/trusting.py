@@ -32,7 +32,8 @@ def trust(products: Products) -> Section:
             else "The model does not tell the ground that it was trained on."
         )
         return Section(key=key, title=title, missing=why)
-    beyond = f"{100 * found['beyond']:.1f} % of the ground lies farther out than 99 % of what it learnt from."
+    share = f"{100 * found['beyond']:.1f} %"
+    beyond = f"{share} of the ground lies farther out than 99 % of what it was trained on."
     notes = (
         f"{found['verdict']}: {found['advice']}.",
         f"Model {found['model']}, trained on {', '.join(map(str, found['trained_on']))}.",
