@@ -26,6 +26,7 @@ class Machine:
             (self.bin / tool).symlink_to(shutil.which(tool))
         self.tool("id", f"echo {user}")
         self.tool("apt-get")
+        self.tool("chromium")
         self.tool(self.root / ".venv" / "bin" / "python", 'mkdir -p "$PWD/.services"')
 
     def tool(self, name, text="", *, status=0):
@@ -67,6 +68,18 @@ def test_only_what_is_missing_is_installed(tmp_path):
     machine.tool("initdb")
     machine.run()
     assert machine.said[1].endswith("recommends nginx-light")
+
+
+def test_a_browser_is_installed_apart_as_not_every_system_has_one(tmp_path):
+    machine = Machine(tmp_path)
+    (machine.bin / "chromium").unlink()
+    for name in ("initdb", "nginx"):
+        machine.tool(name)
+    assert machine.run().returncode == 0
+    assert machine.said[:2] == [
+        "apt-get update -qq",
+        "apt-get install -y -qq --no-install-recommends chromium",
+    ]
 
 
 def test_another_list_is_installed_anew(tmp_path):
