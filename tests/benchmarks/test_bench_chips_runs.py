@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 BENCH = Path(__file__).parent / "chips"
 CONTENDERS = {
     "memory map, batches in place", "memory map, default collate", "ours, cache: memory",
@@ -15,6 +17,7 @@ CONTENDERS = {
 }  # fmt: skip
 
 
+@pytest.mark.soak
 def test_every_contender_reads_the_same_pixels(tmp_path):
     numbers = tmp_path / "bench-chips.json"
     command = [

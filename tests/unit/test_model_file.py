@@ -18,6 +18,7 @@ def item(tmp_path, monkeypatch):
     packed.write_bytes(b"packed")
     path = tmp_path / "valley" / "stac" / "models" / "valley.json"
     path.parent.mkdir(parents=True)
+    (path.parents[1] / "catalog.json").write_text("{}")  # beside it lie the products that it names
 
     def write(**asset):
         href = "../../models/valley.rgbundle.zip"
