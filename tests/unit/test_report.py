@@ -298,7 +298,7 @@ def test_a_model_far_from_its_ground_is_told(make_products):
     )  # fmt: skip
     section = trusting.trust(layers.Products(study))
     assert section.warning == "Be careful: do not use these."
-    assert "25.0 % of the ground lies beyond" in section.notes[2]
+    assert "25.0 % of the ground lies farther out" in section.notes[2]
     assert not section.missing
 
 
