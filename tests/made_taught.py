@@ -10,8 +10,9 @@ import shapely
 import zarr
 
 from rockglacier.config import parse_config
-from rockglacier.cube.store import create_cube, write_window
+from rockglacier.cube.store import create_cube
 from rockglacier.cube.terrain import slope_aspect
+from rockglacier.cube.writer import write_window
 from rockglacier.grid import Grid
 from rockglacier.storage import write_json
 from rockglacier.study import Study

@@ -11,15 +11,16 @@ import odc.geo.xr  # noqa: F401  registers the accessor
 import pytest
 import xarray as xr
 
-from rockglacier.cube import build, store
+from rockglacier.cube import build, store, writer
 from rockglacier.cube.build import build_cube
 from rockglacier.cube.dem import dem_mosaic
 from rockglacier.cube.group import GroupWork
 from rockglacier.cube.load import SceneReader
 from rockglacier.cube.look import looks_of
-from rockglacier.cube.store import create_cube, open_arrays, open_cube, write_window
+from rockglacier.cube.store import create_cube, open_arrays, open_cube
 from rockglacier.cube.sun import sun_at
 from rockglacier.cube.surface import mean_sun
+from rockglacier.cube.writer import write_window
 from rockglacier.engine import Receipts, Selection
 from rockglacier.errors import BlocksFailedError, ContractError, InputError, NotFoundError
 from rockglacier.grid import Window
@@ -307,13 +308,13 @@ def test_receipt_names_the_objects_and_what_they_are(make_basin):
     objects = receipts["r0001c0002"]["objects"]
     key = "slope/c/1/2"
     assert objects[key][0] == (study.cube_path / key).stat().st_size
-    assert store.damaged(study.cube_path, objects) == []
+    assert writer.damaged(study.cube_path, objects) == []
     data = bytearray((study.cube_path / key).read_bytes())
     data[5] ^= 1
     (study.cube_path / key).write_bytes(data)
     (study.cube_path / "aspect/c/1/2").write_bytes(data[:10])
     (study.cube_path / "elevation/c/1/2").unlink()
-    assert store.damaged(study.cube_path, objects) == [
+    assert writer.damaged(study.cube_path, objects) == [
         "elevation/c/1/2 is missing",
         "slope/c/1/2 has other content than was written",
         f"aspect/c/1/2 has 10 bytes; {objects['aspect/c/1/2'][0]} were written",

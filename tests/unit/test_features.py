@@ -12,8 +12,9 @@ import zarr
 from rockglacier.config import parse_config
 from rockglacier.cube.curvature import curvature
 from rockglacier.cube.roughness import roughness
-from rockglacier.cube.store import CubeWriter, create_cube, write_window
+from rockglacier.cube.store import create_cube
 from rockglacier.cube.terrain import slope_aspect
+from rockglacier.cube.writer import CubeWriter, write_window
 from rockglacier.engine import Receipts, Selection
 from rockglacier.errors import InputError, NotFoundError
 from rockglacier.features import build

@@ -24,8 +24,8 @@ from rockglacier.cube.load import SceneReader
 from rockglacier.cube.look import Footprints, Look, looks_of
 from rockglacier.cube.rows import COUNTS
 from rockglacier.cube.spread import cloud_mask, spread_halo
-from rockglacier.cube.store import CubeWriter
 from rockglacier.cube.surface import Surface
+from rockglacier.cube.writer import CubeWriter
 from rockglacier.engine import Task
 from rockglacier.errors import RemoteError
 from rockglacier.grid import Grid, Window

@@ -12,7 +12,8 @@ import numpy as np
 import shapely
 
 from rockglacier.config import fingerprint
-from rockglacier.cube.store import CubeWriter, create_cube, layers_of
+from rockglacier.cube.store import create_cube, layers_of
+from rockglacier.cube.writer import CubeWriter
 from rockglacier.engine import EVERYTHING, Progress, Receipts, Selection, Task, run_tasks, silent
 from rockglacier.errors import ContractError, InputError
 from rockglacier.grid import Grid, Window, projected

@@ -18,8 +18,9 @@ from rockglacier.cube.convergence import convergence_of
 from rockglacier.cube.group import GDAL_CACHE, STRIPS
 from rockglacier.cube.load import SceneReader
 from rockglacier.cube.look import looks_of
-from rockglacier.cube.store import CubeWriter, create_cube
+from rockglacier.cube.store import create_cube
 from rockglacier.cube.terrain import SLOPE_HALO, slope_aspect
+from rockglacier.cube.writer import CubeWriter
 from rockglacier.grid import Grid, Window
 from rockglacier.scenes.record import read_scenes
 from rockglacier.study import Study, open_study
