@@ -9,9 +9,9 @@ help: ## list the targets
 demo: env ## the whole job on a made-up basin, offline: products in rockglacier-demo/
 	@$(BIN)/rockglacier demo rockglacier-demo
 
-test: env ## lint and tests
+test: env ## lint and tests, on two cores
 	@$(MAKE) --no-print-directory lint
-	@$(BIN)/pytest
+	@$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 lint: env ## style, types, layers, lock
 	@$(BIN)/ruff check .
