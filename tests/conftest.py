@@ -92,5 +92,5 @@ def full_report(products_module, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def taught_module():
-    """The module ``tests/made_taught.py``."""
-    return _made("made_taught")
+    """The module ``tests/made_ground.py``, whose ``make_taught`` makes a study with a cube."""
+    return _made("made_ground")

@@ -1,8 +1,7 @@
-"""A basin as the stages before training leave it: grid, features, labels, split, fusion.
+"""Basins as the stages before training leave them: grid, split, labels, and features or a cube.
 
-256 x 384 pixels, two features of noise; landforms are rectangles in which the first feature is
-ridges of the same mean and variance. Columns 0-95 are test ground, 96-111 guard, 112-303 train,
-304-383 validation. Rows 0-7 have no features.
+Landforms are squares of ridges; what lies around them is noise of the same mean and variance.
+Columns are test ground, guard, training and validation ground, from west to east.
 """
 
 import geopandas as gpd
@@ -11,6 +10,9 @@ import shapely
 import zarr
 
 from rockglacier.config import parse_config
+from rockglacier.cube.store import create_cube
+from rockglacier.cube.terrain import slope_aspect
+from rockglacier.cube.writer import write_window
 from rockglacier.features.fusion import Fusion
 from rockglacier.grid import Grid
 from rockglacier.storage import write_json
@@ -21,39 +23,21 @@ NODATA_ROWS = 8
 SPLIT = {"test": (0, 96), "guard": (96, 112), "train": (112, 304), "validation": (304, 384)}
 CHANNELS = ["elevation", "slope"]
 WEST, NORTH = 500_000, 4_000_000
+CRS = "EPSG:32643"
+TAUGHT_SHAPE = (128, 320)
+TAUGHT_SPLIT = {"test": (0, 96), "guard": (96, 112), "train": (112, 240), "validation": (240, 320)}
+BANDS = ["B04", "B11"]
+HOLE = (slice(4, 10), slice(120, 130))
+"""Where the cube has no looks."""
 
 
 def make_ground(folder, name="ground", *, seed=0, mean=0.0, **train):
-    """Return a study ready to train; ``mean`` makes another fusion, ``train`` other settings."""
-    config = parse_config(
-        {
-            "name": name,
-            "area": [75.0, 36.11, 75.043, 36.134],
-            "labels": {"reference": "reference.gpkg", "split": "strip"},
-            "train": {
-                "networks": ["hrnet"],
-                "size": "small",
-                "chip": 64,
-                "batch": 4,
-                "epochs": 6,
-                "chips_per_epoch": 24,
-                "learning_rate": 3e-3,
-                **train,
-            },
-            "predict": {"window": 64, "batch": 4},
-        },
-        source="test",
-    )
-    study = Study(config=config, base=folder)
-    grid = Grid.from_dict(
-        {
-            "crs": "EPSG:32643",
-            "transform": [10, 0, WEST, 0, -10, NORTH],
-            "shape": [HEIGHT, WIDTH],
-            "block": 128,
-        }
-    )
-    write_json(study.grid_path, grid.to_dict())
+    """Return a study ready to train; ``mean`` makes another fusion, ``train`` other settings.
+
+    256 x 384 pixels, two features, of which the first shows the ridges; rows 0-7 have none.
+    """
+    train = {"chip": 64, "epochs": 6, **train}
+    study = _study(folder, name, (HEIGHT, WIDTH), SPLIT, train, area=[75.0, 36.11, 75.043, 36.134])
     fusion = make_fusion(mean)
     labels, features = landforms(np.random.default_rng(seed))
     write_array(study.labels_path, "labels", labels, chunks=(128, 128))
@@ -67,51 +51,132 @@ def make_ground(folder, name="ground", *, seed=0, mean=0.0, **train):
             "fusion": fusion.hash,
             "scale": 1e-3,
             "nodata": -32768,
-            "crs": "EPSG:32643",
+            "crs": CRS,
             "transform": [10, 0, WEST, 0, -10, NORTH],
         },
     )
-    splits(grid).to_parquet(study.splits_path)
     write_json(study.fusion_path, fusion.to_dict())
     return study
 
 
+def make_taught(folder, name="taught", **train):
+    """Return a study with a cube of two bands, ready to fuse; ``train`` makes other settings.
+
+    128 x 320 pixels. Slope shows the landforms; the bands, which are noise, do not.
+    """
+    train = {"chip": 32, "epochs": 2, **train}
+    study = _study(
+        folder,
+        name,
+        TAUGHT_SHAPE,
+        TAUGHT_SPLIT,
+        train,
+        area=[75.0, 36.121, 75.036, 36.134],
+        cube={"bands": BANDS, "block": 128},
+        guard=16,
+    )
+    layers, labels = ridges(np.random.default_rng(3))
+    create_cube(study)
+    for block in study.grid.blocks():
+        part = {key: values[(..., *block.window.slices)] for key, values in layers.items()}
+        write_window(study.cube_path, block.window, part)
+    write_array(study.labels_path, "labels", labels, chunks=(64, 64))
+    return study
+
+
+def _study(folder, name, shape, split, train, *, area, cube=None, **labels):
+    """Return a study whose grid and split are written."""
+    config = parse_config(
+        {
+            "name": name,
+            "area": area,
+            "cube": cube or {},
+            "labels": {"reference": "reference.gpkg", "split": "strip", **labels},
+            "train": {
+                "networks": ["hrnet"],
+                "size": "small",
+                "batch": 4,
+                "chips_per_epoch": 24,
+                "learning_rate": 3e-3,
+                **train,
+            },
+            "predict": {"window": 64, "batch": 4},
+        },
+        source="test",
+    )
+    study = Study(config=config, base=folder)
+    transform = [10, 0, WEST, 0, -10, NORTH]
+    grid = Grid.from_dict({"crs": CRS, "transform": transform, "shape": list(shape), "block": 128})
+    write_json(study.grid_path, grid.to_dict())
+    _cells(split, shape[0]).to_parquet(study.splits_path)
+    return study
+
+
+def _cells(split, height):
+    rows = [
+        {
+            "split": use,
+            "row0": 0,
+            "col0": x0,
+            "height": height,
+            "width": x1 - x0,
+            "version": "made",
+            "geometry": shapely.box(WEST + 10 * x0, NORTH - 10 * height, WEST + 10 * x1, NORTH),
+        }
+        for use, (x0, x1) in split.items()
+    ]
+    return gpd.GeoDataFrame(rows, crs=CRS)
+
+
 def landforms(rng):
     """Return labels (y, x) uint8 and features (2, y, x) int16."""
-    labels = np.zeros((HEIGHT, WIDTH), np.uint8)
-    for y in range(8, HEIGHT - 40, 56):
-        for x in range(4, WIDTH - 40, 64):
-            dy, dx = rng.integers(0, 16, 2)
-            labels[y + dy : y + dy + 32, x + dx : x + dx + 32] = 1
+    labels = squares(rng, (HEIGHT, WIDTH), first=(8, 4), step=(56, 64), jitter=16, edge=32)
     noise = rng.normal(size=(2, HEIGHT, WIDTH))
-    ridges = np.sqrt(2) * np.sin(2 * np.pi * np.arange(HEIGHT) / 6)[:, None]
-    noise[0] = np.where(labels == 1, ridges + noise[0] / 4, noise[0])
+    ridged = np.sqrt(2) * np.sin(2 * np.pi * np.arange(HEIGHT) / 6)[:, None]
+    noise[0] = np.where(labels == 1, ridged + noise[0] / 4, noise[0])
     features = np.clip(np.rint(1000 * noise), -32000, 32000).astype(np.int16)
     features[:, :NODATA_ROWS] = -32768
     return labels, features
+
+
+def ridges(rng):
+    """Return the layers of a cube and the labels, all (y, x)."""
+    labels = squares(rng, TAUGHT_SHAPE, first=(4, 4), step=(40, 40), jitter=12, edge=24)
+    labels[-3:] = 255
+    height, width = TAUGHT_SHAPE
+    rows = np.arange(height)[:, None] * np.ones(width)
+    elevation = 4000 + 2 * rows + rng.normal(0, 0.3, labels.shape)
+    elevation = elevation + np.where(labels == 1, 9 * np.sin(2 * np.pi * rows / 6), 0)
+    elevation = elevation.astype(np.float32)
+    slope, aspect = (
+        layer[1:-1, 1:-1] for layer in slope_aspect(np.pad(elevation, 1, "edge"), 10, 0)
+    )
+    stored = rng.normal(3000, 200, (len(BANDS), *TAUGHT_SHAPE))
+    stored[:, HOLE[0], HOLE[1]] = 0
+    layers = {
+        "reflectance": stored.astype(np.uint16),
+        "n_snow": np.zeros(labels.shape, np.uint8),
+        "elevation": elevation,
+        "slope": slope,
+        "aspect": aspect,
+    }
+    return layers, labels
+
+
+def squares(rng, shape, *, first, step, jitter, edge):
+    """Return labels (y, x) uint8 with a square in each cell of a lattice, somewhere in it."""
+    labels = np.zeros(shape, np.uint8)
+    for y in range(first[0], shape[0] - edge - first[1], step[0]):
+        for x in range(first[1], shape[1] - edge - first[1], step[1]):
+            dy, dx = rng.integers(0, jitter, 2)
+            labels[y + dy : y + dy + edge, x + dx : x + dx + edge] = 1
+    return labels
 
 
 def write_array(path, name, values, *, chunks, attributes=None):
     group = zarr.create_group(path, zarr_format=3, overwrite=True, attributes=attributes or {})
     array = group.create_array(name, shape=values.shape, dtype=values.dtype, chunks=chunks)
     array[:] = values
-
-
-def splits(grid):
-    rows = []
-    for split, (x0, x1) in SPLIT.items():
-        bounds = (WEST + 10 * x0, NORTH - 10 * HEIGHT, WEST + 10 * x1, NORTH)
-        rows.append(
-            {
-                "split": split,
-                "row0": 0,
-                "col0": x0,
-                "height": HEIGHT,
-                "width": x1 - x0,
-                "geometry": shapely.box(*bounds),
-            }
-        )
-    return gpd.GeoDataFrame(rows, crs=f"EPSG:{grid.epsg}")
 
 
 def make_fusion(mean):
