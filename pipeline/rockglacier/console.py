@@ -7,6 +7,7 @@ import sys
 import time
 import traceback
 import warnings
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -35,6 +36,12 @@ EXIT_INTERRUPTED = 130
 
 LOG_EVERY_S = 30.0
 """Between two writings of a log in an object store."""
+
+LOGGERS = ("rockglacier", "rockglacier_stac", "stamina")
+"""Whose records a run keeps: ours, and those of what is tried again."""
+
+ALIKE = 3
+"""Warnings of one kind that are shown; the log has them all."""
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -91,12 +98,25 @@ class Lines:
         self._spoken[what] = now
         elapsed = now - start
         rate = done / elapsed if elapsed > 0 and done else 0.0
-        left = f", about {(total - done) / rate:.0f} s left" if rate and not is_end else ""
+        left = f", about {spoken((total - done) / rate)} left" if rate and not is_end else ""
         out.print(f"  {what}: {done}/{total}{left}")
         if is_end:
             self._started.pop(what)
             self._spoken.pop(what)
             self._ended.add(what)
+
+
+def spoken(seconds: float) -> str:
+    """Return a length of time as a person would say it.
+
+    Examples
+    --------
+    >>> spoken(40), spoken(402), spoken(9000)
+    ('40 s', '7 min', '2.5 h')
+    """
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
 @contextmanager
@@ -126,6 +146,36 @@ class Redacted(logging.Filter):
         """Rewrite the record's message; keep every record."""
         record.msg, record.args = redact_text(record.getMessage()), None
         return True
+
+
+class Retries(logging.Filter):
+    """Says in words what stamina says in fields: what failed, and when it is tried again."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Rewrite the record's message; keep every record."""
+        fields = vars(record)
+        if "stamina.caused_by" in fields:
+            record.msg = "%s; trying again in %.1f s"
+            record.args = (fields["stamina.caused_by"], fields["stamina.wait_for"])
+        return True
+
+
+class Warned(logging.Handler):
+    """Warnings on the screen, a line each; errors are told by what they end."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self._seen: Counter[tuple[str, int]] = Counter()
+        self.addFilter(Redacted())
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Show a warning, unless there were enough of its kind."""
+        kind = record.pathname, record.lineno
+        self._seen[kind] += 1
+        if record.levelno > logging.WARNING or self._seen[kind] > ALIKE:
+            return
+        more = " (more of these only in logs/run.log)" if self._seen[kind] == ALIKE else ""
+        err.print(Text(f"warning: {record.getMessage()}{more}", style="yellow"))
 
 
 class RunLog(logging.FileHandler):
@@ -196,11 +246,27 @@ def log_to(folder: Path) -> Path:
     handler.addFilter(Redacted())
     # GDAL's messages carry whole URLs, and go to the screen where no handler takes them
     logging.getLogger("rasterio._env").addFilter(Redacted())
-    for name in ("rockglacier", "rockglacier_stac"):
+    for name in LOGGERS:
         logger = logging.getLogger(name)
         logger.setLevel(logging.INFO)
         logger.addHandler(handler)
     return path
+
+
+@contextmanager
+def warnings_shown() -> Iterator[None]:
+    """Show warnings on the screen while the context lasts."""
+    handler, retries = Warned(), Retries()
+    loggers = [logging.getLogger(name) for name in LOGGERS]
+    for logger in loggers:
+        logger.addFilter(retries)
+        logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        for logger in loggers:
+            logger.removeFilter(retries)
+            logger.removeHandler(handler)
 
 
 @contextmanager
@@ -209,7 +275,8 @@ def errors_shown() -> Iterator[None]:
     # rasterio.features.rasterize says this of its own array in memory
     warnings.filterwarnings("ignore", message="Dataset has no geotransform")
     try:
-        yield
+        with warnings_shown():
+            yield
     except (RockGlacierError, StacError) as error:
         err.print(Text(f"error: {error}", style="red"))
         sys.exit(EXIT_FAILED)

@@ -3,8 +3,9 @@
 import logging
 
 import pytest
+import stamina
 
-from rockglacier.console import Lines, Redacted, log_to
+from rockglacier.console import Lines, Redacted, log_to, warnings_shown
 
 
 @pytest.fixture
@@ -64,3 +65,23 @@ def test_log_that_cannot_be_written_hides_no_message(tmp_path, logger, capsys):
     log_to(tmp_path / "here")
     logger.error("the disk is full")
     assert capsys.readouterr().err == ""
+
+
+def test_warnings_are_seen_though_a_few_of_a_kind_only_and_without_secrets(logger, capsys):
+    with warnings_shown():
+        for tile in range(5):
+            logger.warning("no answer from https://h/%d?sig=S", tile)
+        logger.error("a stage failed, which its error tells")
+        for attempt in stamina.retry_context(on=OSError, attempts=2, wait_initial=0, wait_jitter=0):
+            with attempt:
+                if attempt.num == 1:
+                    raise OSError("connection refused")
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == [
+        "warning: no answer from https://h/0",
+        "warning: no answer from https://h/1",
+        "warning: no answer from https://h/2 (more of these only in logs/run.log)",
+        "warning: OSError('connection refused'); trying again in 0.0 s",
+    ]
+    logger.warning("later")
+    assert "warning: later" not in capsys.readouterr().err

@@ -60,12 +60,13 @@ def plan(
 
     Example: rockglacier plan hunza.yaml --workers 200 --price 0.05
     """
-    from rockglacier.console import out
+    from rockglacier.console import log_to, out
     from rockglacier.plan import make_plan, plan_lines
     from rockglacier.run import run_stages
     from rockglacier.stages import Context, stage_named
 
     opened = study_of(study)
+    log_to(opened.folder / "logs")
     with progress_shown() as progress:
         run_stages(opened, [stage_named("search")], Context(progress=progress))
     out.print("\n".join(plan_lines(make_plan(opened, steps=steps))))

@@ -164,9 +164,9 @@ def run_many(
 @contextmanager
 def _logged(folder: Path) -> Iterator[None]:
     """Write the log of a basin beside its products, and not beside those of the next."""
-    from rockglacier.console import log_to
+    from rockglacier.console import LOGGERS, log_to
 
-    loggers = [logging.getLogger(name) for name in ("rockglacier", "rockglacier_stac")]
+    loggers = [logging.getLogger(name) for name in LOGGERS]
     before = {logger: list(logger.handlers) for logger in loggers}
     log_to(folder)
     try:
