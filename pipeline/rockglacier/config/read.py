@@ -25,10 +25,11 @@ def load_config(path: Path) -> Config:
         nearest valid key.
     """
     if not path.is_file():
+        name = path.stem or "NAME"
         raise InputError(
-            f"no file {str(path)!r}",
+            f"{str(path)!r} is a folder" if path.is_dir() else f"no file {str(path)!r}",
             expected="a YAML file that describes a basin",
-            todo=f"rockglacier new {path.stem} --area YOUR_AREA.gpkg",
+            todo=f"check the path, or write one: rockglacier new {name} --area YOUR_AREA.gpkg",
         )
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -44,7 +45,11 @@ def load_config(path: Path) -> Config:
 def parse_config(values: Any, *, source: str) -> Config:
     """Check values that came from YAML, JSON or a test; ``source`` names them in messages."""
     if not isinstance(values, dict):
-        raise InputError(f"{source!r} holds {type(values).__name__}", expected="keys and values")
+        raise InputError(
+            f"{source!r} holds {'nothing' if values is None else f'a {type(values).__name__}'}",
+            expected="keys and values, at least `name` and `area`",
+            todo="begin anew with `rockglacier new`",
+        )
     try:
         return Config.model_validate(values)
     except ValidationError as error:
@@ -62,10 +67,12 @@ def _explain(problem: Any) -> str:
         near = difflib.get_close_matches(str(problem["loc"][-1]), valid, n=1, cutoff=0.4)
         hint = f"did you mean {near[0]!r}?" if near else f"valid: {', '.join(valid)}"
         return f"{location}: unknown key; {hint}"
-    shown = repr(problem.get("input"))
-    return (
-        f"{location}: {problem['msg']} (found {shown if len(shown) < 80 else shown[:77] + '...'})"
-    )
+    message = problem["msg"].removeprefix("Value error, ")
+    given = problem.get("input")
+    if isinstance(given, dict) and problem["type"] == "value_error":  # the message names the keys
+        return f"{location}: {message}"
+    shown = repr(given)
+    return f"{location}: {message} (found {shown if len(shown) < 80 else shown[:77] + '...'})"
 
 
 def _keys_of(location: tuple[Any, ...]) -> list[str]:
