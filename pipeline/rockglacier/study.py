@@ -7,7 +7,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
-import geopandas as gpd
 import shapely
 import yaml
 from shapely.geometry.base import BaseGeometry
@@ -17,6 +16,7 @@ from rockglacier.errors import InputError, NotFoundError
 from rockglacier.grid import Grid
 from rockglacier.periods import Period, periods_of
 from rockglacier.storage import open_place, read_json, write_text
+from rockglacier.storage.vector import read_polygons
 from rockglacier_stac.globe import HALF, box_of, cut
 
 OWN_BEFORE_CLAIM = {".lease", "logs"}
@@ -293,29 +293,7 @@ def read_area(uri: str) -> BaseGeometry:
     InputError
         The file cannot be read, has no CRS, no polygon, or crosses itself.
     """
-    try:
-        table = gpd.read_parquet(uri) if uri.endswith(".parquet") else gpd.read_file(uri)
-    except Exception as error:
-        raise InputError(
-            f"the area {uri!r} cannot be read: {error}",
-            expected="a polygon file (GeoPackage, GeoJSON, Shapefile, GeoParquet)",
-            todo="check the path in `area`, which is meant from the folder of the study's file",
-        ) from error
-    shapes = table.geometry.to_numpy()
-    polygons = table[~(shapely.is_missing(shapes) | shapely.is_empty(shapes))]
-    polygons = polygons[polygons.geom_type.isin(["Polygon", "MultiPolygon"])]
-    if polygons.empty:
-        raise InputError(
-            f"the area {uri!r} has {len(table)} feature(s) and no polygon",
-            expected="at least one polygon",
-            todo="draw the outline of the basin",
-        )
-    if polygons.crs is None:
-        raise InputError(
-            f"the area {uri!r} has no CRS",
-            expected="a file that says its coordinate reference system",
-            todo="set it in QGIS (Layer > Set CRS) and save the layer again",
-        )
+    polygons = read_polygons(uri, what="the area", todo="draw the outline of the basin")
     broken = polygons[~polygons.geometry.is_valid]
     if not broken.empty:
         reason = shapely.is_valid_reason(broken.geometry.iloc[0])

@@ -169,26 +169,3 @@ def test_files_of_a_comparison_read_back(files, tmp_path):
     assert scores == sides.summary
     assert pd.read_csv(tmp_path / "out" / "size_classes.csv")["n_b"].sum() == scores["n_b"]
     assert len(pd.read_csv(tmp_path / "out" / "outlines_a.csv")) == scores["n_a"]
-
-
-def test_files_that_hold_no_outlines_are_refused(files, tmp_path):
-    good = str(files / "mine.gpkg")
-    with pytest.raises(InputError, match=r"(?s)inventory B: there is no file.*check the path"):
-        compare_files(good, str(tmp_path / "none.gpkg"))
-    points = tmp_path / "points.gpkg"
-    gpd.GeoDataFrame(geometry=[shapely.Point(74, 36)], crs=4326).to_file(points)
-    with pytest.raises(InputError, match=r"(?s)inventory B .*no polygon: Point.*outlines"):
-        compare_files(good, str(points))
-    text = tmp_path / "text.gpkg"
-    text.write_text("no GeoPackage")
-    with pytest.raises(InputError, match=r"(?s)inventory B .*cannot be read"):
-        compare_files(good, str(text))
-    bare = tmp_path / "bare.shp"
-    KNOWN.to_file(bare)
-    bare.with_suffix(".prj").unlink()
-    with pytest.raises(InputError, match=r"(?s)inventory B .*has no CRS.*\.prj"):
-        compare_files(good, str(bare))
-    wrong = tmp_path / "wrong.parquet"
-    KNOWN.set_crs(4326, allow_override=True).to_parquet(wrong)
-    with pytest.raises(InputError, match=r"(?s)says that it is in degrees.*500020"):
-        compare_files(good, str(wrong))

@@ -213,7 +213,7 @@ def test_a_layer_can_be_named_and_a_choice_is_told(tmp_path, caplog):
     assert read_reference(str(path), area=AREA).geometry[0].equals(LANDFORM)
     assert "'north' is read; labels.layer names another one" in caplog.text
     assert read_reference(str(path), area=AREA, layer="south").geometry[0].equals(OTHER)
-    with pytest.raises(InputError, match=r"west(.|\n)*labels\.layer"):
+    with pytest.raises(InputError, match=r"no layer 'west'(.|\n)*north, south"):
         read_reference(str(path), area=AREA, layer="west")
 
 

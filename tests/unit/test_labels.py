@@ -158,11 +158,6 @@ def test_points_are_no_empty_reference(tmp_path):
         read_reference(path, area=AREA, may_be_empty=True)
 
 
-def test_missing_reference_is_refused(tmp_path):
-    with pytest.raises(InputError, match=r"labels\.reference"):
-        read_reference(str(tmp_path / "lost.gpkg"), area=AREA)
-
-
 def test_geoparquet_and_geopackage_read_the_same(tmp_path):
     table = gpd.GeoDataFrame(geometry=[LANDFORM, OTHER], crs=4326)
     table.to_parquet(tmp_path / "r.parquet")

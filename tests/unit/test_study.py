@@ -28,19 +28,6 @@ def test_area_in_another_crs_is_transformed(tmp_path):
     assert area.symmetric_difference(SQUARE).area < 1e-4 * SQUARE.area
 
 
-def test_area_without_crs_is_refused(tmp_path):
-    with pytest.warns(UserWarning, match="crs"):
-        path = write(tmp_path / "a.shp", [SQUARE], crs=None)
-    with pytest.raises(InputError, match="has no CRS"):
-        read_area(path)
-
-
-def test_empty_area_is_refused(tmp_path):
-    path = write(tmp_path / "a.gpkg", [shapely.Point(74, 36)])
-    with pytest.raises(InputError, match=r"1 feature\(s\) and no polygon"):
-        read_area(path)
-
-
 def test_area_of_nothing_but_empty_polygons_is_refused(tmp_path):
     path = write(tmp_path / "a.gpkg", [shapely.Polygon()])
     with pytest.raises(InputError, match=r"1 feature\(s\) and no polygon"):
@@ -53,11 +40,6 @@ def test_area_that_crosses_itself_is_refused(tmp_path):
     path = write(tmp_path / "a.gpkg", [BOW_TIE])
     with pytest.raises(InputError, match="Self-intersection"):
         read_area(path)
-
-
-def test_missing_area_file_is_refused(tmp_path):
-    with pytest.raises(InputError, match="cannot be read"):
-        read_area(str(tmp_path / "lost.gpkg"))
 
 
 @pytest.mark.parametrize("bbox", [(75, 36, 74, 37), (74, 37, 75, 36), (74, 36, 275, 37)])

@@ -19,6 +19,7 @@ from rockglacier.config import parse_config
 from rockglacier.errors import InputError
 from rockglacier.grid import geodesic_area_km2
 from rockglacier.storage import uploaded, write_text
+from rockglacier.storage.vector import areal, read_polygons
 from rockglacier_stac.globe import cut
 from rockglacier_stac.providers import PROVIDERS
 
@@ -99,7 +100,7 @@ def read_basins(
     rows = []
     for label, group in table.groupby(named, sort=True):
         shape = cut(shapely.union_all([cut(part) for part in group.geometry]))
-        piece = _polygons(shapely.intersection(shape, area))
+        piece = areal(shapely.intersection(shape, area))
         if piece.is_empty or geodesic_area_km2(piece) < SMALLEST_KM2:
             continue
         rows.append(
@@ -230,27 +231,7 @@ def settings_like(path: Path, folder: Path) -> dict[str, Any]:
 
 
 def _read(path: str, layer: str | None) -> gpd.GeoDataFrame:
-    try:
-        table = (
-            gpd.read_parquet(path)
-            if path.endswith(".parquet")
-            else gpd.read_file(path, **({"layer": layer} if layer else {}))
-        )
-    except Exception as error:
-        raise InputError(
-            f"the basins {path!r} cannot be read: {error}",
-            expected="a polygon file (GeoPackage, GeoJSON, Shapefile, GeoParquet)",
-            todo="check the path and the layer",
-        ) from error
-    if table.crs is None:
-        raise InputError(
-            f"the basins {path!r} have no CRS",
-            expected="a file that says its coordinate reference system",
-            todo="set it in QGIS (Layer > Set CRS) and save the layer again",
-        )
-    table = table[table.geom_type.isin(["Polygon", "MultiPolygon"])].to_crs(4326)
-    if table.empty:
-        raise InputError(f"the basins {path!r} have no polygon", expected="a polygon a basin")
+    table = read_polygons(path, what="the file of basins", layer=layer).to_crs(4326)
     return table.set_geometry(shapely.make_valid(table.geometry.to_numpy()), crs=4326)
 
 
@@ -268,12 +249,6 @@ def _priority(values: pd.Series, basin: str) -> int:
             todo="fill in the column",
         )
     return int(found)
-
-
-def _polygons(geometry: BaseGeometry) -> BaseGeometry:
-    """Return the parts of a geometry that have an area."""
-    parts = shapely.get_parts(geometry)
-    return shapely.union_all([part for part in parts if part.geom_type == "Polygon"])
 
 
 def _write_area(path: Path, name: str, geometry: BaseGeometry) -> None:

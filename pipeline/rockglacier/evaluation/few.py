@@ -13,7 +13,7 @@ from shapely.geometry.base import BaseGeometry
 
 from rockglacier.errors import InputError
 from rockglacier.grid import Window, projected
-from rockglacier.labels.layers import read_polygons
+from rockglacier.labels.layers import read_outlines
 from rockglacier.model.calibrate import calibrate
 from rockglacier.model.metrics import IGNORE
 from rockglacier.storage import open_group, read_json, write_json
@@ -66,8 +66,8 @@ def calibrate_on(study: Study, outlines: str, within: str) -> dict[str, Any]:
     grid = study.grid
     path = study.require(study.prediction_path / "prediction.zarr", stage="predict")
     stored: Any = open_group(path)["probability"]
-    drawn = read_polygons(outlines, what="the outlines of the chips", may_be_empty=True)
-    chips = read_polygons(within, what="the chips")
+    drawn = read_outlines(outlines, what="the outlines of the chips", may_be_empty=True)
+    chips = read_outlines(within, what="the chips")
     landforms = [projected(shape, epsg=grid.epsg) for shape in drawn.geometry]
     parts = [
         _pixels(stored, study, projected(chip, epsg=grid.epsg), landforms)

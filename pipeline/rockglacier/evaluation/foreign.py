@@ -9,7 +9,6 @@ from typing import Final
 import geopandas as gpd
 import numpy as np
 import rasterio
-import shapely
 from numpy.typing import NDArray
 from rasterio.enums import Resampling
 from rasterio.warp import reproject
@@ -22,8 +21,9 @@ from rockglacier.inventory.footprints import footprint_of
 from rockglacier.inventory.landforms import Rule, find_landforms
 from rockglacier.inventory.outlines import simplify, trace
 from rockglacier.inventory.overlaps import RASTERS
-from rockglacier.inventory.polygons import POLYGONS, read_outlines
+from rockglacier.inventory.polygons import read_outlines
 from rockglacier.prediction.blend import PERCENT_NODATA, to_percent
+from rockglacier.storage.vector import areal, has_polygons
 
 SIMPLIFY_M: Final = 10.0
 SUFFIXES: Final = (*RASTERS, ".gpkg", ".parquet", ".geojson", ".shp")
@@ -190,24 +190,13 @@ def _traced(
 
 def _polygons(path: Path, grid: Grid, ground: BaseGeometry, *, min_area_km2: float) -> ForeignMap:
     table = read_outlines(str(path), name="the map").to_crs(grid.epsg)
-    is_polygon = table.geom_type.isin(POLYGONS) & ~table.geometry.is_empty
-    shapes = table.geometry[is_polygon].make_valid()
+    shapes = table.geometry[has_polygons(table)].make_valid()
     near = shapes[shapes.intersects(projected(ground, epsg=grid.epsg))]
     large = near[near.area >= 1e6 * min_area_km2]
     burned = burnt(list(near), grid, grid.whole)
     return ForeignMap(
         probability=burned.astype(np.float32),
-        outlines=gpd.GeoDataFrame(geometry=_polygonal(large).to_crs(4326)),
+        outlines=gpd.GeoDataFrame(geometry=large.map(areal).to_crs(4326)),
         is_probability=False,
         small=len(near) - len(large),
     )
-
-
-def _polygonal(shapes: gpd.GeoSeries) -> gpd.GeoSeries:
-    """Return shapes without the lines and points that mending may leave behind."""
-
-    def kept(shape: BaseGeometry) -> BaseGeometry:
-        parts = [part for part in shapely.get_parts(shape) if part.geom_type in POLYGONS]
-        return shape if shape.geom_type in POLYGONS else shapely.union_all(parts)
-
-    return gpd.GeoSeries([kept(shape) for shape in shapes], crs=shapes.crs)

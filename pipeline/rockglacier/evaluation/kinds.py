@@ -15,8 +15,8 @@ from rockglacier.evaluation.confusers import Kinds, terrain_kinds
 from rockglacier.grid import Grid, Window
 from rockglacier.inventory.match import EQUAL_AREA
 from rockglacier.inventory.overlaps import RASTERS, features_of
-from rockglacier.inventory.polygons import POLYGONS
 from rockglacier.storage import open_group
+from rockglacier.storage.vector import POLYGONS
 from rockglacier.study import Study
 
 LAYERS = ("slope", "aspect", "illumination", "cast_shadow", "n_snow", "n_shadow")

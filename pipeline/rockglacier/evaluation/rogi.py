@@ -13,13 +13,13 @@ from typing import Any, Final
 import geopandas as gpd
 import numpy as np
 import pandas as pd
-import pyogrio
 import shapely
 from shapely.geometry.base import BaseGeometry
 
 from rockglacier.errors import InputError
 from rockglacier.evaluation.benchmark import Benchmark, Rules, area_row, area_table
 from rockglacier.grid import projected, utm_epsg
+from rockglacier.storage.vector import layers_of, read_features
 
 CITATION: Final = (
     "Rouyet et al. 2025, Earth Syst. Sci. Data 17, 4125-4157, doi 10.5194/essd-17-4125-2025"
@@ -65,7 +65,7 @@ def rogi_benchmark(path: Path, *, version: str = "2.0") -> Benchmark:
             expected="the GeoPackage of RoGI CCI",
             todo="download it from doi 10.5281/zenodo.14501398",
         )
-    layers = [str(name) for name, _ in pyogrio.list_layers(path)]
+    layers = list(layers_of(str(path), what="RoGI CCI"))
     areas = _layer(path, layers, "AOI")
     outlines = _layer(path, layers, "GO")
     markers = _layer(path, layers, "PM") if _named(layers, "PM") else None
@@ -105,7 +105,7 @@ def _layer(path: Path, layers: list[str], part: str) -> gpd.GeoDataFrame:
             f"{str(path)!r} has no layer {part}: {', '.join(layers)}",
             expected="a layer whose name holds _AOI_, and one with _GO_",
         )
-    table = gpd.read_file(path, layer=name)
+    table = read_features(str(path), what="RoGI CCI", layer=name)
     table = table[~(table.geometry.isna() | table.geometry.is_empty)].to_crs(4326)
     return table.set_geometry(table.geometry.make_valid()).reset_index(drop=True)
 

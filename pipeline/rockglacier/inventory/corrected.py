@@ -10,10 +10,11 @@ import shapely
 
 from rockglacier.inventory.edited import TWICE
 from rockglacier.inventory.match import EQUAL_AREA
-from rockglacier.inventory.polygons import POLYGONS, read_outlines
+from rockglacier.inventory.polygons import read_outlines
 from rockglacier.inventory.references import complete_area
 from rockglacier.inventory.reviews import KEPT, read_reviews, reviews_path
 from rockglacier.storage import uploaded
+from rockglacier.storage.vector import POLYGONS
 from rockglacier.study import Study
 
 

@@ -15,11 +15,12 @@ from rockglacier.errors import InputError
 from rockglacier.inventory import qgis
 from rockglacier.inventory.domains import RELIABILITIES, REVIEWED, outside_domains
 from rockglacier.inventory.export import HASH
-from rockglacier.inventory.polygons import POLYGONS, read_outlines
+from rockglacier.inventory.polygons import read_outlines
 from rockglacier.inventory.reviews import KEPT, REVIEW_COLUMNS, outline_hash, read_reviews
 from rockglacier.inventory.schema import UNREVIEWED
 from rockglacier.inventory.tables import study_domains
 from rockglacier.labels.columns import named_columns
+from rockglacier.storage.vector import POLYGONS
 from rockglacier.study import Study
 
 PRIMARY_ID: Final = re.compile(r"RG[US]\d{6}[NS]\d{7}[EW]")

@@ -22,6 +22,7 @@ from scipy.sparse.csgraph import connected_components
 from shapely.geometry.base import BaseGeometry
 
 from rockglacier.errors import InputError
+from rockglacier.storage.vector import has_polygons
 
 EQUAL_AREA: Final = 6933
 """EPSG code of the equal-area projection in which everything is measured."""
@@ -155,8 +156,7 @@ def _side(
             expected="polygons that say their coordinate reference system",
             todo="set it in QGIS (Layer > Set CRS) and save the layer again",
         )
-    is_polygon = table.geom_type.isin(["Polygon", "MultiPolygon"]).to_numpy(bool)
-    is_polygon &= ~table.geometry.is_empty.to_numpy(bool)
+    is_polygon = has_polygons(table).to_numpy(bool)
     polygons = table[is_polygon]
     geometry = polygons.geometry.to_crs(EQUAL_AREA).to_numpy()
     is_broken = ~shapely.is_valid(geometry)

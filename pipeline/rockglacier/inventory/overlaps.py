@@ -14,8 +14,8 @@ from exactextract import exact_extract
 from numpy.typing import NDArray
 
 from rockglacier.errors import InputError
-from rockglacier.inventory.polygons import PARQUET
 from rockglacier.inventory.schema import Column
+from rockglacier.storage.vector import POLYGONS, read_features
 
 RASTERS: Final = (".tif", ".tiff", ".vrt", ".nc", ".img")
 
@@ -51,7 +51,7 @@ def overlap_columns(
             values[f"{name}_mean"] = _means(outlines, uri, name)
             continue
         others = features_of(uri, name, outlines)
-        if not set(others.geom_type) - {"Polygon", "MultiPolygon"}:
+        if not set(others.geom_type) - set(POLYGONS):
             columns[f"{name}_share"] = Column("float64", f"Share of the outline in {name}, 0 to 1.")
             values[f"{name}_share"] = _shares(outlines, others)
             continue
@@ -73,21 +73,7 @@ def features_of(uri: str, name: str, around: gpd.GeoSeries) -> gpd.GeoDataFrame:
     InputError
         The file cannot be read or has no CRS.
     """
-    try:
-        table = gpd.read_parquet(uri) if uri.endswith(PARQUET) else gpd.read_file(uri)
-    except Exception as error:
-        raise InputError(
-            f"inventory.overlaps.{name}: {uri!r} cannot be read: {error}",
-            expected="a vector file that OGR reads, GeoParquet, or a raster "
-            f"({', '.join(RASTERS)})",
-            todo="check the path, which is meant from the folder of the study's file",
-        ) from error
-    if table.crs is None:
-        raise InputError(
-            f"inventory.overlaps.{name}: {uri!r} has no CRS",
-            expected="a file that says its coordinate reference system",
-            todo="set it in QGIS (Layer > Set CRS) and save the layer again",
-        )
+    table = read_features(uri, what=f"inventory.overlaps.{name}")
     table = table[~(table.geometry.isna() | table.geometry.is_empty)].to_crs(around.crs)
     if around.empty:
         return table

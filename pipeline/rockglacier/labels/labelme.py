@@ -24,8 +24,8 @@ from rasterio.errors import RasterioError
 from rasterio.io import MemoryFile
 from shapely.geometry.base import BaseGeometry
 
-from rockglacier.labels.layers import areal
 from rockglacier.labels.reference import repaired_shape
+from rockglacier.storage.vector import areal
 
 LANDFORM: Final = "rock_glacier"
 HOLE: Final = "hole"

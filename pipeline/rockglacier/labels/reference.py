@@ -13,7 +13,8 @@ from shapely.geometry.base import BaseGeometry
 from rockglacier.errors import InputError
 from rockglacier.grid import geodesic_area_km2
 from rockglacier.labels.columns import named_columns, require_columns
-from rockglacier.labels.layers import areal, read_polygons, with_markers
+from rockglacier.labels.layers import read_outlines, with_markers
+from rockglacier.storage.vector import areal
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +50,7 @@ def read_reference(
         Our name of a column to that of the file; both spellings of the RGIK columns are known
         without it.
     layer
-        Of the file; see :func:`~rockglacier.labels.layers.read_polygons`.
+        Of the file; see :func:`~rockglacier.labels.layers.read_outlines`.
     may_be_empty
         A file without a single feature says that there is no rock glacier; else it is refused, as
         an inventory that got lost looks the same.
@@ -70,7 +71,7 @@ def read_reference(
         The file cannot be read, names no CRS, has no polygon, or lacks a column of ``where``; or
         ``where`` keeps no polygon, or none touches the area.
     """
-    table = read_polygons(uri, layer=layer, may_be_empty=may_be_empty)
+    table = read_outlines(uri, layer=layer, may_be_empty=may_be_empty)
     table = table.drop(columns=[name for name in OWN if name in table.columns])
     if not table.empty:
         table = named_columns(table, columns or {}, uri=uri)
@@ -126,7 +127,7 @@ def read_ground(uri: str, *, area: BaseGeometry, what: str) -> list[BaseGeometry
     InputError
         The file cannot be read, has no CRS or no polygon.
     """
-    table = read_polygons(uri, what=f"the file of {what}", may_be_empty=True)
+    table = read_outlines(uri, what=f"the file of {what}", may_be_empty=True)
     shapes = [repaired_shape(shape) for shape in table.geometry[table.geometry.intersects(area)]]
     if not shapes:
         logger.warning("none of the %d polygons of %s %s touches the area", len(table), what, uri)

@@ -1,0 +1,191 @@
+"""Vector files that people bring: one way to open them, and one to say why they cannot be used."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import geopandas as gpd
+import pyarrow as pa
+import pyogrio
+import shapely
+from pyogrio.errors import DataLayerError, DataSourceError, FeatureError, FieldError, GeometryError
+from pyproj.exceptions import CRSError
+from shapely.geometry.base import BaseGeometry
+
+from rockglacier.errors import InputError
+
+logger = logging.getLogger(__name__)
+
+PARQUET: Final = (".parquet", ".geoparquet")
+POLYGONS: Final = ("Polygon", "MultiPolygon")
+FORMATS: Final = "a vector file (GeoPackage, GeoParquet, Shapefile, GeoJSON)"
+
+UNREADABLE: Final = (
+    DataSourceError, DataLayerError, FeatureError, FieldError, GeometryError, CRSError,
+    pa.ArrowException, shapely.errors.ShapelyError, OSError, ValueError, KeyError, TypeError,
+)  # fmt: skip
+"""What OGR, Arrow and their readers raise of a file that is none or broken; the last two of
+metadata of GeoParquet that lack a key, or hold a value of another kind."""
+
+
+def layers_of(uri: str, *, what: str) -> dict[str, str]:
+    """Return the layers of a file with their kinds of geometry, empty without; of GeoParquet none.
+
+    Raises
+    ------
+    InputError
+        There is no such file, or it cannot be read.
+    """
+    if "://" not in uri and not uri.startswith("/vsi") and not Path(uri).exists():
+        raise InputError(
+            f"{what}: there is no file {uri!r}",
+            expected=FORMATS,
+            todo="check the path; in a study's file it is meant from the folder of that file",
+        )
+    if uri.lower().endswith(PARQUET):
+        return {}
+    layers = _opened(lambda: pyogrio.list_layers(uri), uri, what)
+    return {str(name): str(kind or "") for name, kind in layers}
+
+
+def read_features(uri: str, *, what: str, layer: str | None = None) -> gpd.GeoDataFrame:
+    """Read all features of a layer, in its own CRS and with its own columns.
+
+    Parameters
+    ----------
+    uri
+        GeoPackage, GeoParquet, Shapefile (in the code page of its ``.cpg``), GeoJSON, or whatever
+        else OGR reads; a path or a URL.
+    what
+        What messages call it, e.g. ``the area``.
+    layer
+        Default: the first with geometries.
+
+    Returns
+    -------
+    GeoDataFrame
+        Features of any kind, those without a geometry or with an empty one included.
+
+    Raises
+    ------
+    InputError
+        There is no such file or layer, it cannot be read, it has no geometry or no CRS, or it says
+        that it is in degrees and is not.
+    """
+    layers = layers_of(uri, what=what)
+    if layer is not None and layers and layer not in layers:
+        raise InputError(
+            f"{what} {uri!r} has no layer {layer!r}",
+            expected=f"one of its layers: {', '.join(layers)}",
+            todo="name one of them",
+        )
+    chosen = layer or next((name for name, kind in layers.items() if kind), None)
+    is_parquet = uri.lower().endswith(PARQUET)
+    table = _opened(
+        lambda: gpd.read_parquet(uri) if is_parquet else gpd.read_file(uri, layer=chosen), uri, what
+    )
+    if not isinstance(table, gpd.GeoDataFrame):
+        raise InputError(f"{what} {uri!r} is a table without geometry", expected=FORMATS)
+    if table.crs is None:
+        raise InputError(
+            f"{what} {uri!r} has no CRS",
+            expected="a file that says its coordinate reference system",
+            todo="set it in QGIS (Layer > Set CRS) and save the layer again; a Shapefile needs its "
+            ".prj beside it",
+        )
+    if table.crs.is_geographic and len(table):
+        _require_degrees(table, uri, what)
+    return table
+
+
+def read_polygons(
+    uri: str,
+    *,
+    what: str,
+    layer: str | None = None,
+    may_be_empty: bool = False,
+    todo: str = "name the layer of the polygons, or another file",
+) -> gpd.GeoDataFrame:
+    """Read the polygons of a layer, in its own CRS, as valid as they are.
+
+    Parameters
+    ----------
+    uri, what, layer
+        As for :func:`read_features`.
+    may_be_empty
+        A file without a single feature is refused without it.
+    todo
+        What to do where there is no polygon.
+
+    Returns
+    -------
+    GeoDataFrame
+        Polygons of collections included; how many features are none is logged.
+
+    Raises
+    ------
+    InputError
+        As of :func:`read_features`; or there is no polygon.
+    """
+    table = read_features(uri, what=what, layer=layer)
+    shapes = table.geometry.to_numpy().copy()
+    is_mixed = shapely.get_type_id(shapes) == shapely.GeometryType.GEOMETRYCOLLECTION
+    shapes[is_mixed] = [areal(shape) for shape in shapes[is_mixed]]
+    table = table.set_geometry(gpd.GeoSeries(shapes, index=table.index, crs=table.crs))
+    polygons = table[has_polygons(table)].reset_index(drop=True)
+    if polygons.empty and not (table.empty and may_be_empty):
+        raise without_polygon(table, uri, what, todo=todo)
+    if left_out := len(table) - len(polygons):
+        logger.warning("%s %s: %d of %d features are no polygon, and are left out",
+                       what, uri, left_out, len(table))  # fmt: skip
+    return polygons
+
+
+def has_polygons(table: gpd.GeoDataFrame) -> Any:
+    """Say of each feature whether it is a polygon that is not empty, as a Series."""
+    return table.geom_type.isin(POLYGONS) & ~table.geometry.is_empty
+
+
+def without_polygon(table: gpd.GeoDataFrame, uri: str, what: str, *, todo: str) -> InputError:
+    """Return the error that a file has no polygon, with what it has."""
+    kinds = sorted({str(kind) for kind in table.geom_type.dropna()})
+    found = f": {', '.join(kinds)}" if kinds else ""
+    return InputError(
+        f"{what} {uri!r} has {len(table)} feature(s) and no polygon{found}",
+        expected="at least one polygon that is not empty",
+        todo=todo,
+    )
+
+
+def areal(shape: BaseGeometry) -> BaseGeometry:
+    """Return the union of the polygon parts of a geometry, empty if it has none."""
+    parts = [part for part in shapely.get_parts(shape) if part.geom_type in POLYGONS]
+    return shapely.union_all(parts) if parts else shapely.Polygon()
+
+
+def _opened[Found](read: Callable[[], Found], uri: str, what: str) -> Found:
+    try:
+        return read()
+    except UNREADABLE as error:
+        raise InputError(
+            f"{what} {uri!r} cannot be read: {error}",
+            expected=FORMATS,
+            todo="open it in QGIS, and save it as GeoPackage",
+        ) from error
+
+
+def _require_degrees(table: gpd.GeoDataFrame, uri: str, what: str) -> None:
+    west, south, east, north = table.total_bounds
+    if table.geometry.is_empty.all() or table.geometry.isna().all():
+        return
+    if -360 <= west <= east <= 360 and -90 <= south <= north <= 90:
+        return
+    raise InputError(
+        f"{what} {uri!r} says that it is in degrees ({table.crs.name}), and lies within "
+        f"{west:.0f}, {south:.0f}, {east:.0f}, {north:.0f}",
+        expected="longitudes within 180 and latitudes within 90",
+        todo="set its CRS in QGIS (Layer > Set CRS) to the one that it is in",
+    )
