@@ -19,9 +19,9 @@ from shapely.geometry import mapping
 from shapely.geometry.base import BaseGeometry
 
 from rockglacier import __version__
-from rockglacier.config import Config, fingerprint
+from rockglacier.config import fingerprint
 from rockglacier.grid import projected
-from rockglacier.scenes.notices import notices
+from rockglacier.scenes.notices import license_of, notices
 from rockglacier.storage import readable, redact, sha256_of
 from rockglacier.study import Study
 from rockglacier_stac import extensions, item
@@ -31,21 +31,11 @@ from rockglacier_stac.item import Asset, Period, Place, Provenance, Source
 UP: Final = "../.."
 """From the folder of an item to that of the products."""
 
-FABDEM_LICENSE: Final = "CC-BY-NC-SA-4.0"
-"""Of FABDEM V1-2; it passes to what is made from it."""
-
 TOLD_OF_PUBLISHING: Final = frozenset({"license", "provider", "attribution", "version"})
 """Settings of the publication that are told; where it is published to is nobody's business."""
 
 FOOTPRINT_TOLERANCE_DEG: Final = 1e-3
 """Detail of the outlines of items, about 100 m: they are for searching."""
-
-
-def license_of(config: Config) -> str:
-    """Return the licence of the products: that of the settings, unless the DEM's is stricter."""
-    if "fabdem" in config.search.dem_collection.lower():
-        return FABDEM_LICENSE
-    return config.publish.license
 
 
 def period_of(study: Study) -> Period:
@@ -164,9 +154,6 @@ def provenance(study: Study, *, level: str, how: str, software: tuple[str, ...])
     config = study.config
     settings = fingerprint({**study.resolved(), "area": None, "output": None})
     versions = {name: version_of(name) for name in software}
-    said = notices(study)
-    if license_of(config) == FABDEM_LICENSE:
-        said.append("Contains FABDEM V1-2, CC BY-NC-SA 4.0")
     return Provenance(
         level=level,
         lineage=f"{how}; rockglacier {__version__}, settings {settings}, feature set "
@@ -177,7 +164,7 @@ def provenance(study: Study, *, level: str, how: str, software: tuple[str, ...])
         | {name: found for name, found in versions.items() if found},
         version=config.publish.version or __version__,
         license=license_of(config),
-        attribution=tuple(said),
+        attribution=tuple(notices(study)),
         basin=config.name,
         settings=told_settings(study),
     )

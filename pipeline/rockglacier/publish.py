@@ -13,6 +13,7 @@ from rockglacier import origin, products
 from rockglacier.deposit import write_deposit
 from rockglacier.engine import Progress, silent
 from rockglacier.errors import ContractError
+from rockglacier.scenes.notices import license_of
 from rockglacier.shelf import (
     NOTICE,
     add_to_catalog,
@@ -276,7 +277,7 @@ def _publication(study: Study, items: Mapping[CollectionName, list[Json]]) -> Pu
         description=f"{title}: the cube, the model, its prediction and the inventory, each linked "
         "to what it was made from. Outlines are candidates until a person confirms them.",
         providers=_providers(study),
-        license=origin.license_of(config),
+        license=license_of(config),
         attribution=tuple(dict.fromkeys(said)),
         notice=NOTICE,
     )

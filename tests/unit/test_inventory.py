@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import sqlite3
+from contextlib import closing
 
 import geopandas as gpd
 import numpy as np
@@ -116,7 +118,8 @@ def read(study):
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
     """A study with one landform, its inventory made; to read, not to change."""
-    study = study_with(tmp_path_factory.mktemp("built"), LARGE, SMALL)
+    publish = {"license": "CC-BY-4.0"}
+    study = study_with(tmp_path_factory.mktemp("built"), LARGE, SMALL, publish=publish)
     return study, build_inventory(study)
 
 
@@ -301,6 +304,7 @@ def test_geoparquet_says_its_version_crs_and_boxes(built):
     assert metadata.row_group(0).column(0).compression == "ZSTD"
     assert metadata.metadata[b"attribution"].startswith(b"Contains modified Copernicus Sentinel")
     assert metadata.metadata[b"title"] == f"Rock glaciers of toy, {study.period.name}".encode()
+    assert metadata.metadata[b"license"] == b"CC-BY-4.0"
     assert len(gpd.read_parquet(study.inventory_path / "inventory.parquet"))
 
 
@@ -322,18 +326,36 @@ def test_geopackage_holds_the_layers_of_an_rgik_inventory(built):
     told = pyogrio.read_info(package, layer="outlines")["dataset_metadata"]
     assert "Copernicus" in told["attribution"]
     assert "Candidates" in told["summary"]
+    assert told["license"] == "CC-BY-4.0"
+    with closing(sqlite3.connect(package)) as data:
+        (text,) = data.execute(
+            "SELECT metadata FROM gpkg_metadata JOIN gpkg_metadata_reference ON md_file_id = id "
+            "WHERE reference_scope = 'geopackage'"
+        ).fetchone()
+    assert "CC-BY-4.0" in text
+    assert "Copernicus" in text
 
 
 def test_duckdb_reads_the_inventory(built):
     duckdb = pytest.importorskip("duckdb", reason="needs DuckDB: pip install duckdb")
     study, _ = built
     path = study.inventory_path / "inventory.parquet"
-    area, west = duckdb.sql(
-        f"select sum(area_km2), min(bbox.xmin) from read_parquet('{path}')"  # noqa: S608
-    ).fetchone()
     table = gpd.read_parquet(path)
-    assert area == pytest.approx(table["area_km2"].sum())
-    assert west == pytest.approx(table.total_bounds[0])
+    west = table.total_bounds[0]
+    found = (
+        duckdb.read_parquet(str(path))
+        .filter(f"bbox.xmin <= {west}")
+        .select("candidate_id, area_km2, geometry, typeof(geometry)")
+        .fetchall()
+    )
+    expected = table[table.bounds["minx"] <= west]
+    assert [row[:2] for row in found] == list(
+        zip(expected["candidate_id"], expected["area_km2"], strict=True)
+    )
+    assert shapely.from_wkb([bytes(row[2]) for row in found]).tolist() == list(expected.geometry)
+    assert "WGS 84" in found[0][3]
+    told = duckdb.sql("select key, value from parquet_kv_metadata(?)", params=[str(path)])
+    assert dict(told.fetchall())[b"license"] == b"CC-BY-4.0"
 
 
 def test_missing_prediction_says_which_stage_makes_it(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from rockglacier.config import Config
 from rockglacier.storage import readable
 from rockglacier.study import Study
 
@@ -12,9 +13,20 @@ DEM_NOTICE = (
     "produced using Copernicus WorldDEM-30 © DLR e.V. 2010-2014 and © Airbus Defence and Space "
     "GmbH 2014-2018 provided under COPERNICUS by the European Union and ESA; all rights reserved"
 )
+FABDEM_NOTICE = "Contains FABDEM V1-2, CC BY-NC-SA 4.0"
+FABDEM_LICENSE = "CC-BY-NC-SA-4.0"
+"""Of FABDEM V1-2; it passes to what is made from it."""
+
 MADE_UP_NOTICE = "Made-up scenes and terrain of no real place; holds no Copernicus data"
 MADE_UP = "made-up"
 """How the platform of a scene begins that no satellite took."""
+
+
+def license_of(config: Config) -> str:
+    """Return the licence of the products: that of the settings, unless the DEM's is stricter."""
+    if "fabdem" in config.search.dem_collection.lower():
+        return FABDEM_LICENSE
+    return config.publish.license
 
 
 def notices(study: Study) -> list[str]:
@@ -29,6 +41,8 @@ def notices(study: Study) -> list[str]:
         found = [SENTINEL_NOTICE.format(period=config.search.period)]
         if config.search.dem_collection.startswith("cop-dem"):
             found.append(DEM_NOTICE)
+    if license_of(config) == FABDEM_LICENSE:
+        found.append(FABDEM_NOTICE)
     found += [f"Layer {layer.name} of the cube: {layer.license}" for layer in config.cube.extra]
     if config.publish.attribution:
         found.append(config.publish.attribution)
