@@ -29,6 +29,8 @@ from rockglacier.scenes.record import dem_from_item, scene_from_item
 from rockglacier.study import read_area
 from rockglacier_stac.catalogs import open_catalog
 from rockglacier_stac.errors import StacError
+from rockglacier_stac.globe import box_of
+from rockglacier_stac.search import Query
 
 OURS = ("rockglacier", "rockglacier_stac")
 NAMED = (RockGlacierError, StacError)
@@ -152,10 +154,12 @@ def read_items(documents):
             (Path(folder) / name).write_bytes(text)
         catalog = open_catalog(f"{folder}/catalog.json")
         found = catalog.search(
-            "s2",
-            bbox=(74.1, 36.1, 74.9, 36.9),
-            start=dt.date(2024, 1, 1),
-            end=dt.date(2024, 12, 31),
+            Query(
+                "s2",
+                area=box_of((74.1, 36.1, 74.9, 36.9)),
+                start=dt.date(2024, 1, 1),
+                end=dt.date(2024, 12, 31),
+            )
         )
     for item in found:
         for read in (lambda item: scene_from_item(item, ["B02"]), dem_from_item):

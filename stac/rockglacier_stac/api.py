@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator, Sequence
-from datetime import date
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -27,9 +26,7 @@ from rockglacier_stac.errors import CatalogError, ServiceError
 from rockglacier_stac.globe import sides
 from rockglacier_stac.search import (
     UNREADABLE,
-    Bbox,
     Query,
-    make_query,
     satisfies,
     tidied,
     unknown_collection,
@@ -114,32 +111,11 @@ class ApiCatalog:
             href = next((link["href"] for link in links if link.get("rel") == "next"), None)
         return found
 
-    def search(
-        self,
-        collection: str,
-        *,
-        bbox: Bbox | None = None,
-        intersects: BaseGeometry | None = None,
-        start: date | None = None,
-        end: date | None = None,
-        cloud_max: float | None = None,
-        cloud_min: float | None = None,
-        brief: bool = False,
-    ) -> list[dict[str, Any]]:
+    def search(self, query: Query) -> list[dict[str, Any]]:
         """Return the items; see :meth:`rockglacier_stac.catalogs.Catalog.search`."""
-        query = make_query(
-            collection,
-            bbox=bbox,
-            intersects=intersects,
-            start=start,
-            end=end,
-            cloud_max=cloud_max,
-            cloud_min=cloud_min,
-            brief=brief,
-        )
         try:
             found = self._search(query)
-            known = self.collections() if not found else [collection]
+            known = self.collections() if not found else [query.collection]
         except APIError as error:
             raise self._failure(error) from error
         except (pystac.STACError, pystac.STACTypeError, *UNREADABLE) as error:
@@ -148,8 +124,8 @@ class ApiCatalog:
                 expected="the URL of a STAC API's landing page",
                 todo="check search.catalog",
             ) from error
-        if collection not in known:
-            raise unknown_collection(collection, known, catalog=self.name)
+        if query.collection not in known:
+            raise unknown_collection(query.collection, known, catalog=self.name)
         return found
 
     def _search(self, query: Query) -> list[dict[str, Any]]:

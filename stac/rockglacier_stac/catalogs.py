@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date
 from pathlib import Path
 from typing import Any, Protocol
-
-from shapely.geometry.base import BaseGeometry
 
 from rockglacier_stac.api import ApiCatalog
 from rockglacier_stac.errors import CatalogError
 from rockglacier_stac.files import ParquetCatalog, StaticCatalog
 from rockglacier_stac.providers import PROVIDERS
-from rockglacier_stac.search import Bbox
+from rockglacier_stac.search import Query
 
 
 class Catalog(Protocol):
@@ -30,32 +27,8 @@ class Catalog(Protocol):
     def collections(self) -> list[str]:
         """Return the ids of the collections."""
 
-    def search(
-        self,
-        collection: str,
-        *,
-        bbox: Bbox | None = None,
-        intersects: BaseGeometry | None = None,
-        start: date | None = None,
-        end: date | None = None,
-        cloud_max: float | None = None,
-        cloud_min: float | None = None,
-        brief: bool = False,
-    ) -> list[dict[str, Any]]:
+    def search(self, query: Query) -> list[dict[str, Any]]:
         """Return the items, as their provider wrote them, with absolute addresses.
-
-        Parameters
-        ----------
-        collection
-            Id of the collection.
-        bbox, intersects
-            Where: west, south, east, north in degrees, or a geometry in EPSG:4326.
-        start, end
-            First and last day, both included, UTC; None: any time.
-        cloud_max, cloud_min
-            ``eo:cloud_cover`` must be less, and not less, percent; None: do not ask.
-        brief
-            Assets and links are not needed; a server may leave them out.
 
         Raises
         ------

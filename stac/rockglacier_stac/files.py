@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Sequence
-from datetime import date
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,16 +16,13 @@ import pyarrow.parquet as pq
 import requests
 import shapely
 import stamina
-from shapely.geometry.base import BaseGeometry
 
 from rockglacier_stac import guard
 from rockglacier_stac.errors import CatalogError, ServiceError
 from rockglacier_stac.globe import HALF, sides
 from rockglacier_stac.search import (
-    Bbox,
     Query,
     absolute,
-    make_query,
     satisfies,
     tidied,
     unknown_collection,
@@ -70,33 +66,12 @@ class ParquetCatalog:
         """Return the ids of the collections."""
         return sorted(set(self._table.column("collection").to_pylist()))
 
-    def search(
-        self,
-        collection: str,
-        *,
-        bbox: Bbox | None = None,
-        intersects: BaseGeometry | None = None,
-        start: date | None = None,
-        end: date | None = None,
-        cloud_max: float | None = None,
-        cloud_min: float | None = None,
-        brief: bool = False,
-    ) -> list[dict[str, Any]]:
+    def search(self, query: Query) -> list[dict[str, Any]]:
         """Return the items; see :meth:`rockglacier_stac.catalogs.Catalog.search`."""
         from stac_geoparquet.arrow import stac_table_to_items
 
-        query = make_query(
-            collection,
-            bbox=bbox,
-            intersects=intersects,
-            start=start,
-            end=end,
-            cloud_max=cloud_max,
-            cloud_min=cloud_min,
-            brief=brief,
-        )
-        if collection not in self.collections():
-            raise unknown_collection(collection, self.collections(), catalog=self.name)
+        if query.collection not in self.collections():
+            raise unknown_collection(query.collection, self.collections(), catalog=self.name)
         rows = self._table.filter(self._near(query))
         items = (tidied(item, base=self.name) for item in stac_table_to_items(rows))
         return [
@@ -183,31 +158,10 @@ class StaticCatalog:
         """Return the ids of the collections that have items."""
         return sorted({str(item.get("collection")) for item in self._items})
 
-    def search(
-        self,
-        collection: str,
-        *,
-        bbox: Bbox | None = None,
-        intersects: BaseGeometry | None = None,
-        start: date | None = None,
-        end: date | None = None,
-        cloud_max: float | None = None,
-        cloud_min: float | None = None,
-        brief: bool = False,
-    ) -> list[dict[str, Any]]:
+    def search(self, query: Query) -> list[dict[str, Any]]:
         """Return the items; see :meth:`rockglacier_stac.catalogs.Catalog.search`."""
-        query = make_query(
-            collection,
-            bbox=bbox,
-            intersects=intersects,
-            start=start,
-            end=end,
-            cloud_max=cloud_max,
-            cloud_min=cloud_min,
-            brief=brief,
-        )
-        if collection not in self.collections():
-            raise unknown_collection(collection, self.collections(), catalog=self.name)
+        if query.collection not in self.collections():
+            raise unknown_collection(query.collection, self.collections(), catalog=self.name)
         return [item for item in self._items if satisfies(item, query)]
 
 

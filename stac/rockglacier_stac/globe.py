@@ -20,6 +20,9 @@ from shapely.geometry.base import BaseGeometry
 HALF = 180.0
 """No basin and no scene is wider, degrees: what seems to be crosses the antimeridian."""
 
+Bbox = tuple[float, float, float, float]
+"""West, south, east, north, degrees; west is larger than east across the antimeridian."""
+
 
 def crosses(geometry: BaseGeometry) -> bool:
     """Say whether an EPSG:4326 geometry has parts on both sides of the antimeridian."""

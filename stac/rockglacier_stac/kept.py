@@ -10,7 +10,7 @@ import os
 import secrets
 import time
 from collections.abc import Iterator
-from datetime import date
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,8 +18,8 @@ import shapely
 from shapely.geometry.base import BaseGeometry
 
 from rockglacier_stac.catalogs import Catalog
-from rockglacier_stac.globe import cut
-from rockglacier_stac.search import Bbox, Query, item_datetime, make_query, satisfies
+from rockglacier_stac.globe import Bbox, box_of, cut
+from rockglacier_stac.search import Query, item_datetime, satisfies
 from rockglacier_stac.sign import unsigned
 
 logger = logging.getLogger(__name__)
@@ -67,31 +67,10 @@ class KeptCatalog:
         """Return the ids of the collections."""
         return self._catalog.collections()
 
-    def search(
-        self,
-        collection: str,
-        *,
-        bbox: Bbox | None = None,
-        intersects: BaseGeometry | None = None,
-        start: date | None = None,
-        end: date | None = None,
-        cloud_max: float | None = None,
-        cloud_min: float | None = None,
-        brief: bool = False,
-    ) -> list[dict[str, Any]]:
+    def search(self, query: Query) -> list[dict[str, Any]]:
         """Return the items in order of time; see ``Catalog.search``."""
-        query = make_query(
-            collection,
-            bbox=bbox,
-            intersects=intersects,
-            start=start,
-            end=end,
-            cloud_max=cloud_max,
-            cloud_min=cloud_min,
-            brief=brief,
-        )
         if query.area is None:
-            return self._ask(query, None)
+            return self._catalog.search(query)
         found = {
             item["id"]: item
             for cell in cells_of(query.area)
@@ -100,17 +79,6 @@ class KeptCatalog:
         }
         return sorted(found.values(), key=lambda item: (item_datetime(item), item["id"]))
 
-    def _ask(self, query: Query, cell: Bbox | None) -> list[dict[str, Any]]:
-        return self._catalog.search(
-            query.collection,
-            bbox=cell,
-            start=query.start,
-            end=query.end,
-            cloud_max=query.cloud_max,
-            cloud_min=query.cloud_min,
-            brief=query.brief,
-        )
-
     def _answer(self, query: Query, cell: Bbox) -> list[dict[str, Any]]:
         """Return the items of a cell, those that are kept or those of the server."""
         path = self._folder / f"{self._key(query, cell)}.json"
@@ -118,7 +86,8 @@ class KeptCatalog:
         if kept is not None:
             logger.info("%s: the answer for %s is kept", self.name, cell)
             return kept
-        items = [_without_tokens(item) for item in self._ask(query, cell)]
+        asked = replace(query, area=box_of(cell))
+        items = [_without_tokens(item) for item in self._catalog.search(asked)]
         self._folder.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
         partial.write_text(json.dumps(items, default=str), encoding="utf-8")

@@ -6,7 +6,7 @@ import difflib
 import math
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from datetime import UTC, date, datetime
 from typing import Any, Final
 from urllib.parse import urljoin
@@ -16,7 +16,7 @@ from shapely.geometry.base import BaseGeometry
 
 from rockglacier_stac import guard
 from rockglacier_stac.errors import CatalogError, UnknownCollectionError
-from rockglacier_stac.globe import box_of, footprint_of
+from rockglacier_stac.globe import footprint_of
 
 UNREADABLE: Final = (
     ArithmeticError,
@@ -28,15 +28,13 @@ UNREADABLE: Final = (
 )
 """What values of another kind than STAC's end in, wherever they are used."""
 
-Bbox = tuple[float, float, float, float]
-"""West, south, east, north, degrees; west is larger than east across the antimeridian."""
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Query:
     """One question to a catalog."""
 
     collection: str
+    _: KW_ONLY
     area: BaseGeometry | None = None
     """EPSG:4326; items whose geometry does not touch it are left out."""
     start: date | None = None
@@ -58,30 +56,6 @@ class Query:
         first = f"{self.start}T00:00:00Z" if self.start else ".."
         last = f"{self.end}T23:59:59Z" if self.end else ".."
         return f"{first}/{last}"
-
-
-def make_query(
-    collection: str,
-    *,
-    bbox: Bbox | None = None,
-    intersects: BaseGeometry | None = None,
-    start: date | None = None,
-    end: date | None = None,
-    cloud_max: float | None = None,
-    cloud_min: float | None = None,
-    brief: bool = False,
-) -> Query:
-    """Return a question; ``intersects`` wins over ``bbox``."""
-    around = box_of(bbox) if bbox is not None else None
-    return Query(
-        collection=collection,
-        area=around if intersects is None else intersects,
-        start=start,
-        end=end,
-        cloud_max=cloud_max,
-        cloud_min=cloud_min,
-        brief=brief,
-    )
 
 
 def satisfies(item: dict[str, Any], query: Query) -> bool:

@@ -17,7 +17,7 @@ from rockglacier.scenes.radiometry import Decision, check_pixels, decide
 from rockglacier.scenes.record import dem_from_item, read_scenes, scene_from_item, write_scenes
 from rockglacier_stac.catalogs import open_catalog
 from rockglacier_stac.providers import PROVIDERS, provider_of
-from rockglacier_stac.search import tidied
+from rockglacier_stac.search import Query, tidied
 
 pytestmark = pytest.mark.real
 
@@ -162,7 +162,7 @@ def test_items_from_a_stac_geoparquet_file_become_the_same_scenes(name, shared_d
     items = items_of(shared_data / "stac" / f"{name}.json")
     table = stac_arrow.parse_stac_items_to_arrow(items)
     stac_arrow.to_parquet(table, tmp_path / "items.parquet")
-    found = open_catalog(str(tmp_path / "items.parquet")).search(items[0]["collection"])
+    found = open_catalog(str(tmp_path / "items.parquet")).search(Query(items[0]["collection"]))
     before = {item["id"]: scene_from_item(item, BANDS) for item in items}
     assert {item["id"]: scene_from_item(item, BANDS) for item in found} == before
 

@@ -10,6 +10,7 @@ import stamina
 
 from rockglacier_stac.api import ApiCatalog
 from rockglacier_stac.errors import CatalogError, ServiceError
+from rockglacier_stac.search import Query
 
 spec = importlib.util.spec_from_file_location("replay", Path(__file__).with_name("replay.py"))
 module = importlib.util.module_from_spec(spec)
@@ -74,7 +75,9 @@ def provider(request):
 
 def search(server, *, page=100, **conditions):
     catalog = ApiCatalog(name="replay", url=server.url, page=page)
-    return [item["id"] for item in catalog.search(server.items[0]["collection"], **conditions)]
+    return [
+        item["id"] for item in catalog.search(Query(server.items[0]["collection"], **conditions))
+    ]
 
 
 def ids_of(server, limit=101.0):

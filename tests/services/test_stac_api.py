@@ -18,6 +18,7 @@ from rockglacier.cube.store import open_arrays
 from rockglacier.publish import publish, send
 from rockglacier_stac.catalogs import open_catalog
 from rockglacier_stac.errors import CatalogError
+from rockglacier_stac.search import Query
 from rockglacier_stac.transactions import TransactionApi
 
 CUBES = "rock-glacier-cubes"
@@ -171,7 +172,7 @@ def test_versions_follow_one_another(served, stac_api):
 
 def test_our_own_search_reads_what_we_published(served, stac_api):
     publish(served("found"))
-    found = open_catalog(stac_api).search(INVENTORIES)
+    found = open_catalog(stac_api).search(Query(INVENTORIES))
     assert "found-2024-inventory" in {item["id"] for item in found}
 
 

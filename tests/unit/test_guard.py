@@ -13,6 +13,8 @@ from rockglacier_stac import guard
 from rockglacier_stac.catalogs import open_catalog
 from rockglacier_stac.errors import CatalogError
 from rockglacier_stac.files import read_item
+from rockglacier_stac.globe import box_of
+from rockglacier_stac.search import Query
 
 STRANGER = "https://stac.example/catalog.json"
 
@@ -130,8 +132,8 @@ def test_a_catalog_leads_to_files_of_its_folder_and_of_the_study(tmp_path, monke
         arrow.to_parquet(arrow.parse_stac_items_to_arrow([item]), path)
     for roots in ([], [tmp_path / "study"]):
         with pytest.raises(CatalogError, match="a file outside the allowed folders"):
-            open_catalog(str(path), roots=roots).search("c")
-    (found,) = open_catalog(str(path), roots=[tmp_path]).search("c")
+            open_catalog(str(path), roots=roots).search(Query("c"))
+    (found,) = open_catalog(str(path), roots=[tmp_path]).search(Query("c"))
     assert found["assets"]["data"]["href"] == str(tmp_path / "archive" / "x.tif")
 
 
@@ -242,7 +244,7 @@ def test_an_item_that_cannot_be_read_is_named(tmp_path, change):
     (tmp_path / "catalog.json").write_text(json.dumps(root))
     catalog = open_catalog(str(tmp_path / "catalog.json"))
     with pytest.raises(CatalogError, match="item 'bad' cannot be read"):
-        catalog.search("c", bbox=(74, 36, 75, 37), start=date(2024, 1, 1))
+        catalog.search(Query("c", area=box_of((74, 36, 75, 37)), start=date(2024, 1, 1)))
 
 
 class Hostile(BaseHTTPRequestHandler):
@@ -270,7 +272,7 @@ def test_neither_redirects_nor_links_lead_to_the_metadata_service(path):
         try:
             address = f"http://127.0.0.1:{server.server_port}/{path}/catalog.json"
             with pytest.raises(CatalogError, match="a link-local address"):
-                open_catalog(address).search("c")
+                open_catalog(address).search(Query("c"))
         finally:
             server.shutdown()
             thread.join()
@@ -295,7 +297,9 @@ def test_an_answer_without_end_is_given_up(monkeypatch):
         thread.start()
         try:
             with pytest.raises(CatalogError, match=r"leads to [34] MB"):
-                open_catalog(f"http://127.0.0.1:{server.server_port}/catalog.json").search("c")
+                open_catalog(f"http://127.0.0.1:{server.server_port}/catalog.json").search(
+                    Query("c")
+                )
         finally:
             server.shutdown()
             thread.join()
@@ -306,4 +310,4 @@ def test_a_static_catalog_with_a_hostile_item_is_refused(tmp_path):
     root = {"type": "Catalog", "id": "r", "links": [{"rel": "item", "href": "./item.json"}]}
     (tmp_path / "catalog.json").write_text(json.dumps(root))
     with pytest.raises(CatalogError, match="a metadata service"):
-        open_catalog(str(tmp_path / "catalog.json")).search("c")
+        open_catalog(str(tmp_path / "catalog.json")).search(Query("c"))

@@ -12,7 +12,8 @@ import stamina
 
 from rockglacier_stac.catalogs import PROVIDERS, open_catalog
 from rockglacier_stac.errors import CatalogError, ServiceError, UnknownCollectionError
-from rockglacier_stac.search import make_query, satisfies, tidied
+from rockglacier_stac.globe import box_of
+from rockglacier_stac.search import Query, satisfies, tidied
 
 HERE = shapely.box(74.2, 36.2, 74.3, 36.3)
 S2, DEM = "sentinel-2-c1-l2a", "cop-dem-glo-30"
@@ -160,26 +161,26 @@ def ids(items):
 
 def test_search_by_place_time_and_cloud(catalog):
     year = {"start": date(2024, 1, 1), "end": date(2024, 12, 31)}
-    assert ids(catalog.search(S2)) == ["clear", "cloudy", "elsewhere", "late"]
-    assert ids(catalog.search(S2, intersects=HERE)) == ["clear", "cloudy", "late"]
-    assert ids(catalog.search(S2, bbox=(80.1, 36, 80.2, 37))) == ["elsewhere"]
-    assert ids(catalog.search(S2, intersects=HERE, **year)) == ["clear", "cloudy"]
-    assert ids(catalog.search(S2, intersects=HERE, **year, cloud_max=5)) == ["clear"]
+    assert ids(catalog.search(Query(S2))) == ["clear", "cloudy", "elsewhere", "late"]
+    assert ids(catalog.search(Query(S2, area=HERE))) == ["clear", "cloudy", "late"]
+    assert ids(catalog.search(Query(S2, area=box_of((80.1, 36, 80.2, 37))))) == ["elsewhere"]
+    assert ids(catalog.search(Query(S2, area=HERE, **year))) == ["clear", "cloudy"]
+    assert ids(catalog.search(Query(S2, area=HERE, **year, cloud_max=5))) == ["clear"]
 
 
 def test_search_for_what_is_too_cloudy(catalog):
-    assert ids(catalog.search(S2, cloud_min=1.0)) == ["clear", "cloudy", "elsewhere", "late"]
-    assert ids(catalog.search(S2, cloud_min=1.1, brief=True)) == ["cloudy"]
-    assert ids(catalog.search(S2, cloud_min=1.1, cloud_max=40)) == []
+    assert ids(catalog.search(Query(S2, cloud_min=1.0))) == ["clear", "cloudy", "elsewhere", "late"]
+    assert ids(catalog.search(Query(S2, cloud_min=1.1, brief=True))) == ["cloudy"]
+    assert ids(catalog.search(Query(S2, cloud_min=1.1, cloud_max=40))) == []
 
 
 def test_search_across_the_antimeridian(catalog):
-    assert ids(catalog.search(S2, bbox=(80.5, 36, -179, 37))) == ["elsewhere"]
-    assert ids(catalog.search(S2, bbox=(170, 36, -179, 37))) == []
+    assert ids(catalog.search(Query(S2, area=box_of((80.5, 36, -179, 37))))) == ["elsewhere"]
+    assert ids(catalog.search(Query(S2, area=box_of((170, 36, -179, 37))))) == []
 
 
 def test_dem_is_found_without_dates(catalog):
-    assert ids(catalog.search(DEM, intersects=HERE)) == ["N36"]
+    assert ids(catalog.search(Query(DEM, area=HERE))) == ["N36"]
 
 
 def test_collections_are_listed(catalog):
@@ -188,21 +189,21 @@ def test_collections_are_listed(catalog):
 
 def test_unknown_collection_names_the_nearest_and_those_that_exist(catalog):
     with pytest.raises(UnknownCollectionError, match="no collection 'sentinel-2-l2a'") as caught:
-        catalog.search("sentinel-2-l2a", intersects=HERE)
+        catalog.search(Query("sentinel-2-l2a", area=HERE))
     assert caught.value.expected == f"one of: {DEM}, {S2}"
     assert caught.value.todo == f"did you mean {S2!r}?"
 
 
 def test_relative_addresses_are_meant_from_the_file(tmp_path):
-    item = open_catalog(str(write_parquet(tmp_path))).search(S2, cloud_max=5)[0]
+    item = open_catalog(str(write_parquet(tmp_path))).search(Query(S2, cloud_max=5))[0]
     assert item["assets"]["blue"]["href"] == str(tmp_path / "clear" / "B02.tif")
     (tmp_path / "static").mkdir()
-    item = open_catalog(str(write_static(tmp_path / "static"))).search(S2, cloud_max=5)[0]
+    item = open_catalog(str(write_static(tmp_path / "static"))).search(Query(S2, cloud_max=5))[0]
     assert item["assets"]["blue"]["href"] == str(tmp_path / "static" / S2 / "clear" / "B02.tif")
 
 
 def test_items_of_one_collection_get_no_fields_of_another(tmp_path):
-    found = open_catalog(str(write_parquet(tmp_path))).search(DEM)[0]
+    found = open_catalog(str(write_parquet(tmp_path))).search(Query(DEM))[0]
     assert list(found["assets"]) == ["data"]
     assert "eo:cloud_cover" not in found["properties"]
 
@@ -228,7 +229,7 @@ def test_link_to_a_file_that_is_not_there_is_named(tmp_path):
     root = write_static(tmp_path)
     (tmp_path / DEM / "N36.json").unlink()
     with pytest.raises(CatalogError, match=r"N36\.json"):
-        open_catalog(str(root)).search(S2)
+        open_catalog(str(root)).search(Query(S2))
 
 
 def test_named_providers_are_apis():
@@ -237,40 +238,40 @@ def test_named_providers_are_apis():
 
 
 def test_cloud_is_asked_of_the_server_as_a_number(api):
-    open_catalog(api.url).search(S2, intersects=HERE, cloud_max=5)
+    open_catalog(api.url).search(Query(S2, area=HERE, cloud_max=5))
     assert api.asked[0]["query"] == {"eo:cloud_cover": {"lt": 5}}
 
 
 def test_server_that_knows_only_filters_is_asked_with_a_filter(api):
     api.conformance = ["core", "item-search", "item-search#filter", "collections"]
-    open_catalog(api.url).search(S2, cloud_max=5)
+    open_catalog(api.url).search(Query(S2, cloud_max=5))
     condition = {"op": "<", "args": [{"property": "eo:cloud_cover"}, 5]}
     assert api.asked[0]["filter"] == condition
 
 
 def test_both_limits_of_cloud_are_asked_for(api):
     catalog = open_catalog(api.url)
-    catalog.search(S2, cloud_min=5, cloud_max=9)
+    catalog.search(Query(S2, cloud_min=5, cloud_max=9))
     assert api.asked[0]["query"] == {"eo:cloud_cover": {"lt": 9, "gte": 5}}
     api.conformance = ["core", "item-search", "item-search#filter", "collections"]
-    open_catalog(api.url).search(S2, cloud_min=5, cloud_max=9)
+    open_catalog(api.url).search(Query(S2, cloud_min=5, cloud_max=9))
     parts = [{"op": sign, "args": [{"property": "eo:cloud_cover"}, value]}
              for sign, value in (("<", 9), (">=", 5))]  # fmt: skip
     assert api.asked[-1]["filter"] == {"op": "and", "args": parts}
 
 
 def test_assets_are_left_out_where_a_server_can_and_they_are_not_needed(api):
-    open_catalog(api.url).search(S2, brief=True)
+    open_catalog(api.url).search(Query(S2, brief=True))
     assert "fields" not in api.asked[0]
     api.conformance.append("item-search#fields")
-    open_catalog(api.url).search(S2, brief=True)
+    open_catalog(api.url).search(Query(S2, brief=True))
     assert api.asked[-1]["fields"]["exclude"] == ["assets", "links"]
-    open_catalog(api.url).search(S2)
+    open_catalog(api.url).search(Query(S2))
     assert "fields" not in api.asked[-1]
 
 
 def test_area_across_the_antimeridian_is_asked_for_in_two_parts(api):
-    open_catalog(api.url).search(S2, bbox=(179.5, 66, -179.8, 66.4))
+    open_catalog(api.url).search(Query(S2, area=box_of((179.5, 66, -179.8, 66.4))))
     asked = shapely.geometry.shape(api.asked[0]["intersects"])
     assert [part.bounds for part in asked.geoms] == [
         (179.5, 66, 180, 66.4),
@@ -280,31 +281,33 @@ def test_area_across_the_antimeridian_is_asked_for_in_two_parts(api):
 
 def test_server_that_repeats_an_item_gives_it_once(api):
     api.items = [*ITEMS, ITEMS[0]]
-    assert ids(open_catalog(api.url).search(S2, cloud_max=5, intersects=HERE)) == ["clear", "late"]
+    assert ids(open_catalog(api.url).search(Query(S2, cloud_max=5, area=HERE))) == ["clear", "late"]
 
 
 def test_failing_server_is_asked_again_for_smaller_pages(api):
     api.failures = 2
-    assert ids(open_catalog(api.url).search(S2, bbox=(80.1, 36, 80.2, 37))) == ["elsewhere"]
+    assert ids(open_catalog(api.url).search(Query(S2, area=box_of((80.1, 36, 80.2, 37))))) == [
+        "elsewhere"
+    ]
     assert [body["limit"] for body in api.asked[:3]] == [100, 50, 25]
 
 
 def test_server_that_stays_down_is_named(api):
     api.failures = 99
     with pytest.raises(ServiceError, match=r"failed 5 times, at last with 502"):
-        open_catalog(api.url).search(S2)
+        open_catalog(api.url).search(Query(S2))
     assert len(api.asked) == 5
 
 
 def test_server_that_refuses_is_not_asked_again(api):
     api.failures, api.status = 99, 400
     with pytest.raises(CatalogError, match="refused the search with 400"):
-        open_catalog(api.url).search(S2)
+        open_catalog(api.url).search(Query(S2))
     assert len(api.asked) == 1
 
 
 def test_cloud_at_the_limit_is_too_much():
-    query = make_query(S2, cloud_max=5)
+    query = Query(S2, cloud_max=5)
     assert satisfies(make_item("a", cloud=4.99), query)
     assert not satisfies(make_item("b", cloud=5.0), query)
     assert not satisfies(make_item("c", cloud=None), query)

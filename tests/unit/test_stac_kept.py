@@ -10,7 +10,7 @@ import shapely
 
 from rockglacier_stac.globe import cut
 from rockglacier_stac.kept import KeptCatalog, cells_of
-from rockglacier_stac.search import make_query, satisfies
+from rockglacier_stac.search import Query, satisfies
 
 
 class Server:
@@ -24,9 +24,8 @@ class Server:
     def collections(self):
         return ["s2"]
 
-    def search(self, collection, **conditions):
-        self.asked.append(conditions["bbox"])
-        query = make_query(collection, **conditions)
+    def search(self, query):
+        self.asked.append(query.area.bounds)
         return [item for item in self.items if satisfies(item, query)]
 
 
@@ -54,14 +53,14 @@ def server():
 
 
 def ids(catalog, area, **conditions):
-    return [found["id"] for found in catalog.search("s2", intersects=area, **conditions)]
+    return [found["id"] for found in catalog.search(Query("s2", area=area, **conditions))]
 
 
 def test_answer_is_that_of_the_server(server, tmp_path):
     area = shapely.box(74.8, 36.3, 75.2, 36.7)
     kept = KeptCatalog(server, tmp_path)
     for conditions in ({}, {"cloud_max": 5.0}, {"cloud_min": 5.0}, {"end": date(2024, 8, 2)}):
-        plain = ids(server, area, bbox=None, **conditions)
+        plain = ids(server, area, **conditions)
         assert sorted(plain) == sorted(ids(kept, area, **conditions))
     assert ids(kept, area) == ["early", "cloudy", "late"]  # in order of time
 

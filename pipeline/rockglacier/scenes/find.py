@@ -23,7 +23,7 @@ from rockglacier_stac.errors import ServiceError
 from rockglacier_stac.globe import bbox_of, footprint_of
 from rockglacier_stac.kept import KeptCatalog
 from rockglacier_stac.providers import PROVIDERS
-from rockglacier_stac.search import item_datetime
+from rockglacier_stac.search import Query, item_datetime
 
 logger = logging.getLogger(__name__)
 
@@ -95,11 +95,7 @@ def find_scenes(study: Study, catalog: Catalog) -> Found:
 def _ask(study: Study, catalog: Catalog, **conditions: Any) -> list[dict[str, Any]]:
     search = study.config.search
     return catalog.search(
-        search.collection,
-        intersects=study.area,
-        start=search.start,
-        end=search.end,
-        **conditions,
+        Query(search.collection, area=study.area, start=search.start, end=search.end, **conditions)
     )
 
 
@@ -153,7 +149,7 @@ def _nothing_there(study: Study, catalog: Catalog) -> NotFoundError:
     search = study.config.search
     expected = "an area and a period that the catalog covers"
     if not catalog.is_remote:
-        everything = catalog.search(search.collection)
+        everything = catalog.search(Query(search.collection))
         footprints = [footprint_of(item) for item in everything]
         bounds = bbox_of(shapely.union_all([one for one in footprints if one is not None]))
         days = sorted(item_datetime(item).date() for item in everything)
@@ -219,9 +215,9 @@ def find_dem(study: Study, catalog: Catalog, zones: Iterable[int]) -> list[DemTi
     if search.dem_catalog is not None:
         catalog = open_shared(study, search.dem_catalog)
     around = shapely.union_all(
-        [projected(_rectangle(study.area, zone), epsg=4326, source_epsg=zone) for zone in zones]
+        [projected(_rectangle(study, zone), epsg=4326, source_epsg=zone) for zone in zones]
     )
-    items = catalog.search(search.dem_collection, intersects=around)
+    items = catalog.search(Query(search.dem_collection, area=around))
     key = search.assets.get("DEM", "data")
     tiles = sorted((dem_from_item(item, key) for item in items), key=lambda tile: tile.id)
     if not any(tile.geometry.intersects(study.area) for tile in tiles):
@@ -234,6 +230,7 @@ def find_dem(study: Study, catalog: Catalog, zones: Iterable[int]) -> list[DemTi
     return tiles
 
 
-def _rectangle(area: BaseGeometry, zone: int) -> BaseGeometry:
+def _rectangle(study: Study, zone: int) -> BaseGeometry:
     """Return the rectangle of a grid in a zone, with a margin, in its metres."""
-    return shapely.box(*projected(area, epsg=zone).bounds).buffer(DEM_MARGIN_M)
+    bounds = projected(study.area, epsg=zone).bounds
+    return shapely.box(*bounds).buffer(study.config.cube.margin_m + DEM_MARGIN_M)
