@@ -1,5 +1,5 @@
 #!/bin/sh
-# Servers for tests/services: a STAC API over PostgreSQL, and what checks the compose file. They live
+# Servers for tests/services: a STAC API over PostgreSQL, and what checks the files of deploy/. They live
 # in .services/, an environment of their own, so that none of their versions reaches the pipeline's.
 # PostgreSQL, PostGIS, nginx and Chromium come from the system's packages; without the right to install them
 # they are asked for, and the tests that need them are skipped.
