@@ -2,13 +2,15 @@
 
 import json
 import threading
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from datetime import date
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from functools import partial
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import stac_geoparquet.arrow as arrow
 
+from rockglacier.scenes.asset import open_raster
 from rockglacier_stac import guard
 from rockglacier_stac.catalogs import open_catalog
 from rockglacier_stac.errors import CatalogError
@@ -311,3 +313,24 @@ def test_a_static_catalog_with_a_hostile_item_is_refused(tmp_path):
     (tmp_path / "catalog.json").write_text(json.dumps(root))
     with pytest.raises(CatalogError, match="a metadata service"):
         open_catalog(str(tmp_path / "catalog.json")).search(Query("c"))
+
+
+VRT = """<VRTDataset rasterXSize="4" rasterYSize="4"><SRS>EPSG:32643</SRS>
+<GeoTransform>500000,10,0,4000000,0,-10</GeoTransform><VRTRasterBand dataType="Byte" band="1">
+<SimpleSource><SourceFilename relativeToVRT="0">/etc/own.tif</SourceFilename>
+<SourceBand>1</SourceBand></SimpleSource></VRTRasterBand></VRTDataset>"""
+
+
+def test_a_remote_raster_that_leads_to_other_files_is_refused(tmp_path):
+    (tmp_path / "B02.tif").write_text(VRT)
+    serve = partial(SimpleHTTPRequestHandler, directory=str(tmp_path))
+    with ThreadingHTTPServer(("127.0.0.1", 0), serve) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        try:
+            href = f"http://127.0.0.1:{server.server_port}/B02.tif"
+            with ExitStack() as stack, pytest.raises(CatalogError, match="of the format VRT"):
+                open_raster(href, stack)
+            with ExitStack() as stack:
+                assert open_raster(str(tmp_path / "B02.tif"), stack).driver == "VRT"
+        finally:
+            server.shutdown()

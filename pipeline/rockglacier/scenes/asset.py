@@ -21,7 +21,7 @@ from rockglacier.scenes.patience import Patience, whole_headers
 from rockglacier.scenes.record import Scene
 from rockglacier.storage import gdal_settings, redact
 from rockglacier_stac.access import gdal_options, read_slot
-from rockglacier_stac.errors import StacError
+from rockglacier_stac.errors import CatalogError, StacError
 from rockglacier_stac.sign import sign
 
 ATTEMPTS = 10
@@ -38,6 +38,10 @@ GDAL_OPTIONS: dict[str, Any] = {
     "VSI_CACHE": True,
 }
 """How GDAL reads remote files. A local one may keep its georeference in a file beside it."""
+
+PLAIN = ("GTiff", "JP2OpenJPEG", "JP2KAK", "JP2ECW", "JP2MrSID", "HFA", "ENVI", "netCDF")
+"""What a remote file may be: others, VRT among them, lead GDAL on to files and hosts that nobody
+has checked."""
 
 WAIT_S = 0.2
 """Before the second try; each further wait is longer."""
@@ -174,8 +178,16 @@ def open_raster(href: str, stack: ExitStack) -> Any:
     ------
     RasterioIOError
         It cannot be opened, or does not say where it lies, which half a header does not.
+    CatalogError
+        It is remote, and of a format that leads on to other files.
     """
     raster = stack.enter_context(rasterio.open(gdal_path(href)))
+    if "://" in href and raster.driver not in PLAIN:
+        raise CatalogError(
+            f"refused: {redact(href)!r} is of the format {raster.driver}, which may lead to other "
+            "files",
+            expected=f"one of {', '.join(PLAIN)}",
+        )
     if raster.crs is None or raster.transform.is_identity:
         raise RasterioIOError(f"{Path(redact(href)).name} does not say where on Earth it lies")
     return raster
