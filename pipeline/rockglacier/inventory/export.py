@@ -14,6 +14,7 @@ from rockglacier.inventory.references import REFERENCE_COLUMNS
 from rockglacier.inventory.reviews import outline_hash, read_reviews
 from rockglacier.inventory.schema import MARKER_COLUMNS, MOVING_AREA_COLUMNS
 from rockglacier.inventory.tables import study_domains
+from rockglacier.scenes.asset import gdal_path
 from rockglacier.storage import local_copy, readable
 from rockglacier.study import Study
 
@@ -130,4 +131,4 @@ def _rasters(study: Study) -> list[tuple[str, str, int]]:
     found = study.prediction_path / "probability.tif"
     if not found.is_file():
         return []
-    return [("probability", str(found.absolute()), study.grid.epsg)]
+    return [("probability", gdal_path(str(found.absolute())), study.grid.epsg)]

@@ -50,14 +50,10 @@ def serving(folder: Path, *, port: int = 0) -> Iterator[ThreadingHTTPServer]:
     Raises
     ------
     InputError
-        There is no such folder here, or the port is taken.
+        There is no such folder, or the port is taken.
     """
-    if not isinstance(folder, Path) or not folder.is_dir():
-        raise InputError(
-            f"there is no folder {str(folder)!r} on this machine",
-            expected="a study whose products lie here",
-            todo="products in an object store are read where they are",
-        )
+    if not folder.is_dir():
+        raise InputError(f"there is no folder {str(folder)!r}", expected="a study's products")
     try:
         server = ThreadingHTTPServer((HOST, port), partial(Handler, folder=folder.resolve()))
     except OSError as error:

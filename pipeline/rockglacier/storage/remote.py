@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from datetime import timedelta
 from fnmatch import fnmatchcase
 from functools import lru_cache
@@ -155,6 +155,14 @@ class RemotePath(Path, PurePosixPath):
             return bytes(obstore.get(store, name).bytes())
 
         return self.ask(whole, self.object_name)
+
+    def open(self, mode: str = "r", *_: Any, **__: Any) -> Any:
+        """Open a file to read bytes of it, piece by piece; refuse anything else."""
+        if mode != "rb":
+            return open(self, mode)  # noqa: PTH123 - says why not
+        import obstore
+
+        return closing(self.ask(obstore.open_reader, self.object_name))
 
     def write_bytes(self, data: Any) -> int:
         """Write a file whole or not at all."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,6 +18,10 @@ from pyproj.exceptions import CRSError
 from shapely.geometry.base import BaseGeometry
 
 from rockglacier.errors import InputError
+from rockglacier.storage.files import fetch, file_at, listing
+from rockglacier.storage.remote import SCHEMES, RemotePath
+from rockglacier_stac import files
+from rockglacier_stac.errors import StacError
 
 logger = logging.getLogger(__name__)
 
@@ -39,16 +45,55 @@ def layers_of(uri: str, *, what: str) -> dict[str, str]:
     InputError
         There is no such file, or it cannot be read.
     """
-    if "://" not in uri and not uri.startswith("/vsi") and not Path(uri).exists():
-        raise InputError(
-            f"{what}: there is no file {uri!r}",
-            expected=FORMATS,
-            todo="check the path; in a study's file it is meant from the folder of that file",
-        )
-    if uri.lower().endswith(PARQUET):
+    with _at_hand(uri, what) as path:
+        return _layers(path, uri, what)
+
+
+def _layers(path: str, uri: str, what: str) -> dict[str, str]:
+    if path.lower().endswith(PARQUET):
         return {}
-    layers = _opened(lambda: pyogrio.list_layers(uri), uri, what)
+    layers = _opened(lambda: pyogrio.list_layers(path), uri, what)
     return {str(name): str(kind or "") for name, kind in layers}
+
+
+@contextmanager
+def _at_hand(uri: str, what: str) -> Iterator[str]:
+    """Yield what OGR and Arrow open: a copy of what is in an object store, else the address."""
+    scheme, mark, _ = uri.partition("://")
+    is_remote = scheme in SCHEMES or (mark and scheme != "file" and uri.lower().endswith(PARQUET))
+    place = file_at(uri)
+    if not is_remote:
+        if not mark and not uri.startswith("/vsi") and not place.exists():
+            raise _missing(uri, what)
+        yield uri
+        return
+    with tempfile.TemporaryDirectory(prefix="rockglacier-") as folder:
+        copy = Path(folder) / place.name
+        if isinstance(place, RemotePath):
+            if not place.is_file():
+                raise _missing(uri, what)
+            # a Shapefile is several files
+            for path in listing(place.parent) if place.suffix.lower() == ".shp" else [place]:
+                if path.stem == place.stem:
+                    fetch(RemotePath(path), copy.with_name(path.name))
+        else:
+            copy.write_bytes(_downloaded(uri, what))
+        yield str(copy)
+
+
+def _missing(uri: str, what: str) -> InputError:
+    return InputError(
+        f"{what}: there is no file {uri!r}",
+        expected=FORMATS,
+        todo="check the path; in a study's file it is meant from the folder of that file",
+    )
+
+
+def _downloaded(uri: str, what: str) -> bytes:
+    try:
+        return files.read_bytes(uri)
+    except StacError as error:
+        raise InputError(f"{what}: {error.found}", expected=FORMATS, todo=error.todo) from error
 
 
 def read_features(uri: str, *, what: str, layer: str | None = None) -> gpd.GeoDataFrame:
@@ -75,18 +120,8 @@ def read_features(uri: str, *, what: str, layer: str | None = None) -> gpd.GeoDa
         There is no such file or layer, it cannot be read, it has no geometry or no CRS, or it says
         that it is in degrees and is not.
     """
-    layers = layers_of(uri, what=what)
-    if layer is not None and layers and layer not in layers:
-        raise InputError(
-            f"{what} {uri!r} has no layer {layer!r}",
-            expected=f"one of its layers: {', '.join(layers)}",
-            todo="name one of them",
-        )
-    chosen = layer or next((name for name, kind in layers.items() if kind), None)
-    is_parquet = uri.lower().endswith(PARQUET)
-    table = _opened(
-        lambda: gpd.read_parquet(uri) if is_parquet else gpd.read_file(uri, layer=chosen), uri, what
-    )
+    with _at_hand(uri, what) as path:
+        table = _read(path, uri, what, layer)
     if not isinstance(table, gpd.GeoDataFrame):
         raise InputError(f"{what} {uri!r} is a table without geometry", expected=FORMATS)
     if table.crs is None:
@@ -99,6 +134,20 @@ def read_features(uri: str, *, what: str, layer: str | None = None) -> gpd.GeoDa
     if table.crs.is_geographic and len(table):
         _require_degrees(table, uri, what)
     return table
+
+
+def _read(path: str, uri: str, what: str, layer: str | None) -> Any:
+    layers = _layers(path, uri, what)
+    if layer is not None and layers and layer not in layers:
+        raise InputError(
+            f"{what} {uri!r} has no layer {layer!r}",
+            expected=f"one of its layers: {', '.join(layers)}",
+            todo="name one of them",
+        )
+    if path.lower().endswith(PARQUET):
+        return _opened(lambda: gpd.read_parquet(path), uri, what)
+    chosen = layer or next((name for name, kind in layers.items() if kind), None)
+    return _opened(lambda: gpd.read_file(path, layer=chosen), uri, what)
 
 
 def read_polygons(
