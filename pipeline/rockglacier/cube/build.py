@@ -22,6 +22,7 @@ from rockglacier.engine import EVERYTHING, Progress, Receipts, Selection, Task, 
 from rockglacier.errors import NotFoundError
 from rockglacier.grid import Window, projected
 from rockglacier.periods import periods_of
+from rockglacier.scenes.asset import Again, Retries
 from rockglacier.scenes.record import DemTile, read_dem_tiles, read_scenes
 from rockglacier.storage import redact, require_space
 from rockglacier.study import Study
@@ -56,8 +57,9 @@ def build_cube(
     Returns
     -------
     dict
-        Blocks built, kept and left, scenes, shares of the pixels, reads retried and skipped, bytes
-        read (of scenes in the grid's zone, as they are stored) and written.
+        Blocks built, kept and left, scenes, shares of the pixels, reads retried (those of headers
+        apart) and skipped, bytes read (of scenes in the grid's zone, as they are stored) and
+        written.
 
     Raises
     ------
@@ -69,11 +71,12 @@ def build_cube(
     InputError
         The disk is full or not writable, or a raster of ``cube.extra`` cannot join.
     """
-    work = _work(study)
+    again = Retries()
+    work = _work(study, again)
     footprints = work.footprints
     tasks, receipts = _tasks(study, footprints, work.surface.sun)
     for layer in work.extra:
-        layer.require(work.grid)
+        layer.require(work.grid, again=again)
     if create_cube(study, attrs=_describe(study, work)):
         for name in [*dict(receipts.all()), *receipts.failures()]:
             receipts.drop(name)
@@ -98,6 +101,7 @@ def build_cube(
         "scenes": len(footprints.scenes),
         "looks": len(looks_of(footprints.scenes, epsg=work.grid.epsg)),
         "periods": len(work.periods),
+        "header_retries": again.count,
         **_totals([receipt for _, receipt in receipts.all()]),
     }
 
@@ -141,7 +145,7 @@ def _sun(study: Study, footprints: Footprints) -> Sun:
     return Sun(azimuth=held[0], elevation=held[1]) if held else mean_sun(footprints.scenes)
 
 
-def _work(study: Study) -> GroupWork:
+def _work(study: Study, again: Again) -> GroupWork:
     footprints, cube = _footprints(study), study.config.cube
     sun = _sun(study, footprints)
     return GroupWork(
@@ -160,7 +164,7 @@ def _work(study: Study) -> GroupWork:
         skip_unreadable=cube.on_unreadable == "skip",
         periods=periods_of(study.config),
         footprints=footprints,
-        surface=Surface(grid=study.grid, dem=dem_mosaic(study), sun=sun),
+        surface=Surface(grid=study.grid, dem=dem_mosaic(study, again=again), sun=sun),
         strip=_shape(study, footprints)[1],
     )
 

@@ -11,6 +11,7 @@ import math
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal
 from xml.sax.saxutils import escape
 
@@ -235,8 +236,8 @@ def _xml(tiles: tuple[Tile, ...], crs: str) -> str:
     )
 
 
-def dem_mosaic(study: Study) -> DemMosaic:
-    """Read the headers of the study's DEM tiles.
+def dem_mosaic(study: Study, *, again: Again = nothing) -> DemMosaic:
+    """Read the headers of the study's DEM tiles; ``again`` is called before every further try.
 
     Raises
     ------
@@ -253,7 +254,8 @@ def dem_mosaic(study: Study) -> DemMosaic:
             todo="set search.dem_catalog and search.dem_collection to a DEM that covers it",
         )
     with ThreadPoolExecutor(16) as pool:
-        headers = tuple(pool.map(read_header, sorted(tiles, key=lambda tile: tile.id)))
+        ordered = sorted(tiles, key=lambda tile: tile.id)
+        headers = tuple(pool.map(partial(read_header, again=again), ordered))
     return DemMosaic(tiles=headers, gaps=study.config.cube.dem_gaps)
 
 

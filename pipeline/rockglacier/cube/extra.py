@@ -56,8 +56,10 @@ class ExtraLayer:
         written = [path.stat().st_size, path.stat().st_mtime_ns] if is_file else None
         return {"name": self.name, "href": redact(self.href), "written": written}
 
-    def require(self, grid: Grid) -> None:
+    def require(self, grid: Grid, *, again: Again = nothing) -> None:
         """Check, by its header, that the raster can be put on a grid.
+
+        ``again`` is called before every further try.
 
         Raises
         ------
@@ -66,7 +68,7 @@ class ExtraLayer:
         RemoteError
             It cannot be read, or does not say where it lies.
         """
-        self._opened(lambda raster: self._require(raster, grid))
+        self._opened(lambda raster: self._require(raster, grid), again)
 
     def read(self, grid: Grid, window: Window, *, again: Again = nothing) -> NDArray[np.float32]:
         """Return the raster in a window of the grid, scaled as its file says.

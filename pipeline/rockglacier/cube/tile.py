@@ -31,8 +31,8 @@ class Tile:
     nodata: float | None
 
 
-def read_header(tile: DemTile) -> Tile:
-    """Read the header of a tile.
+def read_header(tile: DemTile, *, again: Again) -> Tile:
+    """Read the header of a tile; ``again`` is called before every further try.
 
     Raises
     ------
@@ -53,7 +53,7 @@ def read_header(tile: DemTile) -> Tile:
                 nodata=raster.nodata,
             )
 
-    return retried(work, item=tile.id, asset="data", href=tile.href, remedy=REMEDY)
+    return retried(work, item=tile.id, asset="data", href=tile.href, again=again, remedy=REMEDY)
 
 
 def paste(
