@@ -101,6 +101,19 @@ def test_every_overview_of_classes_holds_the_commonest_known_class(tmp_path):
         assert np.array_equal(held == 255, ones + zeros == 0)
 
 
+@pytest.mark.parametrize("shape", [(1025, 1537), (513, 2)])
+def test_edges_of_overviews_count_the_pixels_that_there_are(tmp_path, shape):
+    paths = write_cogs(make_study(tmp_path, np.full(shape, 70, np.uint8)), 0.5, {})
+    for path, value in zip(paths, (70, 1), strict=True):
+        with rasterio.open(path) as file:
+            factors = file.overviews(1)
+        assert factors
+        for level, factor in enumerate(factors):
+            with rasterio.open(path, overview_level=level) as file:
+                assert file.shape == tuple(-(-side // factor) for side in shape)
+                assert (file.read(1) == value).all()
+
+
 def test_the_blocks_of_the_store_do_not_change_the_files(tmp_path):
     percent = make_percent((700, 900))
     one = write_cogs(make_study(tmp_path / "a", percent, block=128), 0.5, {})
@@ -192,6 +205,35 @@ def test_nothing_temporary_is_left_after_a_failure(tmp_path, monkeypatch):
     with pytest.raises(InputError, match="is full"):
         write_cogs(study, 0.5, {})
     assert {path.name for path in study.prediction_path.iterdir()} == {"prediction.zarr"}
+
+
+def test_an_area_too_large_for_one_file_is_several_under_one_name(tmp_path, monkeypatch):
+    percent = make_percent((700, 1300))
+    whole = write_cogs(make_study(tmp_path / "whole", percent, block=128), 0.5, {})
+    study = make_study(tmp_path / "cut", percent, block=128)
+    plain = write_cogs(study, 0.5, {})
+    monkeypatch.setattr("rockglacier.prediction.cog.LARGEST", 600)
+    paths = write_cogs(study, 0.5, {"ROCKGLACIER_MODEL": "hrnet 1"})
+    assert [path.name for path in paths] == ["probability.vrt", "classes.vrt"]
+    for path, one in zip(paths, whole, strict=True):
+        parts = sorted(path.parent.glob(f"{path.stem}-*.tif"))
+        corners = [(y, x) for y in (0, 512) for x in (0, 1024, 512)]
+        assert [part.name for part in parts] == [f"{path.stem}-{y}-{x}.tif" for y, x in corners]
+        assert all(cog_validate(part, strict=True)[0] for part in parts)
+        with rasterio.open(path) as cut, rasterio.open(one) as file:
+            assert np.array_equal(cut.read(1), file.read(1))
+            assert (cut.transform, cut.crs, cut.nodata) == (file.transform, file.crs, 255)
+            assert cut.tags(1) == file.tags(1)
+            assert cut.tags()["ROCKGLACIER_MODEL"] == "hrnet 1"
+            assert cut.descriptions == file.descriptions
+            assert cut.colorinterp == file.colorinterp
+    with rasterio.open(paths[1]) as classes:
+        assert classes.colormap(1)[1] == (178, 34, 34, 255)
+    assert not any(path.exists() for path in plain)
+    monkeypatch.undo()
+    assert write_cogs(study, 0.5, {}) == plain
+    kept = {"prediction.zarr", "probability.tif", "classes.tif", "classes.tif.aux.xml"}
+    assert {path.name for path in study.prediction_path.iterdir()} == kept
 
 
 def test_a_pixel_at_the_threshold_is_a_rock_glacier():
