@@ -157,8 +157,10 @@ def absolute(href: str, *, base: str) -> str:
     """Return an address as an absolute one, relative ones meant from the folder of ``base``."""
     if "://" in href or os.path.isabs(href):  # noqa: PTH117 - an address may be no path
         return href
-    if "://" in base:
-        return urljoin(base, href)
+    scheme, mark, place = base.partition("://")
+    if mark:  # urljoin knows no object stores
+        joined = urljoin(f"https://{place}", href)
+        return f"{scheme}://{joined.removeprefix('https://')}"
     return os.path.normpath(os.path.join(os.path.dirname(base), href))  # noqa: PTH118, PTH120
 
 

@@ -13,7 +13,7 @@ import stamina
 from rockglacier_stac.catalogs import PROVIDERS, open_catalog
 from rockglacier_stac.errors import CatalogError, ServiceError, UnknownCollectionError
 from rockglacier_stac.globe import box_of
-from rockglacier_stac.search import Query, satisfies, tidied
+from rockglacier_stac.search import Query, absolute, satisfies, tidied
 
 HERE = shapely.box(74.2, 36.2, 74.3, 36.3)
 S2, DEM = "sentinel-2-c1-l2a", "cop-dem-glo-30"
@@ -319,3 +319,12 @@ def test_tidying_changes_no_argument():
     before = json.dumps(item)
     assert "gsd" not in tidied(item, base="/data/items.parquet")["properties"]
     assert json.dumps(item) == before
+
+
+@pytest.mark.parametrize("scheme", ["https", "s3", "gs", "file"])
+def test_relative_addresses_are_meant_from_their_document(scheme):
+    base = f"{scheme}:///top/stac/cubes/a.json" if scheme == "file" else f"{scheme}://b/stac/a.json"
+    root = base.rpartition("/")[0]
+    assert absolute("./b.json", base=base) == f"{root}/b.json"
+    assert absolute("../x.tif#1", base=base) == f"{root.rpartition('/')[0]}/x.tif#1"
+    assert absolute("s3://other/x.tif", base=base) == "s3://other/x.tif"
