@@ -1,7 +1,5 @@
 """A study with everything that a report shows: maps are given, all that follows is really made."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import zarr
 
@@ -70,9 +68,8 @@ def write_evaluation(products, study, labels):
     for name, off in NETWORKS.items():
         called = np.roll(labels == 1, off, axis=1)
         probability = np.where(called, 0.9, 0.1).astype(np.float32)
-        model = SimpleNamespace(threshold=0.5, settings={"trial": 0})
         maps = [Map(window=window, reach=reach, probability=probability[reach.slices])]
-        more = judge.judge(name, model, maps)
+        more = judge.judge(name, 0, maps, threshold=0.5)
         counts = confusion_matrix(
             labels[window.slices], (probability >= 0.5)[window.slices].astype(np.uint8)
         )

@@ -2,8 +2,10 @@
 
 import pickle
 
+import geopandas as gpd
 import numpy as np
 import pytest
+import shapely
 import torch
 import zarr
 from affine import Affine
@@ -17,6 +19,7 @@ from rockglacier.prediction.ground import prediction_of
 from rockglacier.prediction.infer import predict
 from rockglacier.prediction.store import store_path
 from rockglacier.prediction.work import PredictWork
+from rockglacier.scenes.record import write_table
 from rockglacier.storage import write_json
 from rockglacier.study import Study
 
@@ -55,6 +58,11 @@ def make_study(folder, *, gpu=0):
         write_json(place / "model.json", settings)
         torch.save(network.state_dict(), place / "model.ckpt")
     write_json(study.selection_path, {"network": "unet", "trial": 0, "path": "unet/trial-0"})
+    labels = zarr.create_group(study.labels_path)
+    labels.create_array("labels", data=(values[0] > 500).astype(np.uint8), chunks=(128, 128))
+    cell = {"split": "validation", "row0": 64, "col0": 0, "height": 64, "width": SHAPE[1]}
+    ground = gpd.GeoDataFrame([cell], geometry=[shapely.box(*geobox.boundingbox)], crs=32643)
+    write_table(ground, study.splits_path)
     return study
 
 

@@ -226,7 +226,7 @@ def test_a_temperature_changes_how_sure_it_sounds_and_not_what_it_finds():
     after = layers_of([model], values, overlap=0, temperature=3)["probability"]
     margin = np.log(before / (1 - before)) * 1.5
     np.testing.assert_allclose(after, 1 / (1 + np.exp(-margin / 3)), atol=1e-5)
-    assert ((before >= 0.4) == (after >= other.threshold)).mean() > 0.999
+    assert ((before >= 0.4) == (after >= other.models[0].threshold)).mean() > 0.999
     assert (before >= 0.4).any()
     assert not (before >= 0.4).all()
 

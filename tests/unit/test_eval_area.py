@@ -27,10 +27,12 @@ def mapped(make_ground):
     )
     write_json(study.selection_path, {"network": "hrnet", "trial": 1, "threshold": 0.5})
     rows = [
-        {"network": "hrnet", "trial": trial, "row": 0, "col": k, "edge_px": 32, "tn": 900,
+        {"network": network, "trial": trial, "row": 0, "col": k, "edge_px": 32, "tn": 900,
          "fp": 10 if trial else 500, "fn": 20, "tp": 30 + k}
-        for trial in (0, 1) for k in range(30)
+        for network, trial in (("hrnet", 0), ("hrnet", 1), ("ensemble", 0)) for k in range(30)
     ]  # fmt: skip
+    together = {"model_id": f"{study.config.name}/all", "trial": 0, "threshold": 0.75}
+    write_json(study.evaluation_path, {"networks": {"ensemble": together}})
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, fieldnames=list(rows[0]))
     writer.writeheader()
@@ -66,11 +68,14 @@ def test_without_a_map_or_a_test_there_is_no_adjusted_area(make_ground, mapped):
     assert write_adjusted_area(study) is None
 
 
-@pytest.mark.parametrize(("maker", "is_judged"), [("trial-1", True), ("trials", False)])
-def test_a_map_of_others_than_the_judged_trial_is_not_adjusted(mapped, maker, is_judged):
+@pytest.mark.parametrize(
+    ("maker", "threshold"), [("hrnet/trial-1", 0.5), ("all", 0.75), ("hrnet/trials", None)]
+)
+def test_only_a_map_of_a_judged_trial_or_ensemble_is_adjusted(mapped, maker, threshold):
     study, _ = mapped
-    write_json(study.prediction_record_path, {"model_id": f"{study.config.name}/hrnet/{maker}"})
-    assert (write_adjusted_area(study) is not None) == is_judged
+    write_json(study.prediction_record_path, {"model_id": f"{study.config.name}/{maker}"})
+    found = write_adjusted_area(study)
+    assert (found and found["threshold"]) == threshold
 
 
 def shown(table, width=100):

@@ -24,9 +24,9 @@ from rockglacier.evaluation.pieces import Mosaic, Piece, pieces_of
 from rockglacier.grid import Window
 from rockglacier.model.metrics import as_json
 from rockglacier.model.reliability import Reliability
-from rockglacier.model.table import Infer, Map
+from rockglacier.model.scoring import Infer, Map
 from rockglacier.model.table import evaluate as score_networks
-from rockglacier.model.trained import TrainedModel
+from rockglacier.prediction.together import together_of
 from rockglacier.storage import open_array, write_text
 from rockglacier.study import Study
 
@@ -38,14 +38,20 @@ STRIP_PX: Final = 2**22
 
 
 def evaluate(study: Study, *, infer: Infer, progress: Progress = silent) -> dict[str, Any]:
-    """Score every trained network of a study on its test ground, in every respect.
+    """Score every network of a study on its test ground, and the ensemble, in every respect.
 
     See :func:`rockglacier.model.table.evaluate`, whose products these join: boundaries,
     calibration, errors by kind of ground and landforms in ``models/evaluation.json``, the paired
     differences of the networks there too, and tables of them in ``models/evaluation/``; there also
     the maps themselves, ``outputs.zarr``, and which landforms each network found, ``found.csv``.
     """
-    return score_networks(study, infer=infer, judge=StudyJudge(study), progress=progress)
+    return score_networks(
+        study,
+        infer=infer,
+        judge=StudyJudge(study),
+        together=together_of(study),
+        progress=progress,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,17 +151,19 @@ class StudyJudge:
         """Pixels around the test ground: a chip, and never beyond the guard band."""
         return min(self._study.config.train.chip, self._study.config.labels.guard)
 
-    def judge(self, name: str, model: TrainedModel, maps: Sequence[Map]) -> dict[str, Any]:
+    def judge(
+        self, name: str, trial: int, maps: Sequence[Map], *, threshold: float
+    ) -> dict[str, Any]:
         """Return scores of one trial beside those of its pixels."""
-        study, key = self._study, (name, int(model.settings["trial"]))
+        study, key = self._study, (name, trial)
         self._edge = block_edge([m.window for m in maps], largest=study.config.train.chip)
         pieces = pieces_of(maps, self._read)
-        found = inspect(pieces, threshold=model.threshold, kinds=self._kinds, edge=self._edge)
+        found = inspect(pieces, threshold=threshold, kinds=self._kinds, edge=self._edge)
         self._found[key] = found
         row = found.as_dict()
-        threshold = study.config.inventory.threshold or model.threshold
         write_outputs(study, *key, maps)
-        objects = object_scores(study, Mosaic(maps, study.grid.shape), threshold=threshold)
+        cut = study.config.inventory.threshold or threshold
+        objects = object_scores(study, Mosaic(maps, study.grid.shape), threshold=cut)
         if objects is not None:
             self._found_by[key] = objects.pop("found_b")
             self._objects[key] = objects

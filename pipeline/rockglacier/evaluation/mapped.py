@@ -13,6 +13,7 @@ from rockglacier.evaluation.judge import BLOCKS, FOLDER
 from rockglacier.evaluation.kinds import burnt
 from rockglacier.grid import projected
 from rockglacier.inventory.landforms import is_above
+from rockglacier.model.table import ENSEMBLE
 from rockglacier.prediction.blend import PERCENT_NODATA
 from rockglacier.storage import open_array, read_json, write_json
 from rockglacier.study import Study
@@ -26,18 +27,18 @@ def write_adjusted_area(study: Study) -> dict[str, Any] | None:
     Parameters
     ----------
     study
-        Evaluated and mapped by the selected network.
+        Evaluated, and mapped by the selected network or the ensemble.
 
     Returns
     -------
     dict or None
         See :func:`rockglacier.evaluation.area.adjusted_area`, with ``threshold`` and
-        ``total_km2``. None where there is no map, no test ground to judge it by, or a map of an
-        ensemble or of folds, which are not what was judged.
+        ``total_km2``. None where there is no map, no test ground to judge it by, or a map of
+        others than were judged there, as one out of folds.
 
     Notes
     -----
-    What is mapped is counted in pixels of the area, at the network's own threshold, which is the
+    What is mapped is counted in pixels of the area, at the threshold of its maker, which is the
     one that the test ground was scored with; no outline is dropped for its size.
     """
     blocks = study.models_path / FOLDER / BLOCKS
@@ -46,24 +47,30 @@ def write_adjusted_area(study: Study) -> dict[str, Any] | None:
         return None
     selection = read_json(study.selection_path)
     own = f"{study.config.name}/{selection['network']}/trial-{selection['trial']}"
+    judged = {own: (selection["network"], selection["trial"], selection["threshold"])}
+    together = read_json(study.evaluation_path)["networks"].get(ENSEMBLE)
+    if together is not None:
+        judged[together["model_id"]] = (ENSEMBLE, together["trial"], together["threshold"])
     record = study.prediction_record_path
-    if record.is_file() and read_json(record)["model_id"] != own:
+    maker = read_json(record)["model_id"] if record.is_file() else own
+    if maker not in judged:
         return None
+    name, trial, threshold = judged[maker]
     rows = [
         row
         for row in csv.DictReader(blocks.read_text(encoding="utf-8").splitlines())
-        if (row["network"], int(row["trial"])) == (selection["network"], selection["trial"])
+        if (row["network"], int(row["trial"])) == (name, trial)
     ]
     if not rows:
         return None
     counts = np.array(
         [[[int(r["tn"]), int(r["fp"])], [int(r["fn"]), int(r["tp"])]] for r in rows], np.int64
     )
-    mapped = _mapped_km2(study, threshold=selection["threshold"])
+    mapped = _mapped_km2(study, threshold=threshold)
     if not mapped.sum():
         return None
     result = {
-        "threshold": selection["threshold"],
+        "threshold": threshold,
         "total_km2": round(float(mapped.sum()), 6),
         **adjusted_area(counts, mapped.tolist(), seed=study.config.labels.seed),
         "meaning": "area of rock glaciers corrected for the errors on test ground (Olofsson et al. "

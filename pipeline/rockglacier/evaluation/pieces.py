@@ -13,7 +13,7 @@ from scipy.sparse.csgraph import connected_components
 
 from rockglacier.grid import Window
 from rockglacier.model.metrics import IGNORE
-from rockglacier.model.table import Map
+from rockglacier.model.scoring import Map
 from rockglacier.prediction.blend import PERCENT_NODATA, to_percent
 
 MAX_PIXELS: Final = 64 * 2**20

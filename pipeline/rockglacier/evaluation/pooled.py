@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -12,16 +13,22 @@ from rockglacier.engine import Progress, silent
 from rockglacier.errors import ContractError
 from rockglacier.evaluation.judge import FOLDER, evaluate, write_rows
 from rockglacier.grid import Window
+from rockglacier.inventory.landforms import is_above
 from rockglacier.labels.every_fold import folds_of
 from rockglacier.labels.split import windows_of
-from rockglacier.model.metrics import as_json, scores
-from rockglacier.model.table import Infer
+from rockglacier.model.metrics import IGNORE, as_json, confusion_matrix, scores
+from rockglacier.model.scoring import Infer
+from rockglacier.prediction.blend import PERCENT_NODATA, to_percent
+from rockglacier.prediction.ground import prediction_of
+from rockglacier.prediction.together import threshold_of
 from rockglacier.scenes.record import read_table
-from rockglacier.storage import read_json, write_json
+from rockglacier.storage import open_array, read_json, write_json
 from rockglacier.study import Study
 
 POOLED: Final = "pooled"
 """Key of ``evaluation.json``, and name of the table beside its others."""
+OUT_OF_FOLD: Final = "out of fold"
+"""In the place of a network's name: what ``predict --out-of-fold`` maps with."""
 IOU: Final = "iou_rock_glacier"
 
 
@@ -42,8 +49,9 @@ def evaluate_folds(
     Returns
     -------
     dict
-        What :func:`pooled` gives, which is also ``pooled`` in ``models/evaluation.json``; a row a
-        fold and network is in ``models/evaluation/pooled.csv``.
+        What :func:`pooled` gives, of every network, the ensemble and ``out of fold``: the map of
+        ``predict --out-of-fold``, at its one threshold. It is also ``pooled`` in
+        ``models/evaluation.json``; a row a fold and network is in ``models/evaluation/pooled.csv``.
 
     Raises
     ------
@@ -60,12 +68,43 @@ def evaluate_folds(
         for fold in folds
         for row in read_json(fold.evaluation_path)["networks"].values()
     ]
+    rows += _out_of_fold(study, folds, infer)
     found = pooled(rows, folds=len(folds))
     write_json(study.evaluation_path, {**read_json(study.evaluation_path), POOLED: found})
     facts = ("fold", "network", "trial", "threshold", "pixels", IOU, "f1_rock_glacier")
     table = [{name: row[name] for name in facts} for row in rows]
     write_rows(study.models_path / FOLDER / f"{POOLED}.csv", table)
     return found
+
+
+def _out_of_fold(study: Study, folds: Sequence[Study], infer: Infer) -> list[dict[str, Any]]:
+    """Return a row a fold: what ``predict --out-of-fold`` stores there, at its one threshold."""
+    settings = study.config.predict.model_copy(update={"out_of_fold": True})
+    whole = replace(study, config=study.config.model_copy(update={"predict": settings}))
+    plan = prediction_of(whole, None, stay_here=True)
+    threshold = threshold_of(whole, plan)
+    labels = open_array(study.labels_path / "labels")
+    rows = []
+    for fold, part in zip(folds, plan.parts, strict=True):
+        ensemble, features = part.models.ensemble(settings), open_array(part.features / "features")
+        counts = np.zeros((2, 2), np.int64)
+        for window in part.ground or ():
+            percent = to_percent(infer(ensemble, features, window, settings=settings))
+            said = is_above(percent, threshold=threshold)
+            classes = np.where(percent == PERCENT_NODATA, IGNORE, said)
+            counts += confusion_matrix(np.asarray(labels[window.slices]), classes)
+        rows.append(
+            {
+                "fold": fold.config.labels.fold,
+                "network": OUT_OF_FOLD,
+                "trial": None,
+                "threshold": threshold,
+                "pixels": int(counts.sum()),
+                "confusion": counts.tolist(),
+                **as_json(scores(counts)),
+            }
+        )
+    return rows
 
 
 def pooled(rows: Sequence[Mapping[str, Any]], *, folds: int) -> dict[str, dict[str, Any]]:
@@ -81,9 +120,9 @@ def pooled(rows: Sequence[Mapping[str, Any]], *, folds: int) -> dict[str, dict[s
     Returns
     -------
     dict
-        By network: scores of the summed confusion matrix, in which each pixel counts once at the
-        threshold of its own fold, ``pixels``, ``folds`` (IoU of each), their mean and spread
-        (standard deviation of a sample, None of one).
+        By network: scores of the summed confusion matrix, in which each pixel counts once (of
+        networks at the threshold of its own fold), ``pixels``, ``folds`` (IoU of each), their mean
+        and spread (standard deviation of a sample, None of one).
     """
     names = dict.fromkeys(str(row["network"]) for row in rows)
     found = {}

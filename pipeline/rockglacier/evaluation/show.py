@@ -7,6 +7,8 @@ from typing import Any, Final
 
 from rich.table import Table
 
+from rockglacier.model.summary import title_of
+
 SCORES: Final = {
     "iou_rock_glacier": "IoU of rock glaciers",
     "f1_rock_glacier": "F1 of rock glaciers",
@@ -33,7 +35,8 @@ def network_table(summary: Sequence[Mapping[str, Any]]) -> Table:
     table.add_column("")
     for row in summary:
         trials = "trial" if row["trials"] == 1 else "trials"
-        table.add_column(f"{row['network']} ({row['trials']} {trials})", justify="right")
+        about = "" if row.get("members") else f" ({row['trials']} {trials})"
+        table.add_column(f"{title_of(row)}{about}", justify="right")
     for key, label in SCORES.items():
         table.add_row(label, *(_score(row.get(key)) for row in summary))
     for key, label in COSTS.items():

@@ -14,7 +14,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from rockglacier.model.networks import parameter_count
-from rockglacier.model.trained import TrainedModel
+from rockglacier.model.trained import TrainedModel, precision_for
 from rockglacier.model.trial import device_name
 
 BATCH = 8
@@ -51,7 +51,7 @@ def measure_costs(model: TrainedModel) -> dict[str, Any]:
         "batch": BATCH,
         "chip": model.chip,
         "device": device_name(model.device),
-        "precision": model.settings["precision"],
+        "precision": precision_for(model.device),
         "parameters": int(model.settings.get("parameters") or parameter_count(model.network)),
         "gflops": round(flops_of(model, image[:1]) / 1e9, 3),
         "peak_memory_mb": round(peak_bytes(model, image) / 1e6, 1),

@@ -136,16 +136,34 @@ def best_threshold(
     -----
     F1 grows with IoU, so that the same threshold is the best of both.
     """
+    return best_of_counts(threshold_counts(probability, truth))
+
+
+def threshold_counts(
+    probability: NDArray[np.floating], truth: NDArray[np.integer]
+) -> NDArray[np.int64]:
+    """Count pixels by how many candidate thresholds they reach; counts of several grounds add up.
+
+    Returns
+    -------
+    ndarray
+        int64 (2, candidates + 1): background, then landforms.
+    """
     counted = (truth != IGNORE) & np.isfinite(probability)
     positive = truth[counted] == 1
-    if not positive.any():
-        return 0.5, math.nan
     # 1e-9: a probability that equals a threshold but for rounding is on its upper side
     step = np.searchsorted(THRESHOLDS, probability[counted] + 1e-9, side="right")
     bins = len(THRESHOLDS) + 1
-    hits = np.bincount(step[positive], minlength=bins)[::-1].cumsum()[::-1][1:]
-    called = np.bincount(step, minlength=bins)[::-1].cumsum()[::-1][1:]
-    iou = hits / (positive.sum() + called - hits)
+    return np.stack([np.bincount(step[positive == is_one], minlength=bins) for is_one in (0, 1)])
+
+
+def best_of_counts(counts: NDArray[np.int64]) -> tuple[float, float]:
+    """Return what :func:`best_threshold` does, from counts of :func:`threshold_counts`."""
+    positives = counts[1].sum()
+    if not positives:
+        return 0.5, math.nan
+    reached = counts[:, ::-1].cumsum(axis=1)[:, ::-1][:, 1:]  # each candidate
+    iou = reached[1] / (positives + reached[0])
     best = int(np.argmax(iou))
     return float(THRESHOLDS[best]), float(iou[best])
 

@@ -40,8 +40,9 @@ def summarize(rows: Sequence[Row]) -> list[dict[str, Any]]:
     Returns
     -------
     list of dict
-        ``network``, ``trials``; for each score ``mean``, ``spread`` (the standard deviation of the
-        trials, None of one) and ``best``; the costs, of the best trial.
+        ``network``, ``members`` (how many networks an ensemble has, else None), ``trials``; for
+        each score ``mean``, ``spread`` (the standard deviation of the trials, None of one) and
+        ``best``; the costs, of the best trial.
 
     Notes
     -----
@@ -57,6 +58,7 @@ def _summary(trials: Sequence[Row]) -> dict[str, Any]:
     speed = best.get("speed") or {}
     return {
         "network": best["network"],
+        "members": len(best.get("members") or ()) or None,
         "trials": len(trials),
         "best_trial": best["trial"],
         **{name: _spread([row.get(name) for row in trials], best.get(name)) for name in SCORES},
@@ -95,14 +97,20 @@ def as_text(summary: Sequence[Row]) -> str:
     for row in summary:
         scores = [_shown(row[name]) for name in SCORES]
         costs = [_number(row[name]) for name in COSTS]
-        lines.append(_line([row["network"], str(row["trials"]), *scores, *costs]))
+        lines.append(_line([title_of(row), str(row["trials"]), *scores, *costs]))
     places = {
         f"{row['device']}, {row['precision']}, batches of {row['batch']} chips of {row['chip']} px"
         for row in summary
-        if row["device"]
+        if row.get("device")
     }
     notes = "mean ± standard deviation of the trials (that of the best on validation ground)"
     return "\n".join([*lines, "", f"{notes}. {'; '.join(sorted(places))}."]) + "\n"
+
+
+def title_of(row: Row) -> str:
+    """Return the name of a network for people, or of how many an ensemble is."""
+    members = row.get("members")
+    return f"{row['network']} of {members}" if members else str(row["network"])
 
 
 def _line(cells: Sequence[str]) -> str:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
-import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -21,42 +20,42 @@ from rockglacier.errors import InputError, NotFoundError
 from rockglacier.grid import Window
 from rockglacier.labels.split import windows_of
 from rockglacier.model.costs import measure_costs
-from rockglacier.model.metrics import IGNORE, as_json, confusion_matrix, scores
+from rockglacier.model.metrics import as_json, scores
 from rockglacier.model.networks import folder_name
+from rockglacier.model.scoring import Ground, Infer, Map, Score, Scored, score_ground
 from rockglacier.model.summary import as_csv, as_text, summarize
 from rockglacier.model.trained import TrainedModel, load_model
 from rockglacier.storage import open_array, read_json, readable, write_json, write_text
 from rockglacier.study import Study
 
+__all__ = ["Ground", "Infer", "Map", "evaluate", "score_ground"]
+
 TABLE_COLUMNS = ("ground", "network", "trial", "pixels", "tn", "fp", "fn", "tp")
 
-Counts = NDArray[np.int64]
+ENSEMBLE = "ensemble"
+"""Name of the networks that predict together, in the place of a network's."""
+
+Row = dict[str, Any]
 
 
-class Infer(Protocol):
-    """Gives the blended probability of a rock glacier over a rectangle."""
+class Several(Scored, Protocol):
+    """Networks that predict as one, at a threshold of their own."""
 
-    def __call__(
-        self,
-        model: TrainedModel,
-        features: zarr.Array[Any],
-        window: Window,
-        *,
-        settings: PredictConfig | None = None,
-    ) -> NDArray[np.float32]:
-        """Return (height, width) float32, 0..1, NaN where features are missing."""
+    @property
+    def ensemble(self) -> Any:
+        """What maps with them."""
 
+    @property
+    def members(self) -> Sequence[tuple[str, int]]:
+        """Network and trial of each."""
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Map:
-    """What a network says of a rectangle of test ground, and a little around it."""
+    @property
+    def validation_iou(self) -> float | None:
+        """IoU of rock glaciers on the ground on which the threshold was chosen."""
 
-    window: Window
-    """The test ground."""
-    reach: Window
-    """What is mapped: the window and more on every side, where the raster has it."""
-    probability: NDArray[np.float32]
-    """(y, x) of ``reach``, 0..1, NaN without features."""
+    @property
+    def model_id(self) -> str:
+        """Their name in products."""
 
 
 class Judge(Protocol):
@@ -66,46 +65,20 @@ class Judge(Protocol):
     def reach(self) -> int:
         """Pixels around the test ground that it wants to see too."""
 
-    def judge(self, name: str, model: TrainedModel, maps: Sequence[Map]) -> dict[str, Any]:
+    def judge(self, name: str, trial: int, maps: Sequence[Map], *, threshold: float) -> Row:
         """Return more scores of one trial, JSON-able; ``name`` is that of the network."""
 
     def conclude(self, best: Mapping[str, int]) -> dict[str, Any]:
         """Return what the trials have to say together; ``best``: the trial of each network."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ground:
-    """What is scored: features, labels, windows."""
-
-    features: zarr.Array[Any]
-    labels: zarr.Array[Any]
-    windows: tuple[Window, ...]
-    settings: PredictConfig
-
-
-@dataclass(slots=True, kw_only=True)
-class Score:
-    """Pixels of one model on one ground, counted."""
-
-    counts: Counts = field(default_factory=lambda: np.zeros((2, 2), np.int64))
-    pixels_without_data: int = 0
-    pixels: int = 0
-    mapped: int = 0
-    """Pixels that were mapped in ``seconds``, those around the test ground included."""
-    seconds: float = 0.0
-    maps: list[Map] = field(default_factory=list)
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the scores, JSON-able."""
-        return {
-            **as_json(scores(self.counts)),
-            "confusion": self.counts.tolist(),
-            "pixels_without_data": self.pixels_without_data,
-        }
-
-
 def evaluate(
-    study: Study, *, infer: Infer, judge: Judge | None = None, progress: Progress = silent
+    study: Study,
+    *,
+    infer: Infer,
+    judge: Judge | None = None,
+    together: Several | None = None,
+    progress: Progress = silent,
 ) -> dict[str, Any]:
     """Score every trained network of a study once on its test ground.
 
@@ -117,6 +90,8 @@ def evaluate(
         Blends the windows of a model over a rectangle.
     judge
         Adds scores of its own to those of every trial on the test ground.
+    together
+        Networks that predict the study together: scored as one beside them.
     progress
         Told after every model.
 
@@ -151,61 +126,51 @@ def evaluate(
             expected=f"one of {', '.join(study.config.train.networks)}",
             todo="rockglacier train STUDY.yaml",
         )
-    total = len(leak_free) + len(leaking)
-    rows: list[dict[str, Any]] = []
-    for done, (name, folder) in enumerate(leak_free):
-        progress("evaluate", done, total)
+    total = len(leak_free) + len(leaking) + (together is not None)
+    reach = judge.reach if judge else None
+    rows: list[Row] = []
+    for name, folder in leak_free:
+        progress("evaluate", len(rows), total)
         model = _load(study, folder)
-        score = score_ground(model, ground, infer=infer, reach=judge.reach if judge else None)
-        more = judge.judge(name, model, score.maps) if judge else {}
-        speed = measure_speed(model, score, study)
-        rows.append({**_row(name, folder, score), **more, "speed": speed})
-    random_rows: dict[str, dict[str, Any]] = {}
-    for done, (name, folder) in enumerate(leaking, start=len(leak_free)):
-        progress("evaluate", done, total)
+        score = score_ground(model, ground, infer=infer, reach=reach)
+        row = _row(name, folder, score) | _judged(
+            judge, name, int(model.settings["trial"]), model, score
+        )
+        rows.append({**row, "speed": measure_speed(model, score, study)})
+    if together is not None:
+        progress("evaluate", len(rows), total)
+        score = score_ground(together, ground, infer=_as_one(together, infer), reach=reach)
+        row = _row_together(together, score, rows, study)
+        rows.append(row | _judged(judge, ENSEMBLE, 0, together, score))
+    random_rows: dict[str, Row] = {}
+    for name, folder in leaking:
+        progress("evaluate", len(rows) + len(random_rows), total)
         model = _load(study, folder)
         chips = replace(ground, windows=held_out(model))
-        score = score_ground(model, chips, infer=infer)
-        random_rows[name] = _row(name, folder, score)
+        random_rows[name] = _row(name, folder, score_ground(model, chips, infer=infer))
     progress("evaluate", total, total)
     return _write(study, rows, random_rows, judge)
 
 
-def score_ground(
-    model: TrainedModel, ground: Ground, *, infer: Infer, reach: int | None = None
-) -> Score:
-    """Count right and wrong pixels of a blended map, window by window.
+def _as_one(together: Several, infer: Infer) -> Infer:
+    """Return an inference by all of them, whatever model it is given."""
 
-    Parameters
-    ----------
-    model, ground, infer
-        The network, where it is scored, and how it maps.
-    reach
-        Keep the maps, with so many pixels around each window; None: keep none.
-    """
-    score, shape = Score(), (ground.features.shape[-2], ground.features.shape[-1])
-    for window in ground.windows:
-        mapped = window.grown(reach or 0).clipped(shape)
-        start = time.perf_counter()
-        around = infer(model, ground.features, mapped, settings=ground.settings)
-        score.seconds += time.perf_counter() - start
-        score.mapped += around.size
-        if reach is not None:
-            score.maps.append(Map(window=window, reach=mapped, probability=around))
-        probability = around[window.within(mapped)]
-        truth = np.asarray(ground.labels[window.slices])
-        predicted = to_classes(probability, model.threshold)
-        score.counts += confusion_matrix(truth, predicted)
-        score.pixels += truth.size
-        score.pixels_without_data += int((predicted == IGNORE).sum())
-    return score
+    def mapped(
+        model: Any,
+        features: zarr.Array[Any],
+        window: Window,
+        *,
+        settings: PredictConfig | None = None,
+    ) -> NDArray[np.float32]:
+        return infer(together.ensemble, features, window, settings=settings)
+
+    return mapped
 
 
-def to_classes(probability: NDArray[np.float32], threshold: float) -> NDArray[np.uint8]:
-    """Return 1 from the threshold on, 0 below, 255 where the probability is NaN."""
-    classes = (probability >= threshold).astype(np.uint8)
-    classes[np.isnan(probability)] = IGNORE
-    return classes
+def _judged(judge: Judge | None, name: str, trial: int, scored: Scored, score: Score) -> Row:
+    if judge is None:
+        return {}
+    return judge.judge(name, trial, score.maps, threshold=scored.threshold)
 
 
 def held_out(model: TrainedModel) -> tuple[Window, ...]:
@@ -225,11 +190,12 @@ def measure_speed(model: TrainedModel, score: Score, study: Study) -> dict[str, 
         What :func:`~rockglacier.model.costs.measure_costs` gives, and ``km2_per_s`` of the blended
         map.
     """
+    return {**measure_costs(model), "km2_per_s": _km2_per_s(score, study)}
+
+
+def _km2_per_s(score: Score, study: Study) -> float | None:
     km2 = score.mapped * study.grid.resolution**2 / 1e6
-    return {
-        **measure_costs(model),
-        "km2_per_s": round(km2 / score.seconds, 4) if score.seconds else None,
-    }
+    return round(km2 / score.seconds, 4) if score.seconds else None
 
 
 def _test_ground(study: Study) -> Ground:
@@ -267,7 +233,7 @@ def _load(study: Study, folder: Path) -> TrainedModel:
     return model
 
 
-def _row(name: str, folder: Path, score: Score) -> dict[str, Any]:
+def _row(name: str, folder: Path, score: Score) -> Row:
     settings = read_json(folder / "model.json")
     return {
         "network": name,
@@ -279,14 +245,32 @@ def _row(name: str, folder: Path, score: Score) -> dict[str, Any]:
     }
 
 
+def _row_together(together: Several, score: Score, rows: Sequence[Row], study: Study) -> Row:
+    """Return the row of several networks: they run one after the other, and all are loaded."""
+    members = list(together.members)
+    parameters = (r["speed"]["parameters"] for r in rows if (r["network"], r["trial"]) in members)
+    return {
+        "network": ENSEMBLE,
+        "trial": 0,
+        "members": [f"{name}/trial-{trial}" for name, trial in members],
+        "model_id": together.model_id,
+        "validation_iou": together.validation_iou,
+        "threshold": together.threshold,
+        "pixels": int(score.counts.sum()),
+        **score.as_dict(),
+        "speed": {"parameters": sum(parameters), "km2_per_s": _km2_per_s(score, study)},
+    }
+
+
 def _write(
     study: Study,
-    rows: list[dict[str, Any]],
-    random_rows: dict[str, dict[str, Any]],
+    rows: list[Row],
+    random_rows: dict[str, Row],
     judge: Judge | None,
 ) -> dict[str, Any]:
     best = {row["network"]: row for row in sorted(rows, key=_by_validation)}
-    networks = {name: best[name] for name in study.config.train.networks if name in best}
+    names = (*study.config.train.networks, ENSEMBLE)
+    networks = {name: best[name] for name in names if name in best}
     leak = {
         name: leak_of(networks[name], row) for name, row in random_rows.items() if name in networks
     }
@@ -319,7 +303,7 @@ def _write(
     }
 
 
-def _by_validation(row: dict[str, Any]) -> float:
+def _by_validation(row: Row) -> float:
     """Sort key that puts a network's best trial last, so that it is the one that is kept."""
     return float(row["validation_iou"] or 0.0)
 

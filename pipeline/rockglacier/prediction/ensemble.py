@@ -76,13 +76,6 @@ class Ensemble:
         return (PROBABILITY, *several, *([AGREEMENT] if len(self.networks) > 1 else []))
 
     @property
-    def threshold(self) -> float:
-        """Probability from which a pixel is a rock glacier: the mean of the models' own."""
-        if len(self.models) == 1:
-            return self.models[0].threshold
-        return round(float(np.mean([model.threshold for model in self.models])), 6)
-
-    @property
     def title(self) -> str:
         """What predicts, for people."""
         if len(self.models) == 1:

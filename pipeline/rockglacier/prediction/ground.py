@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import zarr
 
 from rockglacier.errors import ContractError, InputError
@@ -44,8 +43,8 @@ class Prediction:
     parts: tuple[Part, ...]
     ensembles: tuple[Ensemble, ...]
     """One a part."""
-    feature_receipts: tuple[Path, ...]
-    """Where the features of a part are recorded."""
+    owners: tuple[Study, ...]
+    """Whose features a part reads, and whose models unless they are given: the study, or a fold."""
     is_out_of_fold: bool
     model_id: str
 
@@ -71,11 +70,9 @@ class Prediction:
         return self.ensembles[0].passes
 
     @property
-    def threshold(self) -> float:
-        """Probability from which a pixel is a rock glacier: the mean over the folds."""
-        if len(self.ensembles) == 1:
-            return self.ensembles[0].threshold
-        return round(float(np.mean([ensemble.threshold for ensemble in self.ensembles])), 6)
+    def feature_receipts(self) -> tuple[Path, ...]:
+        """Where the features of a part are recorded."""
+        return tuple(owner.receipts_path / "fuse" for owner in self.owners)
 
     @property
     def title(self) -> str:
@@ -89,7 +86,6 @@ class Prediction:
         """Return what later stages need to know, JSON-able."""
         return {
             "model_id": self.model_id,
-            "threshold": self.threshold,
             "out_of_fold": self.is_out_of_fold,
             "layers": list(self.layers),
             "passes": self.passes,
@@ -136,19 +132,30 @@ def prediction_of(study: Study, bundle: Bundle | None, *, stay_here: bool) -> Pr
         return Prediction(
             parts=(Part(models=source, features=study.features_path),),
             ensembles=(Ensemble.of([bundle.model], settings),),
-            feature_receipts=(study.receipts_path / "fuse",),
+            owners=(study,),
             is_out_of_fold=False,
             model_id=f"bundle-{bundle.fingerprint}",
         )
     if not settings.out_of_fold:
-        return _of_own(study, [(study, None)])
+        return own_prediction(study)
     folds = folds_of(study)
     grounds = [tuple(windows_of(read_table(fold.splits_path), "test")) for fold in folds]
     _warn_of_rest(study, grounds)
-    return _of_own(study, list(zip(folds, grounds, strict=True)))
+    name = study.config.name
+    return _of_own(study, list(zip(folds, grounds, strict=True)), model_id=f"{name}/out-of-fold")
 
 
-def _of_own(study: Study, owners: Sequence[tuple[Study, tuple[Window, ...] | None]]) -> Prediction:
+def own_prediction(study: Study) -> Prediction:
+    """Return the prediction of all ground by the models of a study, or of one of its folds."""
+    return _of_own(study, [(study, None)], model_id=_own_id(study))
+
+
+def _of_own(
+    study: Study,
+    owners: Sequence[tuple[Study, tuple[Window, ...] | None]],
+    *,
+    model_id: str,
+) -> Prediction:
     """Return a prediction by trained models: of the study, or of its folds."""
     parts, ensembles = [], []
     for owner, ground in owners:
@@ -166,15 +173,13 @@ def _of_own(study: Study, owners: Sequence[tuple[Study, tuple[Window, ...] | Non
     return Prediction(
         parts=tuple(parts),
         ensembles=tuple(ensembles),
-        feature_receipts=tuple(owner.receipts_path / "fuse" for owner, _ in owners),
-        is_out_of_fold=study.config.predict.out_of_fold,
-        model_id=_own_id(study),
+        owners=tuple(owner for owner, _ in owners),
+        is_out_of_fold=owners[0][1] is not None,
+        model_id=model_id,
     )
 
 
 def _own_id(study: Study) -> str:
-    if study.config.predict.out_of_fold:
-        return f"{study.config.name}/out-of-fold"
     selection, which = read_json(study.selection_path), study.config.predict.ensemble
     name = f"{study.config.name}/{selection['network']}"
     if which == "none":

@@ -7,11 +7,6 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import zarr
-from numpy.typing import NDArray
-
-from rockglacier.config import PredictConfig
 from rockglacier.engine import (
     EVERYTHING,
     Progress,
@@ -22,12 +17,12 @@ from rockglacier.engine import (
     silent,
 )
 from rockglacier.errors import InputError
-from rockglacier.grid import Block, Window
-from rockglacier.model.trained import TrainedModel
+from rockglacier.grid import Block
 from rockglacier.prediction.cog import write_cogs
-from rockglacier.prediction.ensemble import Ensemble, EnsembleInference
-from rockglacier.prediction.ground import Prediction, check_channels, prediction_of
-from rockglacier.prediction.store import PROBABILITY, create_target, store_path
+from rockglacier.prediction.ground import Prediction, prediction_of
+from rockglacier.prediction.rectangle import infer_window
+from rockglacier.prediction.store import create_target, store_path
+from rockglacier.prediction.together import threshold_of
 from rockglacier.prediction.work import PredictWork
 from rockglacier.storage import require_space, write_json
 from rockglacier.study import Study
@@ -35,65 +30,15 @@ from rockglacier.study import Study
 if TYPE_CHECKING:
     from rockglacier.model.bundle import Bundle
 
+__all__ = ["infer_window", "predict", "predict_tasks"]
+
 logger = logging.getLogger(__name__)
 
 RECIPE = 1
 """Counted up when the same inputs would give other probabilities."""
-READ = 1024
-"""Edge of what :func:`infer_window` reads at a time, pixels."""
 GROUP = 2
 """Rows and columns of blocks that a worker of a cluster gets at a time: windows over the seams of
 a group pass a network once, those between groups twice."""
-
-
-def infer_window(
-    model: TrainedModel,
-    features: zarr.Array[Any],
-    window: Window,
-    *,
-    settings: PredictConfig | None = None,
-) -> NDArray[np.float32]:
-    """Return the blended probability of a rock glacier in any rectangle of a basin.
-
-    Parameters
-    ----------
-    model
-        Its channels are those of ``features``.
-    features
-        (channel, y, x) int16, thousandths of a standard deviation, -32768 nodata.
-    window
-        The rectangle; may reach beyond the raster.
-    settings
-        Window, overlap, batch and views of the prediction; default: those of an empty config. The
-        temperature is the model's.
-
-    Returns
-    -------
-    ndarray
-        (height, width) float32, 0..1; NaN without features and beyond the raster. The same numbers
-        as :func:`predict` stores for these pixels, before they become whole percent.
-    """
-    check_channels(model, features)
-    settings = settings or PredictConfig.model_validate({})
-    result = np.full((window.height, window.width), np.nan, np.float32)
-    parts = _parts(window.clipped((features.shape[1], features.shape[2])))
-    ensemble = Ensemble.of([model], settings.model_copy(update={"temperature": None}))
-    inference = EnsembleInference(
-        ensemble=ensemble, features=features, settings=settings, rectangles=parts
-    )
-    for part in parts:
-        result[part.within(window)] = inference.layers(part)[PROBABILITY]
-    return result
-
-
-def _parts(window: Window) -> list[Window]:
-    """Cut a window into squares that are read at a time, row by row."""
-    bottom, right = window.y + window.height, window.x + window.width
-    return [
-        Window(y=y, x=x, height=min(READ, bottom - y), width=min(READ, right - x))
-        for y in range(window.y, bottom, READ)
-        for x in range(window.x, right, READ)
-    ]
 
 
 def predict(
@@ -142,10 +87,11 @@ def predict(
     pixels = grid.shape[0] * grid.shape[1]
     require_space(study.folder, (2 * len(plan.layers) + 2) * pixels, what="the prediction")
     looks = (settings.window / settings.stride) ** 2
+    threshold = threshold_of(study, plan)
     logger.info(
         "predict with %s, threshold %g: every pixel in %.3g windows, every window in %d pass(es)",
         plan.title,
-        plan.threshold,
+        threshold,
         looks,
         plan.passes,
     )
@@ -163,17 +109,17 @@ def predict(
         progress=progress,
         selection=selection,
     )
-    threshold = study.config.inventory.threshold or plan.threshold
+    cut = study.config.inventory.threshold or threshold
     facts = {
         "network": ", ".join(plan.networks),
-        "threshold": threshold,
+        "threshold": cut,
         "passes": plan.passes,
         **outcome.facts,
     }
     if outcome.left:
         return facts
-    write_cogs(study, threshold, {"ROCKGLACIER_MODEL": plan.title})
-    write_json(study.prediction_record_path, plan.as_dict())
+    write_cogs(study, cut, {"ROCKGLACIER_MODEL": plan.title})
+    write_json(study.prediction_record_path, {"threshold": threshold, **plan.as_dict()})
     valid = sum(receipt["valid"] for _, receipt in receipts.all())
     return {**facts, "valid_percent": round(100 * valid / pixels, 2)}
 
