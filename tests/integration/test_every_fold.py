@@ -1,4 +1,7 @@
-"""Every fold of a study: fused, trained and evaluated by itself, pooled, and predicted unseen."""
+"""Every fold of a study: fused, trained and evaluated by itself, pooled, and predicted unseen.
+
+Another basin, 10 km to the east, teaches every fold too.
+"""
 
 import csv
 import json
@@ -8,18 +11,21 @@ import numpy as np
 import pytest
 import rasterio
 import torch
+import yaml
 import zarr
 
 from rockglacier.config import parse_config
 from rockglacier.cube.store import create_cube
 from rockglacier.errors import ContractError, InputError
 from rockglacier.evaluation.pooled import pooled_lines, require_apart
+from rockglacier.features.teachers import teachers_of
 from rockglacier.grid import Grid, Window
 from rockglacier.labels.every_fold import folds_of, other_folds
 from rockglacier.labels.split import make_folds, make_splits, windows_of
-from rockglacier.model.metrics import confusion_matrix
+from rockglacier.model.metrics import best_threshold, confusion_matrix
 from rockglacier.model.trained import load_model
 from rockglacier.prediction.infer import infer_window, predict
+from rockglacier.run import block_counts, standings
 from rockglacier.scenes.record import read_table, write_table
 from rockglacier.stages import Context, stage_named
 from rockglacier.storage import read_json, write_json
@@ -29,10 +35,10 @@ HEIGHT, WIDTH, FOLDS = 96, 288, 3
 BANDS = ["B02", "B03", "B04", "B08", "B11", "B12"]
 
 
-def make_study(folder, **predict_settings):
+def make_study(folder, name="three", *, basins=("east.yaml",), **predict_settings):
     config = parse_config(
         {
-            "name": "three",
+            "name": name,
             "area": [75.0, 36.11, 75.033, 36.12],
             "cube": {"bands": BANDS, "block": 128},
             "labels": {
@@ -42,7 +48,7 @@ def make_study(folder, **predict_settings):
             "features": {"set": "triplets"},
             "train": {
                 "networks": ["unet"], "size": "small", "chip": 32, "batch": 2, "epochs": 1,
-                "chips_per_epoch": 8, "trials": 2,
+                "chips_per_epoch": 8, "trials": 2, "basins": list(basins),
             },
             "predict": {"window": 32, "overlap": 0.25, "batch": 4, **predict_settings},
         },
@@ -51,12 +57,12 @@ def make_study(folder, **predict_settings):
     return Study(config=config, base=folder)
 
 
-def write_ground(study):
+def write_ground(study, *, west=500_000.0):
     """Write grid, cube, labels and folds; landforms are brighter than the ground around them."""
     grid = Grid.from_dict(
         {
             "crs": "EPSG:32643",
-            "transform": [10.0, 0.0, 500_000.0, 0.0, -10.0, 4_000_000.0],
+            "transform": [10.0, 0.0, west, 0.0, -10.0, 4_000_000.0],
             "shape": [HEIGHT, WIDTH],
             "block": 128,
         }
@@ -82,12 +88,19 @@ def write_ground(study):
     return labels
 
 
+def write_teacher(folder, name, *, west):
+    other = make_study(folder, name, basins=())
+    write_ground(other, west=west)
+    (folder / f"{name}.yaml").write_text(yaml.safe_dump(other.resolved()))
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     study = make_study(tmp_path_factory.mktemp("folds"))
     labels = write_ground(study)
+    write_teacher(study.base, "east", west=510_000.0)
     facts = {
         name: stage_named(name).work(study, Context()) for name in ("fuse", "train", "evaluate")
     }
@@ -115,7 +128,31 @@ def test_folds_have_features_and_models_of_their_own(trained):
     assert len({fold.models_path for fold in folds}) == FOLDS
     assert len({read_json(fold.fusion_path)["hash"] for fold in folds}) == FOLDS
     assert facts["train"]["trials"] == facts["train"]["built"] == 2 * FOLDS
+    for fold in folds:  # each has the other basin by its own numbers
+        made = fold.folder / "teachers" / "east" / "features" / "triplets.zarr"
+        fusion = read_json(fold.fusion_path)["hash"]
+        assert zarr.open_group(made, mode="r").attrs["fusion"] == fusion
+        settings = read_json(fold.models_path / "unet" / "trial-0" / "model.json")
+        assert settings["basins"] == ["three", "east"]
     assert stage_named("train").work(study, Context())["kept"] == 2 * FOLDS
+    (fuse,) = standings(study, [stage_named("fuse")], Context())
+    counts, blocks = block_counts(study, fuse), len(list(study.grid.blocks()))
+    assert (counts.done, counts.stale, counts.missing) == (FOLDS * blocks, 0, 0)
+
+
+def test_a_basin_that_trains_on_ground_of_any_fold_is_refused_before_training(trained):
+    study, _, _ = trained
+    write_teacher(study.base, "near", west=500_000.0 + 10 * (WIDTH - 40))
+    near = make_study(study.base, basins=("near.yaml",))
+    shared = read_table(near.splits_path).query("split == 'test'").geometry
+    assert not shared.intersects(box_of(near.base, "near")).any()  # another fold tests it
+    with pytest.raises(InputError, match=r"'near' of train\.basins trains or chooses on .* km²"):
+        teachers_of(near)
+
+
+def box_of(folder, name):
+    splits = read_table(make_study(folder, name, basins=()).splits_path)
+    return splits[splits["split"] != "test"].union_all()
 
 
 def test_no_pixel_is_predicted_by_a_network_that_was_trained_on_it(trained):
@@ -178,12 +215,37 @@ def test_pooled_scores_count_every_labelled_pixel_once(trained):
     assert found["pixels"] == HEIGHT * WIDTH == counts.sum()
     assert found["confusion"] == counts.tolist()
     assert set(found["folds"]) == {"0", "1", "2"}
-    assert facts["evaluate"]["pooled"] == {"unet": found["iou_rock_glacier"]}
+    whole = read_json(study.evaluation_path)["pooled"]["out of fold"]
+    assert facts["evaluate"]["pooled"] == {
+        "unet": found["iou_rock_glacier"],
+        "out of fold": whole["iou_rock_glacier"],
+    }
     with (study.models_path / "evaluation" / "pooled.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert [row["fold"] for row in rows] == ["0", "1", "2"]
+    assert [row["fold"] for row in rows] == ["0", "1", "2"] * 2
     assert "3 folds pooled, unet: IoU" in pooled_lines({"unet": found})[0]
     json.dumps(found, allow_nan=False)
+
+
+def test_the_map_out_of_folds_is_scored_at_the_threshold_that_it_is_cut_at(trained):
+    study, labels, _ = trained
+    out_of_fold = make_study(study.base, out_of_fold=True)
+    facts = predict(out_of_fold)
+    with rasterio.open(study.prediction_path / "classes.tif") as file:
+        classes = file.read(1)
+    found = read_json(study.evaluation_path)["pooled"]["out of fold"]
+    assert confusion_matrix(labels, classes).tolist() == found["confusion"]
+    truth, said = [], []
+    for fold in folds_of(out_of_fold):
+        model = load_model(fold.models_path / read_json(fold.selection_path)["path"])
+        features = zarr.open_array(fold.features_path / "features", mode="r")
+        for window in windows_of(read_table(fold.splits_path), "validation"):
+            said.append(infer_window(model, features, window, settings=fold.config.predict).ravel())
+            truth.append(labels[window.slices].ravel())
+    chosen, _ = best_threshold(np.concatenate(said), np.concatenate(truth))
+    assert (
+        facts["threshold"] == read_json(out_of_fold.prediction_record_path)["threshold"] == chosen
+    )
 
 
 def test_folds_that_test_the_same_ground_are_refused():

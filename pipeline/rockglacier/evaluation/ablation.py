@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, get_args
 
 import numpy as np
 
+from rockglacier.branch import Branch, branch_of
 from rockglacier.config import FeatureSet, fingerprint
 from rockglacier.engine import Progress, silent
 from rockglacier.errors import InputError
@@ -20,12 +19,10 @@ from rockglacier.evaluation.worth import ABLATION
 from rockglacier.features.build import cube_bands
 from rockglacier.features.fusion import fuse
 from rockglacier.features.sets import FEATURE_SETS
-from rockglacier.labels.every_fold import Fold
 from rockglacier.model.fit import train
 from rockglacier.model.networks import folder_name
 from rockglacier.model.pace import time_steps, trial_seconds
-from rockglacier.model.table import Infer
-from rockglacier.periods import Period
+from rockglacier.model.scoring import Infer
 from rockglacier.plan import channel_count
 from rockglacier.scenes.record import read_table
 from rockglacier.storage import read_json, write_json
@@ -36,31 +33,11 @@ SCORES: Final = ("iou_rock_glacier", "f1_rock_glacier", "boundary_f", "object_f1
 CHIP_COLUMNS: Final = ["basin", "split", "row", "col"]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Variant(Fold):
-    """A study with another feature set: features and models of its own, in ``ablation/SET``.
-
-    Scenes, cube, labels and the split of the ground are the study's.
-    """
-
-    @cached_property
-    def folder(self) -> Path:
-        """Folder of what is the variant's own."""
-        return self.whole.folder / NAME / self.config.features.set
-
-    @cached_property
-    def periods(self) -> tuple[Period, ...]:
-        """The one that teaches."""
-        return (self.whole.teaching_period,)
-
-    @property
-    def splits_path(self) -> Path:
-        """The study's."""
-        return self.whole.splits_path
-
-
-def variants_of(study: Study, *, network: str, sets: Sequence[str] | None = None) -> list[Variant]:
+def variants_of(study: Study, *, network: str, sets: Sequence[str] | None = None) -> list[Branch]:
     """Return the study with every other feature set, to be trained on one network.
+
+    Scenes, cube, labels and the split of the ground are the study's; features and models of each
+    lie in ``ablation/SET``.
 
     Parameters
     ----------
@@ -110,7 +87,7 @@ def _possible(bands: Sequence[str]) -> list[str]:
     return found
 
 
-def _variant(study: Study, network: str, name: str) -> Variant:
+def _variant(study: Study, network: str, name: str) -> Branch:
     config = study.config
     changed = {
         "features": config.features.model_copy(update={"set": name}),
@@ -120,15 +97,15 @@ def _variant(study: Study, network: str, name: str) -> Variant:
             update={"network": None, "ensemble": "none", "out_of_fold": False}
         ),
     }
-    return Variant(
+    return branch_of(
+        study,
+        study.folder / NAME / name,
         config=config.model_copy(update=changed),
-        base=study.base,
-        answers=study.answers,
-        whole=study,
+        is_of_one_period=True,
     )
 
 
-def cost_lines(variants: Sequence[Variant], *, steps: int = 5) -> list[str]:
+def cost_lines(variants: Sequence[Branch], *, steps: int = 5) -> list[str]:
     """Return what an ablation will take, as lines for people; a few training steps are timed.
 
     Parameters
@@ -143,7 +120,7 @@ def cost_lines(variants: Sequence[Variant], *, steps: int = 5) -> list[str]:
     network = config.networks[0]
     trials = "1 trial" if config.trials == 1 else f"{config.trials} trials"
     budget = f"{trials} a feature set, at most {config.epochs} epochs of {config.chips_per_epoch}"
-    known = first.whole.config.features.set
+    known = first.trunk.config.features.set
     lines = [f"ablation   {network}: {budget} chips each; {known} is trained already"]
     hours, size, device = 0.0, 0.0, ""
     for variant in variants:
@@ -236,7 +213,7 @@ def _inputs(study: Study, network: str) -> dict[str, str]:
     }
 
 
-def _evaluate(variant: Variant, infer: Infer, progress: Progress) -> None:
+def _evaluate(variant: Branch, infer: Infer, progress: Progress) -> None:
     """Score a variant, unless the same models were scored under the same settings."""
     config = variant.config
     settings = [config.predict.model_dump(mode="json"), config.inventory.model_dump(mode="json")]
@@ -250,7 +227,7 @@ def _evaluate(variant: Variant, infer: Infer, progress: Progress) -> None:
     write_json(record, key)
 
 
-def rows_of(study: Study, variants: Sequence[Variant], *, network: str) -> list[dict[str, Any]]:
+def rows_of(study: Study, variants: Sequence[Branch], *, network: str) -> list[dict[str, Any]]:
     """Return a row a feature set, the study's own first.
 
     Returns

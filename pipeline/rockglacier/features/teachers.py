@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import geopandas as gpd
 import shapely
 
+from rockglacier.branch import branch_of
 from rockglacier.engine import Progress, silent
 from rockglacier.errors import InputError
 from rockglacier.features.fusion import Fusion, fuse
+from rockglacier.labels.every_fold import has_folds, tested_cells
 from rockglacier.storage import read_json, readable
 from rockglacier.study import Study, open_study
 
@@ -20,62 +19,10 @@ HARMLESS_M2 = 1.0
 """Ground that splits of two grids may share by rounding."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Teacher(Study):
-    """Another basin as it teaches a study.
-
-    Its features lie in ``teachers/NAME`` of the study; cube, labels and split are its own, which
-    stay as they are.
-    """
-
-    of: Study
-    """The basin itself."""
-    pupil: Study
-    """The study that learns."""
-
-    @cached_property
-    def folder(self) -> Path:
-        """Folder of the features that are made for the study."""
-        return self.pupil.folder / "teachers" / self.config.name
-
-    @property
-    def grid_path(self) -> Path:
-        """The basin's."""
-        return self.of.grid_path
-
-    @property
-    def scenes_path(self) -> Path:
-        """The basin's."""
-        return self.of.scenes_path
-
-    @property
-    def cube_path(self) -> Path:
-        """The basin's."""
-        return self.of.cube_path
-
-    @property
-    def cube_receipts_path(self) -> Path:
-        """The basin's."""
-        return self.of.cube_receipts_path
-
-    @property
-    def labels_path(self) -> Path:
-        """The basin's."""
-        return self.of.labels_path
-
-    @property
-    def label_table_path(self) -> Path:
-        """The basin's."""
-        return self.of.label_table_path
-
-    @property
-    def splits_path(self) -> Path:
-        """The basin's."""
-        return self.of.splits_path
-
-
 def teachers_of(study: Study) -> list[Study]:
     """Return the basins that ``train.basins`` names, as they teach the study.
+
+    The features of each lie in ``teachers/NAME`` of the study; cube, labels and split are its own.
 
     Raises
     ------
@@ -107,9 +54,8 @@ def teachers_of(study: Study) -> list[Study]:
             )
         _require_apart(study, other)
         features = other.config.features.model_copy(update={"set": study.config.features.set})
-        own = {field.name: getattr(other, field.name) for field in fields(Study)}
         config = other.config.model_copy(update={"features": features})
-        found.append(Teacher(**{**own, "config": config}, of=other, pupil=study))
+        found.append(branch_of(other, study.folder / "teachers" / name, config=config))
     return found
 
 
@@ -132,11 +78,14 @@ def fuse_teachers(
 
 
 def _require_apart(study: Study, other: Study) -> None:
-    """Refuse a basin whose training or validation ground is ground that the study tests."""
+    """Refuse a basin that trains or chooses on ground that the study, or a fold of it, tests."""
     if not study.splits_path.is_file():
         return
-    tested = _ground(study, ["test"], epsg=study.grid.epsg)
-    used = _ground(other, ["train", "validation"], epsg=study.grid.epsg)
+    cells = tested_cells(study) if has_folds(study) else _cells(study, ["test"])
+    tested, used = (
+        shapely.union_all(one.to_crs(study.grid.epsg).geometry.to_numpy())
+        for one in (cells, _cells(other, ["train", "validation"]))
+    )
     shared = shapely.intersection(tested, used).area
     if shared > HARMLESS_M2:
         raise InputError(
@@ -147,6 +96,6 @@ def _require_apart(study: Study, other: Study) -> None:
         )
 
 
-def _ground(study: Study, splits: list[str], *, epsg: int) -> shapely.Geometry:
+def _cells(study: Study, splits: list[str]) -> gpd.GeoDataFrame:
     table = gpd.read_parquet(readable(study.splits_path))
-    return shapely.union_all(table[table["split"].isin(splits)].to_crs(epsg).geometry.to_numpy())
+    return table[table["split"].isin(splits)]

@@ -2,60 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from functools import cached_property
 from pathlib import Path
 
 import geopandas as gpd
 
+from rockglacier.branch import Branch, branch_of
 from rockglacier.errors import ContractError, InputError
 from rockglacier.scenes.record import read_table, write_table
 from rockglacier.study import Study
-
-
-@dataclass(frozen=True, kw_only=True)
-class Fold(Study):
-    """One fold of a study, for every stage from ``fuse`` to ``evaluate``.
-
-    Split, features and models lie in ``folds/fold-N``; scenes, cube and labels are the study's.
-    """
-
-    whole: Study
-
-    @cached_property
-    def folder(self) -> Path:
-        """Folder of what is the fold's own."""
-        return self.whole.folder / "folds" / f"fold-{self.config.labels.fold}"
-
-    @property
-    def grid_path(self) -> Path:
-        """The study's."""
-        return self.whole.grid_path
-
-    @property
-    def scenes_path(self) -> Path:
-        """The study's."""
-        return self.whole.scenes_path
-
-    @property
-    def cube_path(self) -> Path:
-        """The study's."""
-        return self.whole.cube_path
-
-    @property
-    def cube_receipts_path(self) -> Path:
-        """The study's."""
-        return self.whole.cube_receipts_path
-
-    @property
-    def labels_path(self) -> Path:
-        """The study's."""
-        return self.whole.labels_path
-
-    @property
-    def label_table_path(self) -> Path:
-        """The study's."""
-        return self.whole.label_table_path
 
 
 def folds_of(study: Study) -> list[Study]:
@@ -77,7 +31,7 @@ def folds_of(study: Study) -> list[Study]:
             expected="labels.split: folds (or sub-basins) and labels.every_fold: true",
             todo="set both, then rockglacier run STUDY.yaml",
         )
-    path = study.require(study.folder / "folds.parquet", stage="label")
+    path = study.require(_table_path(study), stage="label")
     table = read_table(path)
     numbers = sorted(int(number) for number in table["fold"].unique())
     if labels.fold not in numbers or (labels.split == "folds" and len(numbers) != labels.folds):
@@ -95,22 +49,31 @@ def other_folds(study: Study) -> list[Study]:
     return [fold for fold in folds_of(study) if fold is not study]
 
 
-def _fold(study: Study, number: int) -> Fold:
+def _fold(study: Study, number: int) -> Branch:
     labels = study.config.labels.model_copy(update={"fold": number})
     config = study.config.model_copy(update={"labels": labels})
-    own = {field.name: getattr(study, field.name) for field in fields(Study)}
-    return Fold(**{**own, "config": config}, whole=study)
+    own = study.folder / "folds" / f"fold-{number}"
+    return branch_of(study, own, config=config, has_split=True)
+
+
+def has_folds(study: Study) -> bool:
+    """Return whether a study, which is no fold of another, was labelled with every fold."""
+    return study.config.labels.every_fold and _table_path(study).is_file()
 
 
 def write_split(fold: Study, study: Study) -> None:
     """Write the split of one fold where its stages look for it."""
-    table = read_table(study.folder / "folds.parquet")
+    table = read_table(_table_path(study))
     own = table[table["fold"] == fold.config.labels.fold].drop(columns="fold")
     write_table(own.reset_index(drop=True), fold.splits_path)
 
 
 def tested_cells(study: Study) -> gpd.GeoDataFrame:
     """Return the cells that one fold or another tests, as :func:`make_splits` has them."""
-    table = read_table(study.require(study.folder / "folds.parquet", stage="label"))
+    table = read_table(study.require(_table_path(study), stage="label"))
     cells = table[table["split"] == "test"].drop(columns="fold")
     return gpd.GeoDataFrame(cells.reset_index(drop=True))
+
+
+def _table_path(study: Study) -> Path:
+    return study.folder / "folds.parquet"
