@@ -492,6 +492,9 @@ def test_tables_say_where_landforms_sit_whatever_the_blocks(tmp_path):
     study = study_with(tmp_path, LARGE, east)
     with_reference(study, LARGE, square(90, 100, 20, 20))
     with_splits(study, 80)
+    light, shadow = np.full(study.grid.shape, 0.9, np.float32), np.zeros(study.grid.shape, np.uint8)
+    shadow[east.slices] = 1
+    store_into(study.cube_path, illumination=light, cast_shadow=shadow)
     build_inventory(study)
     folder = study.inventory_path / "tables"
     table = pd.read_csv(folder / "elevation.csv").set_index("from_m")
@@ -505,6 +508,8 @@ def test_tables_say_where_landforms_sit_whatever_the_blocks(tmp_path):
     aspects = pd.read_csv(folder / "aspect_area.csv").set_index("sector")
     assert aspects.loc["S", "found_percent"] == 100
     assert pd.read_csv(folder / "aspect_landforms.csv")["n"].tolist()[4] == 2
+    lit = pd.read_csv(folder / "illumination.csv").set_index("light")
+    assert lit["n"][lit["n"] > 0].to_dict() == {"cast shadow": 1, "0.8-1.0": 1}
     texts = {path.name: path.read_text() for path in folder.iterdir()}
     names = {"elevation", "aspect_area", "aspect_landforms", "slope", "illumination"}
     assert set(texts) == {f"{name}.csv" for name in names}

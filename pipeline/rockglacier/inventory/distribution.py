@@ -94,7 +94,7 @@ def counts_of(ground: Ground) -> dict[str, Counts]:
     place = place * (len(SECTORS) + 1) + turned
     slope = _class(ground.slope, lowest=0, step=SLOPE_DEG, classes=SLOPES)
     slope = np.where(np.isfinite(ground.slope), np.minimum(slope, SLOPES - 1), SLOPES)
-    place = (place * (SLOPES + 1) + slope) * len(LIGHTS) + _light(ground)
+    place = (place * (SLOPES + 1) + slope) * len(LIGHTS) + light_of(ground)
     masks = {
         "eligible": ground.is_area & ~ground.is_glacier,
         "found": ground.is_found,
@@ -109,7 +109,7 @@ def counts_of(ground: Ground) -> dict[str, Counts]:
     }
 
 
-def _light(ground: Ground) -> NDArray[np.int32]:
+def light_of(ground: Ground) -> NDArray[np.int32]:
     """Return the number of the light of each pixel in :data:`LIGHTS`."""
     if ground.illumination is None:
         return np.full(ground.elevation.shape, len(LIGHTS) - 1, dtype=np.int32)
@@ -141,6 +141,7 @@ def tables_of(
     counts: Mapping[str, Counts],
     inventory: pd.DataFrame,
     *,
+    lights: NDArray[np.int64],
     pixel_km2: float,
     has_reference: bool = False,
 ) -> dict[str, pd.DataFrame]:
@@ -152,6 +153,8 @@ def tables_of(
         Pixels of :func:`counts_of`, summed over the basin.
     inventory
         With ``elevation_median_m, slope_mean_deg, aspect_sector`` and ``area_km2``.
+    lights
+        Pixels of each landform of the inventory by :data:`LIGHTS`.
     pixel_km2
         True area of a pixel, km².
     has_reference
@@ -160,11 +163,11 @@ def tables_of(
     Returns
     -------
     dict
-        All but ``aspect_landforms``: class, ``n`` (landforms by median or mean; not of light),
-        ``found_km2, found_percent, unseen_km2, eligible_km2, eligible_percent,
-        found_of_eligible_percent, ratio`` (of the two percentages), and with a reference
-        ``reference_km2, reference_found_km2, recall``. ``aspect_landforms``: ``sector, n,
-        n_percent, area_km2, area_percent``, by the mean aspect. NaN where undefined.
+        All but ``aspect_landforms``: class, ``n`` (landforms by median elevation, mean aspect or
+        slope, or the light of most of their pixels), ``found_km2, found_percent, unseen_km2,
+        eligible_km2, eligible_percent, found_of_eligible_percent, ratio`` (of the two percentages),
+        and with a reference ``reference_km2, reference_found_km2, recall``. ``aspect_landforms``:
+        ``sector, n, n_percent, area_km2, area_percent``, by the mean aspect. NaN where undefined.
     """
     shown = _shown_bands(counts)
     edges = LOWEST_M + BAND_M * np.arange(BANDS)
@@ -173,6 +176,8 @@ def tables_of(
     elevation = _measured(
         elevation, counts, (1, 2, 3), counts, pixel_km2, has_reference=has_reference
     )
+    light = _classes({"light": np.array(LIGHTS)})
+    light["n"] = np.bincount(lights.argmax(axis=1), minlength=len(LIGHTS))
     near = _at_their_elevations(counts)
     sectors = _classes({"sector": np.array([*SECTORS, FLAT])})
     numbers = inventory["aspect_sector"].astype("Int64").fillna(9).to_numpy(np.int64)
@@ -192,12 +197,7 @@ def tables_of(
         "aspect_landforms": _by_mean_aspect(numbers, inventory["area_km2"].to_numpy(float)),
         "slope": _measured(slopes, counts, (0, 1, 3), near, pixel_km2, has_reference=has_reference),
         "illumination": _measured(
-            _classes({"light": np.array(LIGHTS)}),
-            counts,
-            (0, 1, 2),
-            near,
-            pixel_km2,
-            has_reference=has_reference,
+            light, counts, (0, 1, 2), near, pixel_km2, has_reference=has_reference
         ),
     }
 

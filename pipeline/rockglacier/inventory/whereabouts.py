@@ -15,10 +15,12 @@ from rockglacier.engine import Progress, silent
 from rockglacier.grid import Window, geodesic_area_km2, projected
 from rockglacier.inventory.candidates import Drawn
 from rockglacier.inventory.distribution import (
+    LIGHTS,
     Counts,
     Ground,
     between,
     counts_of,
+    light_of,
     summed,
     tables_of,
     true_pixel_km2,
@@ -65,43 +67,51 @@ def write_tables(
     """
     grid = study.grid
     area = gpd.GeoSeries([projected(study.area, epsg=grid.epsg)], crs=grid.epsg)
-    is_seen = table["split"].isin(SEEN).to_numpy(bool)
+    is_unseen = np.append(False, ~table["split"].isin(SEEN).to_numpy(bool))
     known = None if reference is None else reference.geometry.to_crs(grid.epsg)
     shapes = {
         "is_area": area,
         "is_glacier": _glaciers(study, area),
-        "is_found": drawn.exact,
-        "is_unseen": drawn.exact[~is_seen],
         "is_reference": gpd.GeoSeries([], crs=grid.epsg) if known is None else known,
     }
     trees = {name: shapely.STRtree(geometry.to_numpy()) for name, geometry in shapes.items()}
+    landforms = shapely.STRtree(drawn.exact.to_numpy())
     arrays: dict[str, Any] = {
         name: in_one_pass(cube[name]) for name in (*TERRAIN, *LIGHT) if name in cube
     }
 
-    def counted(window: Window) -> dict[str, Counts]:
+    def counted(window: Window) -> tuple[dict[str, Counts], NDArray[np.int64]]:
         read: dict[str, Any] = {
             name: np.asarray(array[window.slices]) for name, array in arrays.items()
         }
         shadow = read.pop("cast_shadow", None)
-        read |= {name: _burnt(tree, study, window) for name, tree in trees.items()}
-        return counts_of(Ground(**read, is_cast_shadow=None if shadow is None else shadow > 0))
+        read |= {name: _burnt(tree, study, window) > 0 for name, tree in trees.items()}
+        landform = _burnt(landforms, study, window)
+        ground = Ground(
+            **read,
+            is_found=landform > 0,
+            is_unseen=is_unseen[landform],
+            is_cast_shadow=None if shadow is None else shadow > 0,
+        )
+        place = landform * len(LIGHTS) + light_of(ground)
+        found = np.bincount(place.ravel(), minlength=lights.size)
+        return counts_of(ground), found.reshape(lights.shape)
 
     windows = [block.window for block in grid.blocks()]
-    total = summed([])
-    for done, part in enumerate(in_order(counted, windows, threads=threads()), start=1):
-        total = summed([total, part])
+    total, lights = summed([]), np.zeros((len(table) + 1, len(LIGHTS)), dtype=np.int64)
+    for done, (part, lit) in enumerate(in_order(counted, windows, threads=threads()), start=1):
+        total, lights = summed([total, part]), lights + lit
         progress("outlines: tables", done, len(windows))
+    lights = lights[1:]
     pixel_km2 = true_pixel_km2(
         area, resolution=grid.resolution, area_km2=geodesic_area_km2(study.area)
     )
     known_too = reference is not None
-    found = tables_of(total, table, pixel_km2=pixel_km2, has_reference=known_too)
+    told: Any = {"pixel_km2": pixel_km2, "has_reference": known_too}
+    found = tables_of(total, table, lights=lights, **told)
     if limits := study.config.train.elevation:
-        own = table[table["elevation_median_m"].between(*limits)]
-        inside = tables_of(
-            between(total, limits), own, pixel_km2=pixel_km2, has_reference=known_too
-        )
+        is_in = table["elevation_median_m"].between(*limits).to_numpy(bool)
+        inside = tables_of(between(total, limits), table[is_in], lights=lights[is_in], **told)
         found |= {f"{name}_filtered": frame for name, frame in inside.items()}
     folder = study.inventory_path / "tables"
     for path in listing(folder, ".csv"):
@@ -118,11 +128,12 @@ def _glaciers(study: Study, area: gpd.GeoSeries) -> gpd.GeoSeries:
     return features_of(study.resolve(uri), GLACIERS, area).geometry
 
 
-def _burnt(tree: shapely.STRtree, study: Study, window: Window) -> NDArray[np.bool_]:
-    """Say which pixels of a window have their centre in one of the shapes."""
+def _burnt(tree: shapely.STRtree, study: Study, window: Window) -> NDArray[np.int32]:
+    """Return the number of the shape, from 1 on, in which the centre of each pixel lies, else 0."""
     shape = (window.height, window.width)
     box = study.grid.window_geobox(window)
-    near = tree.geometries[tree.query(shapely.box(*box.boundingbox.bbox))]
+    near = np.sort(tree.query(shapely.box(*box.boundingbox.bbox)))
     if not len(near):
-        return np.zeros(shape, dtype=bool)
-    return rasterize(near, out_shape=shape, transform=box.affine, dtype=np.uint8).astype(bool)
+        return np.zeros(shape, dtype=np.int32)
+    numbered = zip(tree.geometries[near], (near + 1).tolist(), strict=True)
+    return rasterize(numbered, out_shape=shape, transform=box.affine, dtype=np.int32)
