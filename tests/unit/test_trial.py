@@ -55,7 +55,7 @@ def run(folder, config, *, network="unet", batches=4, progress=silent):
         validation=DataLoader([texture_batch(100)], batch_size=None),
     )
     return run_trial(
-        trial_in(folder, network), chips, config=config, about=ABOUT, progress=progress
+        trial_in(folder, network), lambda rank: chips, config=config, about=ABOUT, progress=progress
     )
 
 

@@ -12,6 +12,7 @@ from uuid import uuid4
 
 import pytest
 import torch
+from lightning.pytorch.strategies import SingleDeviceStrategy
 
 from rockglacier.model.fit import train
 from rockglacier.model.resume import RESUME, restorable
@@ -182,6 +183,8 @@ def test_saving_takes_a_small_part_of_the_time(tmp_path):
 
     class Trainer:
         should_stop = False
+        is_global_zero = True
+        strategy = SingleDeviceStrategy()
         saves = 0
 
         def save_checkpoint(self, path):

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rockglacier.chips.ranks import ALONE, Rank
 from rockglacier.errors import ContractError
 
 ASPECT = ("aspect_sin", "aspect_cos")
@@ -64,7 +65,11 @@ class Augment:
         self.generator = torch.Generator().manual_seed(seed)
 
     def __call__(
-        self, batch: dict[str, Any], *, step: tuple[int, int] | None = None
+        self,
+        batch: dict[str, Any],
+        *,
+        step: tuple[int, int] | None = None,
+        rank: Rank = ALONE,
     ) -> dict[str, Any]:
         """Return a new batch with ``image`` (B, C, H, W) and ``mask`` (B, H, W) changed alike.
 
@@ -75,13 +80,15 @@ class Augment:
             the batch holds stays as it is.
         step
             Epoch and number of the batch in it.
+        rank
+            Whose part of the whole batch it is.
         """
         if step is not None:
             mixed = np.random.SeedSequence([self.seed, *step]).generate_state(1)[0]
             self.generator.manual_seed(int(mixed))
-        count = len(batch["image"])
-        moves = torch.randint(8, (count,), generator=self.generator).tolist()
-        drawn = 2 * torch.rand(count, generator=self.generator) - 1
+        count = len(batch["image"]) * rank.count
+        moves = torch.randint(8, (count,), generator=self.generator)[rank.share].tolist()
+        drawn = (2 * torch.rand(count, generator=self.generator) - 1)[rank.share]
         images, masks = [], []
         for image, mask, move, light in zip(
             batch["image"], batch["mask"], moves, drawn, strict=True

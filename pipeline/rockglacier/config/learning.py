@@ -183,6 +183,12 @@ class TrainConfig(Section):
         "auto: memory as far as it is small.",
     )
     workers: int = Field(0, ge=0, description="Processes that read chips beside the training.")
+    devices: int = Field(
+        1,
+        ge=1,
+        description="GPUs of this machine that train one network together, each on its part of "
+        "every batch; without a GPU, processes.",
+    )
     random_split: tuple[NetworkName | NetworkBuilder, ...] = Field(
         (), description="Networks also trained on the leaking random 9:1 split, to show its leak."
     )
@@ -202,6 +208,8 @@ class TrainConfig(Section):
             raise ValueError(
                 f"accumulate {self.accumulate} is more than the {batches} batches of an epoch"
             )
+        if self.batch % self.devices:
+            raise ValueError(f"batch {self.batch} cannot be parted among {self.devices} devices")
         return self
 
 

@@ -115,8 +115,8 @@ class Keeper(Callback):
         self._clock.worked()
         done, total = trainer.global_step, pl_module.total_steps
         self._progress(self._what, min(done, total), total)
-        late = self._limit is not None and time.perf_counter() - self._start > self._limit
-        if done >= total or late:
+        is_late = self._limit is not None and time.perf_counter() - self._start > self._limit
+        if done >= total or trainer.strategy.broadcast(is_late):
             trainer.should_stop = True
 
     def on_validation_start(self, trainer: Any, pl_module: Any) -> None:
@@ -168,7 +168,7 @@ class Keeper(Callback):
         )
         done: int = trainer.global_step
         planned = trainer.max_epochs * pl_module.steps_an_epoch
-        pl_module.total_steps = max(done, min(done + fitting, planned))
+        pl_module.total_steps = trainer.strategy.broadcast(max(done, min(done + fitting, planned)))
         if pl_module.total_steps == done:
             trainer.should_stop = True
 

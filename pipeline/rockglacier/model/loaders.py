@@ -20,6 +20,7 @@ from rockglacier.chips.batches import InBatches, whole
 from rockglacier.chips.dataset import CubeDataset
 from rockglacier.chips.footprints import chip_footprints
 from rockglacier.chips.ground import largest_rectangles
+from rockglacier.chips.ranks import ALONE, Rank, SharedSampler
 from rockglacier.chips.sampler import PositiveSampler
 from rockglacier.chips.tiles import GroundChips, PooledChips
 from rockglacier.config import Config, TrainConfig
@@ -135,7 +136,9 @@ def _fusion_of(basins: Sequence[Study]) -> dict[str, Any]:
     )
 
 
-def chips_of(grounds: Sequence[SplitGround], config: TrainConfig, *, seed: int) -> Chips:
+def chips_of(
+    grounds: Sequence[SplitGround], config: TrainConfig, *, seed: int, rank: Rank = ALONE
+) -> Chips:
     """Return the batches of one trial.
 
     Parameters
@@ -147,6 +150,8 @@ def chips_of(grounds: Sequence[SplitGround], config: TrainConfig, *, seed: int) 
         Size and number of chips, batch, share on landforms.
     seed
         Of chips and augmentation.
+    rank
+        Which part of every training batch is wanted; validation is always whole.
 
     Raises
     ------
@@ -173,7 +178,9 @@ def chips_of(grounds: Sequence[SplitGround], config: TrainConfig, *, seed: int) 
         bands=fusion["bands"],
         seed=seed,
     )
-    train = _loader(basins, config, sampler=sampler)
+    train = _loader(
+        basins, config, sampler=SharedSampler(sampler, rank), batch=config.batch // rank.count
+    )
     return Chips(
         train=train,
         train_batches=len(train),
@@ -186,8 +193,8 @@ def chips_of(grounds: Sequence[SplitGround], config: TrainConfig, *, seed: int) 
 
 def _datasets(grounds: Sequence[SplitGround], config: TrainConfig) -> list[CubeDataset]:
     total = sum(ground.stored_bytes for ground in grounds)
-    # workers that each decode a basin of their own would multiply its memory
-    is_small = total <= CACHE_BYTES and not config.workers
+    # processes that each decode a basin of their own would multiply its memory
+    is_small = total <= CACHE_BYTES and not config.workers and config.devices == 1
     wanted = config.cache
     if wanted == "auto":
         wanted = "memory" if is_small else "local"
@@ -223,11 +230,12 @@ def _loader(
     *,
     sampler: Any = None,
     workers: int | None = None,
+    batch: int | None = None,
 ) -> Batches:
     count = config.workers if workers is None else workers
     return DataLoader(
         InBatches(dataset),
-        batch_size=config.batch,
+        batch_size=batch or config.batch,
         sampler=sampler,
         collate_fn=whole,
         num_workers=count,

@@ -58,12 +58,14 @@ class Saver(Checkpoint):
         """Save, unless it would take too large a part of the time."""
         begin = time.perf_counter()
         self.is_finished = bool(trainer.should_stop)
-        if begin - self._saved_at < self._cost / SAVING_SHARE:
+        is_early = begin - self._saved_at < self._cost / SAVING_SHARE
+        if trainer.strategy.broadcast(is_early):
             return
         partial = self.path.with_name(f".{self.path.name}.partial")
         trainer.save_checkpoint(partial)
-        os.replace(partial, self.path)
-        self._saved()
+        if trainer.is_global_zero:
+            os.replace(partial, self.path)
+            self._saved()
         self._saved_at = time.perf_counter()
         self._cost = self._saved_at - begin
 

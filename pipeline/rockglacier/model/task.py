@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from rockglacier.chips.augment import Augment
 from rockglacier.chips.dataset import as_features
+from rockglacier.chips.ranks import ALONE, Rank
 from rockglacier.config import TrainConfig
 from rockglacier.model.losses import segmentation_loss
 from rockglacier.model.metrics import CLASSES, IGNORE, scores
@@ -64,6 +65,8 @@ class SegmentationTask(lightning.LightningModule):
     seed
         All that is random in an epoch, augmentation and dropout, depends on it and on the epoch's
         number alone, so that a training that is resumed goes on as if it had never stopped.
+    rank
+        Which part of every batch this process gets.
     """
 
     def __init__(
@@ -75,6 +78,7 @@ class SegmentationTask(lightning.LightningModule):
         steps_an_epoch: int,
         augment: Augment | None = None,
         seed: int = 0,
+        rank: Rank = ALONE,
     ) -> None:
         super().__init__()
         self.network = network.to(memory_format=torch.channels_last)
@@ -82,7 +86,7 @@ class SegmentationTask(lightning.LightningModule):
         self.total_steps = total_steps
         self.steps_an_epoch = steps_an_epoch
         self.augment = augment
-        self.seed = seed
+        self.seed, self.rank = seed, rank
         self.matrix: NDArray[np.int64] = np.zeros((len(CLASSES),) * 2, dtype=np.int64)
         self.losses: dict[str, list[Tensor]] = {"train": [], "validation": []}
 
@@ -108,7 +112,7 @@ class SegmentationTask(lightning.LightningModule):
             self._begin_epoch()
         batch = as_features(batch)
         if self.augment is not None:
-            batch = self.augment(batch, step=(self.current_epoch, index))
+            batch = self.augment(batch, step=(self.current_epoch, index), rank=self.rank)
         loss = self.loss(self(batch["image"]), batch["mask"])
         self.losses["train"].append(loss.detach())
         return loss

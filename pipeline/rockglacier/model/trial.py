@@ -7,7 +7,7 @@ import io
 import logging
 import math
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,15 +17,18 @@ import geopandas as gpd
 import lightning
 import numpy as np
 import torch
-from lightning.pytorch.callbacks import Callback, EarlyStopping
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.pytorch.callbacks import EarlyStopping
 from torch import nn
 from torch.utils.data import DataLoader
 
 from rockglacier.chips.augment import Augment
 from rockglacier.chips.dataset import as_features
+from rockglacier.chips.ranks import Rank
 from rockglacier.config import TrainConfig
-from rockglacier.engine import Progress
+from rockglacier.engine import Progress, silent
 from rockglacier.model.calibrate import Calibration, calibrate
+from rockglacier.model.devices import check_devices, in_step
 from rockglacier.model.history import TrainingLog, write_history
 from rockglacier.model.keeper import Keeper
 from rockglacier.model.metrics import as_json, confusion_matrix, scores
@@ -96,9 +99,13 @@ class Chips:
     """Where the chips of the first epoch and of the validation lie."""
 
 
+ChipsOf = Callable[..., Chips]
+"""Makes the batches of the process with the keyword ``rank``; a function of a module."""
+
+
 def run_trial(
     trial: Trial,
-    chips: Chips,
+    chips_of: ChipsOf,
     *,
     config: TrainConfig,
     about: Mapping[str, Any],
@@ -108,7 +115,7 @@ def run_trial(
 
     Parameters
     ----------
-    trial, chips
+    trial, chips_of
         What to train, on what.
     config
         Epochs, patience, time limit and learning rate.
@@ -118,27 +125,14 @@ def run_trial(
         Told after every step, of the steps that are planned.
     """
     device = best_device()
-    lightning.seed_everything(trial.seed, workers=True, verbose=False)
-    network = make_network(
-        trial.network,
-        size=config.size,
-        encoder=trial.encoder,
-        pretrained=trial.pretrained,
-        channels=len(about["channels"]),
-    )
-    steps = math.ceil(chips.train_batches / config.accumulate)
-    task = SegmentationTask(
-        network,
-        config=config,
-        total_steps=config.epochs * steps,
-        steps_an_epoch=steps,
-        augment=chips.augment,
-        seed=trial.seed,
-    )
+    check_devices(config.devices)
+    chips = chips_of(rank=Rank(0, config.devices))
     with local_folder(trial.workplace) as place:
-        keeper = _trained(
-            task, trial, place, chips, config=config, device=device, progress=progress
+        training = _Training(
+            trial=trial, config=config, channels=len(about["channels"]), place=place
         )
+        keeper = _trained(training, chips, chips_of, progress)
+        network = training.network()
         network.load_state_dict(keeper.best_weights)
         network = network.eval().to(device)
         calibration, matrix = _calibrated(network, chips.validation, device)
@@ -165,26 +159,42 @@ def run_trial(
             "parameters": parameter_count(network),
             "precision": _precision(config, device),
             "device": device_name(device),
+            "devices": config.devices,
             "inputs": trial.inputs,
         }
         return _store(trial, place, network, settings, keeper.history, chips.footprints)
 
 
-def _trained(
-    task: SegmentationTask,
-    trial: Trial,
-    place: Path,
-    chips: Chips,
-    *,
-    config: TrainConfig,
-    device: torch.device,
-    progress: Progress,
-) -> Keeper:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Training:
+    """What every process of a training knows."""
+
+    trial: Trial
+    config: TrainConfig
+    channels: int
+    place: Path
+    """Folder on this machine, of the trial until it is finished."""
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.place / RESUME
+
+    def network(self, pretrained: str | None = None) -> nn.Module:
+        return make_network(
+            self.trial.network,
+            size=self.config.size,
+            encoder=self.trial.encoder,
+            pretrained=pretrained,
+            channels=self.channels,
+        )
+
+
+def _trained(training: _Training, chips: Chips, chips_of: ChipsOf, progress: Progress) -> Keeper:
     """Train from the start, or from the last epoch that an earlier run finished."""
-    path = place / RESUME
-    stored = restorable(path, inputs=trial.inputs)
+    trial, config = training.trial, training.config
+    stored = restorable(training.checkpoint, inputs=trial.inputs)
     done = len(stored["callbacks"]["Keeper"]["history"]) if stored else 0
-    log = TrainingLog(place, done=done)
+    log = TrainingLog(training.place, done=done)
     keeper = Keeper(trial.name, limit_minutes=config.max_minutes, progress=progress, log=log)
     try:
         if stored and stored["callbacks"]["Saver"]["is_finished"]:
@@ -192,28 +202,50 @@ def _trained(
             return keeper
         if stored:
             logger.info("%s goes on after %s finished epochs", trial.name, done)
-        saver = Saver(path, inputs=trial.inputs, saved=lambda: upload(place, trial.workplace))
-        _fit(task, chips, [keeper], saver, config=config, device=device, resume=stored is not None)
+        others = (training, chips_of, stored is not None)
+        with in_step(config.devices, _follow, others) as rank:
+            _fit(training, chips, keeper, rank=rank, resume=stored is not None)
         return keeper
     finally:
         log.close()
 
 
-def _fit(
-    task: SegmentationTask,
-    chips: Chips,
-    callbacks: list[Callback],
-    saver: Saver,
-    *,
-    config: TrainConfig,
-    device: torch.device,
-    resume: bool,
-) -> None:
+def _follow(rank: Rank, training: _Training, chips_of: ChipsOf, resume: bool) -> None:
+    """Train as one of the other processes: in step with the first, which keeps what comes of it."""
+    keeper = Keeper(training.trial.name, limit_minutes=training.config.max_minutes, progress=silent)
+    _fit(training, chips_of(rank=rank), keeper, rank=rank, resume=resume)
+
+
+def _fit(training: _Training, chips: Chips, keeper: Keeper, *, rank: Rank, resume: bool) -> None:
+    trial, config, device = training.trial, training.config, best_device()
+    lightning.seed_everything(trial.seed, workers=True, verbose=False)
+    steps = math.ceil(chips.train_batches / config.accumulate)
+    task = SegmentationTask(
+        # the first process gives its weights to the others
+        training.network(trial.pretrained if rank.number == 0 else None),
+        config=config,
+        total_steps=config.epochs * steps,
+        steps_an_epoch=steps,
+        augment=chips.augment,
+        seed=trial.seed,
+        rank=rank,
+    )
     stop = EarlyStopping("score", mode="max", patience=config.patience, check_finite=False)
+    saver = Saver(
+        training.checkpoint,
+        inputs=trial.inputs,
+        saved=lambda: upload(training.place, trial.workplace),
+    )
+    together: dict[str, Any] = {}
+    if rank.count > 1:
+        together = {"strategy": "ddp", "plugins": [LightningEnvironment()]}
     with _quiet_lightning(), _algorithms():
         trainer = lightning.Trainer(
             accelerator="gpu" if device.type == "cuda" else "cpu",
-            devices=1,
+            devices=rank.count,
+            **together,
+            sync_batchnorm=rank.count > 1 and device.type == "cuda",
+            use_distributed_sampler=False,  # chips are parted already
             precision=_precision(config, device),
             max_epochs=config.epochs,
             accumulate_grad_batches=config.accumulate,
@@ -224,13 +256,13 @@ def _fit(
             enable_checkpointing=True,  # of the saver, the only one
             enable_progress_bar=False,
             enable_model_summary=False,
-            callbacks=[*callbacks, stop, saver],
+            callbacks=[keeper, stop, saver],
         )
         trainer.fit(
             task,
             chips.train,
             chips.validation,
-            ckpt_path=saver.path if resume else None,
+            ckpt_path=training.checkpoint if resume else None,
             weights_only=True,
         )
 
