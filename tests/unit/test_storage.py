@@ -83,9 +83,10 @@ def test_redact_text_drops_signatures_of_a_library_s_message():
 def test_redact_text_drops_the_keys_of_the_environment(monkeypatch):
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "unspeakable")
     monkeypatch.setenv("AZURE_STORAGE_SAS_TOKEN", "sv=1&sig=abc")
+    monkeypatch.setenv("STAC_API_PASSWORD", "open sesame")
     monkeypatch.setenv("AWS_REGION", "eu-central-1")
-    line = redact_text("eu-central-1 refused unspeakable and sv=1&sig=abc")
-    assert line == "eu-central-1 refused *** and ***"
+    line = redact_text("eu-central-1 refused unspeakable, open sesame and sv=1&sig=abc")
+    assert line == "eu-central-1 refused ***, *** and ***"
 
 
 def test_remote_error_keeps_no_signature():

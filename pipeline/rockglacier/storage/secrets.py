@@ -6,7 +6,7 @@ import os
 import re
 from urllib.parse import urlsplit, urlunsplit
 
-SECRET_NAME = re.compile(r"(?=AWS_|AZURE_|GOOGLE_).*(SECRET|TOKEN|SAS|KEY)")
+SECRET_NAME = re.compile(r"(?=AWS_|AZURE_|GOOGLE_|STAC_API_).*(SECRET|TOKEN|SAS|KEY|PASSWORD)")
 """Environment variables whose values nobody may see."""
 
 SHORTEST_SECRET = 6
