@@ -1,6 +1,7 @@
 """A study's file: what is refused, and with which words."""
 
 import json
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,20 @@ def test_file_that_is_not_yaml_is_refused(tmp_path):
     (tmp_path / "bad.yaml").write_text("name: [")
     with pytest.raises(InputError, match="is not YAML"):
         load_config(tmp_path / "bad.yaml")
+
+
+def test_date_that_does_not_exist_is_told_with_its_key(tmp_path):
+    path = tmp_path / "a.yaml"
+    path.write_text("name: a\narea: a.gpkg\nsearch: {start: 2024-02-30}\n")
+    with pytest.raises(InputError, match=r"search\.start: .* \(found '2024-02-30'\)"):
+        load_config(path)
+    path.write_text(
+        "name: a\narea: a.gpkg\nsearch: {start: 2023-07-01}\n"
+        "cube: {periods: [[2023-07-01, 2023-07-31], [2024-07-01, 2024-07-31]]}\n"
+    )
+    config = load_config(path)
+    assert config.search.start == date(2023, 7, 1)
+    assert config.cube.periods[1] == (date(2024, 7, 1), date(2024, 7, 31))
 
 
 def test_yaml_cannot_make_objects(tmp_path):

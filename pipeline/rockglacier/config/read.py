@@ -15,6 +15,15 @@ from rockglacier.config.whole import Config
 from rockglacier.errors import InputError
 
 
+class _Plain(yaml.SafeLoader):
+    """YAML in which dates stay text: the settings read them, and name the key of a wrong one."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012 - as its base has it
+        first: [(tag, pattern) for tag, pattern in known if not tag.endswith(":timestamp")]
+        for first, known in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
 def load_config(path: Path) -> Config:
     """Read and check a study's YAML file.
 
@@ -32,7 +41,7 @@ def load_config(path: Path) -> Config:
             todo=f"check the path, or write one: rockglacier new {name} --area YOUR_AREA.gpkg",
         )
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = yaml.load(path.read_text(encoding="utf-8"), Loader=_Plain)  # noqa: S506 - it is safe
     except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:
         raise InputError(
             f"{str(path)!r} is not YAML: {error}",
