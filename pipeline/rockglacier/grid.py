@@ -192,6 +192,7 @@ class Grid:
         resolution: float,
         block: int,
         origin: tuple[float, float] = (0.0, 0.0),
+        margin_m: float = 0.0,
     ) -> Grid:
         """Cover an area with the smallest grid whose pixels line up with ``origin``.
 
@@ -208,8 +209,12 @@ class Grid:
         origin
             x and y (CRS metres) of any pixel corner of the scenes, so that same-zone scenes need no
             warp.
+        margin_m
+            Ground around the area's rectangle, metres.
         """
         west, south, east, north = projected(area, epsg=epsg).bounds
+        west, south = west - margin_m, south - margin_m
+        east, north = east + margin_m, north + margin_m
         ox, oy = origin
         left = ox + math.floor((west - ox) / resolution) * resolution
         top = oy + math.ceil((north - oy) / resolution) * resolution

@@ -3,12 +3,18 @@
 import itertools
 
 import geopandas as gpd
+import numpy as np
 import pandas as pd
 import pytest
 import shapely
+import zarr
 
-from rockglacier.atlas.merged import merge_inventories
-from rockglacier.grid import geodesic_area_km2, projected
+from rockglacier.atlas.merged import merge_inventories, write_merged
+from rockglacier.config import parse_config
+from rockglacier.grid import Grid, Window, geodesic_area_km2, projected
+from rockglacier.inventory.tables import build_inventory
+from rockglacier.storage import write_json
+from rockglacier.study import Study
 from rockglacier_stac.globe import cut
 
 PLACES = {
@@ -142,3 +148,62 @@ def test_three_basins_that_meet_hold_a_landform_once():
     merged = merge_inventories(tables, areas)
     assert kept(merged) == {("c", "in-c")}
     assert merged.outlines_km2 == pytest.approx(geodesic_area_km2(world.shape(*corner)), rel=5e-3)
+
+
+class Given:
+    """What is used of a given model."""
+
+    threshold = 0.5
+    fingerprint = "abc123"
+
+
+def mapped(folder, name, area, *drawn):
+    """A basin with its inventory, in which rectangles of metres around the border are mapped."""
+    values = {"name": name, "area": list(area.bounds), "cube": {"margin_m": 500}}
+    study = Study(config=parse_config(values, source="test"), base=folder)
+    grid = Grid.from_area(study.area, epsg=32643, resolution=10, block=256, margin_m=500)
+    write_json(study.grid_path, grid.to_dict())
+    probability = np.full(grid.shape, 5, np.uint8)
+    for left, bottom, right, top in drawn:
+        column, row = ~grid.transform * (500_000 + left, 4_000_000 + top)
+        window = Window(
+            y=round(row), x=round(column), height=(top - bottom) // 10, width=(right - left) // 10
+        )
+        probability[window.slices] = 90
+    looks = np.zeros((1, *grid.shape), np.uint8)
+    flat = np.full(grid.shape, 20, np.float32)
+    layers = {"elevation": flat, "slope": flat, "aspect": flat, "n_snow": looks, "n_shadow": looks}
+    for path, arrays in (
+        (study.prediction_path / "prediction.zarr", {"probability": probability}),
+        (study.cube_path, layers),
+    ):
+        group = zarr.open_group(path, mode="w")
+        for key, values in arrays.items():
+            group.create_array(key, data=values)
+    build_inventory(study, bundle=Given())
+    return study
+
+
+ALONE = (-800, -600, -600, -400)
+SEAM = {
+    "each draws it over there": ([(-100, 0, 200, 200)], [(-200, 0, 100, 200)], 1),
+    "only one draws it, over there": ([(-100, 0, 200, 200)], [], 1),
+    "both draw it on one side": ([(-300, 0, 100, 200)], [(-310, 0, 90, 200)], 1),
+    "it is larger over there": ([(-50, 0, 200, 100)], [(-50, 0, 200, 300)], 1),
+    "two that touch the border": ([(-200, 0, 0, 200)], [(0, 0, 200, 200)], 2),
+    "beyond all basins": ([(-300, 900, -100, 1300)], [], 0),
+}
+
+
+@pytest.mark.parametrize("case", SEAM)
+def test_landform_on_the_seam_is_in_the_inventory_of_all_exactly_once(case, tmp_path):
+    in_west, in_east, expected = SEAM[case]
+    place = World(*PLACES["Hunza"])
+    west = mapped(tmp_path, "west", place.shape(-1000, -1000, 0, 1000), ALONE, *in_west)
+    east = mapped(tmp_path, "east", place.shape(0, -1000, 1000, 1000), *in_east)
+    facts = write_merged([west, east], tmp_path)
+    merged = gpd.read_parquet(tmp_path / "inventory.parquet")
+    assert len(merged) == facts["outlines"] == 1 + expected
+    assert merged["candidate_id"].is_unique
+    assert merged["area_km2"].notna().all()
+    assert write_merged([east, west], tmp_path) == facts

@@ -26,6 +26,9 @@ from rockglacier_stac.providers import PROVIDERS
 SMALLEST_KM2: Final = 1.0
 """Smaller pieces of a basin, at the edge of the area, are no basins of their own."""
 
+MARGIN_M: Final = 1000
+"""Ground around each basin that is mapped too, so that landforms across a border are seen whole."""
+
 SHOWN: Final = 3
 
 OWN: Final = ("name", "area", "output")
@@ -176,7 +179,8 @@ def write_studies(
             **settings,
             "name": basin.basin,
             "area": f"{basin.basin}.gpkg",
-            "compute": {**settings.get("compute", {}), "priority": int(basin.priority)},
+            "cube": {"margin_m": MARGIN_M, **(settings.get("cube") or {})},
+            "compute": {**(settings.get("compute") or {}), "priority": int(basin.priority)},
         }
         parse_config(values, source=source)
         path = folder / f"{basin.basin}.yaml"

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
 from rockglacier.grid import geodesic_area_km2
+from rockglacier.inventory.across import across_path
 from rockglacier.inventory.geoparquet import hilbert_order, write_geoparquet
 from rockglacier.inventory.ids import place_ids
 from rockglacier.inventory.match import EQUAL_AREA
@@ -23,6 +24,9 @@ from rockglacier.study import Study
 
 DOUBLE_SHARE: Final = 0.5
 """Share of the smaller of two outlines that the larger covers, from which they are one landform."""
+
+SEAM_DEG: Final = 1e-6
+"""How far apart edges of two areas may lie and be one border: a tenth of a metre."""
 
 DECIDED: Final = ("confirmed", "edited")
 """Status of an outline that a person has looked at."""
@@ -48,7 +52,9 @@ class Merged:
 
 
 def merge_inventories(
-    tables: Mapping[str, gpd.GeoDataFrame], areas: Mapping[str, BaseGeometry]
+    tables: Mapping[str, gpd.GeoDataFrame],
+    areas: Mapping[str, BaseGeometry],
+    across: Mapping[str, gpd.GeoDataFrame] | None = None,
 ) -> Merged:
     """Put inventories together, each landform once.
 
@@ -59,24 +65,33 @@ def merge_inventories(
         used where they are there.
     areas
         Basin to its area, EPSG:4326, cut at the antimeridian.
+    across
+        Basin to the landforms that reach into it with their point in another; see
+        :mod:`rockglacier.inventory.across`.
 
     Notes
     -----
     A basin's inventory holds the landforms whose representative point lies in it, whole, as far as
-    its rectangle of pixels shows them. Where basins touch or overlap, both may hold one landform.
-    Two outlines of different basins of which the smaller lies to a half or more in the larger are
-    one landform. The one that stays is that which a person decided on, then the one with the
-    larger share of its ground in its own basin, then the one that is not truncated, then the
-    larger, then the one whose basin and id come first; the order of the basins does not matter.
+    its rectangle of pixels shows them. Where basins touch or overlap, both may hold one landform,
+    or neither, as each draws it otherwise: what is ``across`` stands in for what no inventory
+    holds, on the ground of the basins together. Two outlines of different basins of which the
+    smaller lies to a half or more in the larger are one landform. The one that stays is one of an
+    inventory, before one across; then that which a person decided on, then the one with the larger
+    share of its ground in its own basin, then the one that is not truncated, then the larger, then
+    the one whose basin and id come first; the order of the basins does not matter.
     An outline that stays keeps its id.
     """
-    parts = [
-        table.assign(basin=name).reset_index(drop=True) for name, table in sorted(tables.items())
+    parts = [table.assign(basin=name) for name, table in sorted(tables.items())]
+    beside = [
+        table[_within(table, areas)].assign(basin=name)
+        for name, table in sorted((across or {}).items())
     ]
+    owned = sum(map(len, parts))
+    parts += [table for table in beside if len(table)]
     whole = gpd.GeoDataFrame(pd.concat(parts, ignore_index=True), crs=4326)
     whole = whole[["basin", *(name for name in whole.columns if name != "basin")]]
     ground = shapely.make_valid(whole.geometry.to_crs(EQUAL_AREA).to_numpy())
-    doubles = _doubles(whole, ground, areas)
+    doubles = _doubles(whole, ground, areas, owned=owned)
     is_kept = ~np.isin(np.arange(len(whole)), list(doubles))
     rows = [
         {
@@ -87,6 +102,7 @@ def merge_inventories(
             "share": round(share, 4),
         }
         for left, (kept, share) in sorted(doubles.items())
+        if left < owned
     ]
     table = whole[is_kept].reset_index(drop=True)
     table, renamed = _unique(table)
@@ -100,10 +116,23 @@ def merge_inventories(
     )
 
 
+def _within(table: gpd.GeoDataFrame, areas: Mapping[str, BaseGeometry]) -> NDArray[np.bool_]:
+    """Say whose point lies in any of the basins, also on the border between two."""
+    together = shapely.union_all([area.buffer(SEAM_DEG) for area in areas.values()])
+    return table.geometry.representative_point().within(together).to_numpy(bool)
+
+
 def _doubles(
-    whole: gpd.GeoDataFrame, ground: NDArray[Any], areas: Mapping[str, BaseGeometry]
+    whole: gpd.GeoDataFrame,
+    ground: NDArray[Any],
+    areas: Mapping[str, BaseGeometry],
+    *,
+    owned: int,
 ) -> dict[int, tuple[int, float]]:
-    """Return the rows to leave out, each with the row it is the same as and what they share."""
+    """Return the rows to leave out, each with the row it is the same as and what they share.
+
+    The first rows, as many as are ``owned``, are of inventories.
+    """
     first, second = shapely.STRtree(ground).query(ground, predicate="intersects")
     basins = whole["basin"].to_numpy()
     apart = (first < second) & (basins[first] != basins[second])
@@ -116,7 +145,7 @@ def _doubles(
         if part >= DOUBLE_SHARE:
             links.setdefault(int(a), {})[int(b)] = float(part)
             links.setdefault(int(b), {})[int(a)] = float(part)
-    order = sorted(links, key=lambda row: _preference(whole, ground, areas, row))
+    order = sorted(links, key=lambda row: (row >= owned, *_preference(whole, ground, areas, row)))
     kept: set[int] = set()
     left: dict[int, tuple[int, float]] = {}
     for row in order:
@@ -203,6 +232,11 @@ def write_merged(studies: Sequence[Study], folder: Path) -> dict[str, Any]:
     merged = merge_inventories(
         {study.config.name: gpd.read_parquet(readable(_path(study))) for study in ready},
         {study.config.name: study.area for study in ready},
+        {
+            study.config.name: gpd.read_parquet(readable(across_path(study)))
+            for study in ready
+            if across_path(study).is_file()
+        },
     )
     facts = {
         "basins": len(ready),

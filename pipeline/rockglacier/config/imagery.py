@@ -113,6 +113,13 @@ class CubeConfig(Section):
         ("B02", "B03", "B04", "B08", "B11", "B12"), min_length=1, description="Reflectance bands."
     )
     block: int = Field(2048, ge=128, multiple_of=128, description="Edge of a block, pixels.")
+    margin_m: float = Field(
+        0,
+        ge=0,
+        le=20_000,
+        description="Ground mapped around the rectangle of the area, metres, so that a landform "
+        "across its edge is seen whole; basins of an atlas have 1000.",
+    )
     composite: Literal["median", "mean", "first-clear", "least-cloudy"] = Field(
         "median",
         description="How the clear looks of a pixel become one value: their median or mean, the "

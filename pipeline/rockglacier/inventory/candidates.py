@@ -60,11 +60,13 @@ class Drawn:
     """Left out: their point lies outside the area."""
     given: frozenset[int] = frozenset()
     """Places of outlines that a person drew or kept: their pixels are those inside them."""
+    across: Drawn | None = None
+    """Of those outside, the ones that reach into the area: a basin beside it may not draw them."""
 
-    def in_file_order[Value](self, values: Sequence[Value]) -> tuple[Drawn, list[Value]]:
-        """Return it along a Hilbert curve, with what belongs to each landform."""
-        order = hilbert_order(self.outlines)
-        moved = replace(
+    def at(self, places: NDArray[Any]) -> Drawn:
+        """Return some of the landforms along a Hilbert curve, of the places where they are here."""
+        order = places[hilbert_order(self.outlines.iloc[places])]
+        return replace(
             self,
             landforms=[self.landforms[place] for place in order],
             exact=self.exact.iloc[order].reset_index(drop=True),
@@ -72,7 +74,11 @@ class Drawn:
             points=self.points.iloc[order].reset_index(drop=True),
             given=frozenset(np.flatnonzero(np.isin(order, list(self.given))).tolist()),
         )
-        return moved, [values[place] for place in order]
+
+    def in_file_order[Value](self, values: Sequence[Value]) -> tuple[Drawn, list[Value]]:
+        """Return it along a Hilbert curve, with what belongs to each landform."""
+        order = hilbert_order(self.outlines)
+        return self.at(np.arange(len(values))), [values[place] for place in order]
 
 
 def draw(study: Study, probability: Any, *, threshold: float, progress: Progress = silent) -> Drawn:
@@ -121,18 +127,19 @@ def draw(study: Study, probability: Any, *, threshold: float, progress: Progress
     exact = [traced[place] for place in range(len(landforms))]
     outlines = gpd.GeoSeries(simplify(exact, tolerance_m=settings.simplify_m), crs=grid.epsg)
     points = outlines.representative_point()
-    inside = points.within(projected(study.area, epsg=grid.epsg)).to_numpy(bool)
-    kept = np.flatnonzero(inside)
-    kept = kept[hilbert_order(outlines.iloc[kept])]
-    return Drawn(
-        landforms=[landforms[k] for k in kept],
+    area = projected(study.area, epsg=grid.epsg)
+    inside = points.within(area).to_numpy(bool)
+    every = Drawn(
+        landforms=landforms,
         rule=rule,
-        exact=gpd.GeoSeries([exact[k] for k in kept], crs=grid.epsg),
-        outlines=outlines.iloc[kept].reset_index(drop=True),
-        points=points.iloc[kept].reset_index(drop=True),
+        exact=gpd.GeoSeries(exact, crs=grid.epsg),
+        outlines=outlines,
+        points=points,
         small=len(found) - len(landforms),
         outside=int((~inside).sum()),
     )
+    across = ~inside & outlines.intersects(area).to_numpy(bool)
+    return replace(every.at(np.flatnonzero(inside)), across=every.at(np.flatnonzero(across)))
 
 
 def _footprint(probability: Raster, landform: Landform, rule: Rule) -> Footprint:

@@ -13,6 +13,7 @@ import numpy as np
 from rockglacier.engine import Progress, silent
 from rockglacier.inventory import geoparquet, qgis
 from rockglacier.inventory.about import about_inventory
+from rockglacier.inventory.across import write_across
 from rockglacier.inventory.attributes import BAND_M
 from rockglacier.inventory.candidates import draw, ground_of, measured
 from rockglacier.inventory.domains import domains_of
@@ -79,11 +80,11 @@ def build_inventory(
 
     Notes
     -----
-    Writes ``inventory.parquet``, ``inventory.gpkg``, ``hypsometry.csv``, ``tables/*.csv`` (where
-    they sit), ``CHANGES.csv`` (what became of every landform, a version each time that something
-    did), with a reference ``matches.parquet`` and ``matches.json``, and with
-    ``inventory.hydrology`` ``water.csv`` and ``water.json``. A GeoPackage that was edited since is
-    set aside first.
+    Writes ``inventory.parquet``, ``inventory.gpkg``, ``across.parquet`` (landforms that reach into
+    the area from beside it), ``hypsometry.csv``, ``tables/*.csv`` (where they sit), ``CHANGES.csv``
+    (what became of every landform, a version each time that something did), with a reference
+    ``matches.parquet`` and ``matches.json``, and with ``inventory.hydrology`` ``water.csv`` and
+    ``water.json``. A GeoPackage that was edited since is set aside first.
     """
     probability = probability_of(study)
     cube = open_group(study.require(study.cube_path, stage="cube"))
@@ -147,6 +148,7 @@ def build_inventory(
         "to_review": int(table["review_reason"].notna().sum()),
     }
     facts["version"] = write_changes(study, history, names, source)
+    write_across(study, drawn, reviews, probability, cube, origin, taken=frozenset(names.ids))
     write_json(study.inventory_path / "reviews.json", review_counts(reviews, waiting=len(waiting)))
     matched = matched_with(study, table)
     facts |= _write(study, table, points, dict(zip(names.ids, bands, strict=True)), matched)

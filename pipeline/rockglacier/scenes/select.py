@@ -179,6 +179,7 @@ def _grid(study: Study, scenes: Sequence[Scene]) -> Grid:
         resolution=study.config.cube.resolution,
         block=study.config.cube.block,
         origin=(own[0][2], own[0][5]) if own else (0.0, 0.0),
+        margin_m=study.config.cube.margin_m,
     )
 
 
