@@ -35,7 +35,7 @@ def draw_reliability(networks: Mapping[str, Sequence[Mapping[str, Any]]]) -> Fig
         middles = [(row["from"] + row["to"]) / 2 for row in table]
         lower.step(middles, [max(row["pixels"], 0.5) for row in table], where="mid")
     upper.set(ylabel="share of rock glaciers", ylim=(0, 1))
-    upper.legend(frameon=False)
+    upper.legend(frameon=False, loc="upper left")
     lower.set(xlabel="probability", ylabel="pixels", xlim=(0, 1), yscale="log")
     return figure
 

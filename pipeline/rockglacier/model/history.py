@@ -82,7 +82,7 @@ def draw_curves(history: Sequence[Row]) -> Figure:
     for name, label in (("train_loss", "training"), ("validation_loss", "validation")):
         left.plot(epochs, [row[name] for row in history], marker=".", label=label)
     left.set(xlabel="epoch", ylabel="loss")
-    left.legend(frameon=False)
+    left.legend(frameon=False, loc="upper right")
     ious = [row["iou_rock_glacier"] for row in history]
     right.plot(epochs, [float("nan") if iou is None else iou for iou in ious], marker=".")
     best = max(history, key=lambda row: float(row["score"]))
