@@ -7,7 +7,7 @@ import pytest
 
 from rockglacier.cube.composite import Composite, composite
 from rockglacier.cube.flat import STRIP
-from rockglacier.cube.tiers import NEVER, SHADOW, SNOW, blocked_by, tier_table
+from rockglacier.cube.tiers import NEVER, SHADOW, SNOW, tier_table
 from rockglacier.errors import ContractError, InputError
 
 
@@ -157,12 +157,6 @@ def test_default_tiers():
 def test_classes_that_make_no_sense_are_refused(classes, found):
     with pytest.raises(InputError, match=found):
         tier_table(**classes)
-
-
-def test_extra_masks_block_what_they_say():
-    extra = np.array([[0, 1, 255]], np.uint8)
-    assert blocked_by(extra).tolist() == [[False, True, True]]
-    assert blocked_by(extra, (255,)).tolist() == [[False, False, True]]
 
 
 @pytest.mark.parametrize("method", ["median", "mean", "first-clear"])

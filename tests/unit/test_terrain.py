@@ -6,7 +6,7 @@ from affine import Affine
 from pyproj import CRS, Geod, Transformer
 
 from rockglacier.cube.convergence import convergence_of, meridian_convergence
-from rockglacier.cube.curvature import curvature, curvatures
+from rockglacier.cube.curvature import curvature
 from rockglacier.cube.light import cast_shadow, hillshade, illumination
 from rockglacier.cube.roughness import position, roughness
 from rockglacier.cube.terrain import slope_aspect
@@ -154,7 +154,7 @@ def test_outputs_can_be_parts_of_larger_arrays():
 @pytest.mark.parametrize("shape", [(1, 1), (2, 9), (3, 3), (5, 2), (0, 4)])
 def test_arrays_smaller_than_the_halo_are_all_unknown(shape):
     ground = np.ones(shape, np.float32)
-    for layer in (*slope_aspect(ground, 10, 0.0), *curvatures(ground, 10), curvature(ground, 10)):
+    for layer in (*slope_aspect(ground, 10, 0.0), curvature(ground, 10)):
         assert layer.shape == shape
         assert np.isfinite(layer).sum() <= 1
     assert np.isnan(roughness(ground, 3)).all()
@@ -223,44 +223,6 @@ def test_curvature_is_positive_on_a_ridge():
     assert np.isnan(bent[0]).all()
 
 
-def test_curvature_along_and_across_the_fall_line():
-    """A ridge that falls to the east: bent across the fall line, straight along it."""
-    y, x = np.mgrid[:9, :11] * 10.0
-    spur = (3000 - 0.5 * x - 0.005 * (y - 40) ** 2).astype(np.float32)
-    profile, plan = curvatures(spur, 10)
-    assert plan[4, 5] == pytest.approx(1.0, abs=1e-3)
-    assert profile[4, 5] == pytest.approx(0.0, abs=1e-3)
-    brink = (3000 - 0.5 * x - 0.005 * (x - 50) ** 2).astype(np.float32)
-    profile, plan = curvatures(brink, 10)
-    assert profile[4, 5] == pytest.approx(1.0, abs=1e-3)
-    assert plan[4, 5] == pytest.approx(0.0, abs=1e-3)
-
-
-def test_curvature_of_a_turned_surface_is_the_same():
-    y, x = (np.mgrid[:9, :9] - 4) * 10.0
-    for angle in (0, 30, 45, 110, 200):
-        turn = np.radians(angle)
-        along = np.sin(turn) * x - np.cos(turn) * y
-        across = np.cos(turn) * x + np.sin(turn) * y
-        bent = 3000 - 0.6 * along - 0.004 * along**2 + 0.002 * across**2
-        profile, plan = curvatures(bent.astype(np.float32), 10)
-        assert profile[4, 4] == pytest.approx(0.8, abs=2e-3)
-        assert plan[4, 4] == pytest.approx(-0.4, abs=2e-3)
-
-
-def test_curvatures_add_up_and_level_ground_has_half_each():
-    ground = np.random.default_rng(5).normal(3000, 5, (30, 40)).astype(np.float32)
-    profile, plan = curvatures(ground, 10)
-    inner = (slice(1, -1), slice(1, -1))
-    np.testing.assert_allclose((profile + plan)[inner], curvature(ground, 10)[inner], atol=1e-3)
-    y, x = (np.mgrid[:5, :5] - 2) * 10.0
-    summit = (3000 - 0.01 * (x**2 + y**2)).astype(np.float32)
-    profile, plan = curvatures(summit, 10)
-    assert profile[2, 2] == plan[2, 2] == pytest.approx(2.0, abs=1e-3)
-    profile, plan = curvatures(np.full((5, 5), 7, np.float32), 10)
-    assert profile[2, 2] == plan[2, 2] == 0
-
-
 def test_position_is_height_above_the_surroundings():
     ground = plane(70, 35, (15, 15))
     assert np.nanmax(np.abs(position(ground, 3))) < 1e-3
@@ -278,9 +240,9 @@ def test_a_hole_spreads_by_the_radius():
         assert np.isnan(layer[5:10, 6:11]).all()
         assert np.isfinite(layer[2:5, 2:-2]).all()
         assert np.isfinite(layer[2:-2, 11:-2]).all()
-    for layer in (curvature(ground, 10), *curvatures(ground, 10)):
-        assert np.isnan(layer[7, 7:10]).all()
-        assert np.isfinite(layer[1:6, 1:-1]).all()
+    layer = curvature(ground, 10)
+    assert np.isnan(layer[7, 7:10]).all()
+    assert np.isfinite(layer[1:6, 1:-1]).all()
 
 
 def test_a_sun_below_the_horizon_is_refused():

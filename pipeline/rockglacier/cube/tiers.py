@@ -56,18 +56,3 @@ def tier_table(
                 )
             table[scl] = tier
     return table
-
-
-def blocked_by(
-    extra: NDArray[np.generic], values: Sequence[float] | None = None
-) -> NDArray[np.bool_]:
-    """Return where a mask that comes with a scene says that its pixels are never to be used.
-
-    Parameters
-    ----------
-    extra
-        The mask, any shape, 0 where it holds no data.
-    values
-        What forbids a pixel; default: everything but 0.
-    """
-    return extra != 0 if values is None else np.isin(extra, values)

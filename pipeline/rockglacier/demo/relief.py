@@ -21,8 +21,6 @@ TRUNK_FLOOR_M = 3650.0
 """Elevation of the trunk rivers at the lower edge of the terrain, metres."""
 TRUNK_GRADIENT = 0.018
 """Fall of the trunk rivers along their way south."""
-WINDING_M = ((700, 9000), (250, 3700))
-"""Amplitude and length of the bends of the trunk valleys, metres."""
 UPLIFT_M = 22.0
 """Rise of the ground in one step of the erosion, metres."""
 ERODIBILITY = 0.058

@@ -54,11 +54,6 @@ class Receipts:
         path = self.path(name)
         return read_json(path) if path.is_file() else None
 
-    def is_current(self, task: Task) -> bool:
-        """Say whether a block was finished with the same inputs."""
-        receipt = self.read(task.name)
-        return receipt is not None and receipt["inputs"] == fingerprint(task.inputs)
-
     def drop(self, name: str) -> None:
         """Forget a block, before its data is written again."""
         self.path(name).unlink(missing_ok=True)
