@@ -1,8 +1,8 @@
 """What a fleet of workers makes of an area: requests, bytes, hours, money, what is in its way.
 
-A plain model: groups of blocks with measured service times, workers that fail now and then, and the
-limits of the store, of the provider and of the scheduler. Unit costs are measured by
-``make bench-scale`` and kept in ``costs.json``.
+A plain model: basins one after another in each of several commands, groups of blocks with measured
+service times, workers that fail now and then, and the limits of the store, of the provider and of
+the scheduler. Unit costs are measured by ``make bench-scale`` and kept in ``costs.json``.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any, Final
 
-from rockglacier.scenes.record import read_scenes, scene_table
+from rockglacier.scenes.record import Scene, read_scenes, scene_table
 from rockglacier.study import Study
+from rockglacier_stac.providers import provider_of
 
 PUTS_PER_S, GETS_PER_S = 3_500, 5_500
 """Requests a second that S3 takes under one prefix, at least: docs.aws.amazon.com/AmazonS3/latest/
@@ -41,7 +42,10 @@ GROUP: Final = 4
 """Blocks along the edge of a read group."""
 
 LINE_BYTES_S: Final = 100e6
-"""What a worker reads in a second from the provider's own region."""
+"""What a worker reads in a second from the provider's own region: taken, not measured."""
+
+IN_FLIGHT: Final = 2
+"""Groups that the engine has with the scheduler for each worker; see ``engine/cluster.py``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +64,8 @@ class Area:
     """Pixels of bands that are read for one of the grid: four bands of 10 m, two of 20 m."""
     views: float = 4.0
     """Windows of the prediction over a place."""
+    source: str = ""
+    """Who holds the scenes, where, and what one user may read at once; empty: not known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,9 +77,14 @@ class Fleet:
     price: float | None = None
     """Of a worker for an hour, in any currency."""
     losses_per_hour: float = 0.02
-    """Of a worker: interruptions of machines that are bought cheaply."""
-    prefixes: int = 1
-    """Folders of the store that requests are spread over: one a basin."""
+    """Of a worker: interruptions of machines that are bought cheaply. Taken, not measured."""
+    commands: int = 1
+    """That run basins side by side, each one basin after another with its share of workers. Each
+    basin is a folder, hence a prefix of the store."""
+
+
+WORK, ALONE = "computing and reading", "one process a basin (inventory)"
+"""Limits that are stages, one after the other."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,8 +115,9 @@ class Estimate:
 
     @property
     def hours(self) -> float:
-        """Wall time: that of the slowest limit."""
-        return self.limits[0].hours
+        """Wall time: stages follow each other, and what bounds a rate may be slower than both."""
+        stages = sum(limit.hours for limit in self.limits if limit.name in (WORK, ALONE))
+        return max(stages, self.limits[0].hours)
 
     @property
     def cost(self) -> float | None:
@@ -149,7 +161,8 @@ def area_of(
 def area_of_study(study: Study) -> Area:
     """Return the area of a study whose scenes are chosen."""
     config, grid = study.config, study.grid
-    scenes = scene_table(read_scenes(study.require(study.scenes_path, stage="search")))
+    chosen = read_scenes(study.require(study.scenes_path, stage="search"))
+    scenes = scene_table(chosen)
     height, width = grid.shape
     return Area(
         megapixels=height * width / 1e6,
@@ -159,6 +172,19 @@ def area_of_study(study: Study) -> Area:
         basins=1,
         band_pixels=sum(PIXELS_OF_BAND.get(band, 1 / 4) for band in config.cube.bands),
         views=(config.predict.window / config.predict.stride) ** 2 * config.predict.views,
+        source=_source(chosen),
+    )
+
+
+def _source(scenes: Sequence[Scene]) -> str:
+    """Return who holds the scenes, and where; nothing for files and unknown servers."""
+    hrefs = [href for scene in scenes[:1] for href in list(scene.assets.values())[:1]]
+    provider = provider_of(hrefs[0]) if hrefs else None
+    if provider is None:
+        return ""
+    return (
+        f"{provider.name} in {provider.region}: run workers there; {provider.access}; a process "
+        f"reads {provider.reads} assets at once"
     )
 
 
@@ -175,9 +201,9 @@ def estimate(area: Area, fleet: Fleet, costs: Mapping[str, Any] | None = None) -
     Notes
     -----
     A group that a worker takes down with it is done again from its start: on average half of its
-    time is lost. The last groups leave workers idle: groups go in whole rounds. Inventory, report
-    and publication of a basin are done by one process each, basins side by side. Bytes of a
-    look are those of its bands and classification as they are stored.
+    time is lost. The last groups of a basin leave workers idle: groups go in whole rounds.
+    Inventory, report and publication of a basin are done by the command's own process, while its
+    workers wait. Bytes of a look are those of its bands and classification as they are stored.
     """
     costs = unit_costs() if costs is None else costs
     cube, predict, inventory, scheduler = (
@@ -196,20 +222,20 @@ def estimate(area: Area, fleet: Fleet, costs: Mapping[str, Any] | None = None) -
     busy = max(seconds["cube"], line)  # reading and computing go on side by side
     group_s = busy / area.groups
     again = 1 + _lost(group_s / 3600, fleet.losses_per_hour)
-    rounds = math.ceil(area.groups / fleet.workers)
     objects = int(area.blocks * cube["objects_per_block"] + area.blocks)
     tasks = area.groups + 2 * area.blocks
-    own = math.ceil(area.basins / max(1, min(area.basins, fleet.workers)))
+    commands = min(fleet.commands, area.basins, fleet.workers)
+    in_turn = math.ceil(area.basins / commands)
+    workers = fleet.workers / commands
+    rounds = math.ceil(area.groups / area.basins / workers)
+    predict_s = seconds["predict"] / area.basins / min(workers, area.blocks / area.basins)
     limits = [
-        Limit(name="computing and reading", hours=rounds * group_s * again / 3600
-              + seconds["predict"] / min(fleet.workers, area.blocks) / 3600),
-        Limit(name="one process a basin (inventory)",
-              hours=own * seconds["inventory"] / area.basins / 3600),
+        Limit(name=WORK, hours=in_turn * (rounds * group_s * again + predict_s) / 3600),
+        Limit(name=ALONE, hours=in_turn * seconds["inventory"] / area.basins / 3600),
         Limit(name="requests for scenes", hours=reads / GETS_PER_S / 3600),
-        Limit(name="objects written", hours=objects / (PUTS_PER_S * fleet.prefixes) / 3600),
-        Limit(name="the scheduler's tasks",
-              hours=tasks / scheduler["tasks_per_second"] / 3600),
-    ]  # fmt: skip
+        Limit(name="objects written", hours=objects / (PUTS_PER_S * commands) / 3600),
+        Limit(name="the scheduler's tasks", hours=tasks / scheduler["tasks_per_second"] / 3600),
+    ]
     return Estimate(
         area=area,
         fleet=fleet,
@@ -226,7 +252,7 @@ def estimate(area: Area, fleet: Fleet, costs: Mapping[str, Any] | None = None) -
             "inventory": seconds["inventory"] / 3600,
         },
         scheduler_bytes=int(
-            scheduler["bytes"] + 2 * fleet.workers * scheduler["bytes_per_task_in_flight"]
+            scheduler["bytes"] + IN_FLIGHT * fleet.workers * scheduler["bytes_per_task_in_flight"]
         ),
         limits=tuple(sorted(limits, key=lambda limit: -limit.hours)),
     )
@@ -246,15 +272,23 @@ def scale_lines(found: Estimate) -> list[str]:
     price = "" if found.cost is None else f", {found.cost:,.2f} at {fleet.price:g} an hour"
     slowest, second = found.limits[:2]
     next_one = f"{second.name}, {_hours(second.hours)}"
-    tasks = f"{found.area.groups + 2 * found.area.blocks:,} tasks, {2 * fleet.workers} in flight"
+    tasks = (
+        f"{found.area.groups + 2 * found.area.blocks:,} tasks, at most "
+        f"{IN_FLIGHT * fleet.workers} in flight"
+    )
+    measured = unit_costs()["measured"]
+    taken = f"{LINE_BYTES_S / 1e6:.0f} MB/s a worker, {fleet.losses_per_hour:.0%} lost an hour"
     lines = [
         f"workers    {fleet.workers} of one core: {total:,.1f} h of them ({stages}){price}",
         f"reads      {found.reads:,} requests, {_size(found.read_bytes)} as stored",
         f"writes     {found.objects:,} objects, {_size(found.written_bytes)}",
         f"wall       about {_hours(found.hours)}, by {slowest.name}; next {next_one}",
         f"scheduler  {tasks}, {_size(found.scheduler_bytes)}",
+        f"assumed    {taken}; costs of {measured['date']} on {measured['machine']}",
     ]
-    if slowest.name != "computing and reading":
+    if found.area.source:
+        lines.append(f"source     {found.area.source}")
+    if slowest.name != WORK:
         lines.append(f"warning    more workers make it no faster: {slowest.name} is in the way")
     elif found.area.groups < fleet.workers:
         lines.append(
@@ -266,16 +300,16 @@ def scale_lines(found: Estimate) -> list[str]:
 
 def table_lines(rows: Sequence[tuple[str, Estimate]]) -> list[str]:
     """Return estimates as a Markdown table."""
-    head = ("area", "basins", "groups", "workers", "requests", "read", "objects", "written",
-            "worker hours", "wall", "bound by")  # fmt: skip
+    head = ("area", "basins", "groups", "workers", "commands", "requests", "read", "objects",
+            "written", "worker hours", "wall", "bound by")  # fmt: skip
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for name, found in rows:
         area = found.area
         cells = (
             name, f"{area.basins:,}", f"{area.groups:,}", f"{found.fleet.workers:,}",
-            f"{found.reads / 1e6:,.2f} M", _size(found.read_bytes), f"{found.objects:,}",
-            _size(found.written_bytes), f"{sum(found.worker_hours.values()):,.0f}",
-            _hours(found.hours), found.limits[0].name,
+            f"{found.fleet.commands:,}", f"{found.reads / 1e6:,.2f} M", _size(found.read_bytes),
+            f"{found.objects:,}", _size(found.written_bytes),
+            f"{sum(found.worker_hours.values()):,.0f}", _hours(found.hours), found.limits[0].name,
         )  # fmt: skip
         lines.append(f"| {' | '.join(cells)} |")
     return lines

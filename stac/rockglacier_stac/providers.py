@@ -42,6 +42,8 @@ class Provider:
     """Items to ask for at a time."""
     access: str = ""
     """What a person has to know before reading."""
+    region: str = ""
+    """Where its pixels lie: what is read from elsewhere waits for the line, and may be paid for."""
 
 
 # Earth Search v0 has Sentinel-2's own names instead, as Planetary Computer.
@@ -90,6 +92,7 @@ PROVIDERS: dict[str, Provider] = {
                 "e84-earth-search-sentinel-data.s3.us-west-2.amazonaws.com",
             ),
             access="open to anybody",
+            region="us-west-2 of AWS",
         ),
         Provider(
             name="planetary-computer",
@@ -100,6 +103,7 @@ PROVIDERS: dict[str, Provider] = {
             signing="azure-sas",
             hosts=(".blob.core.windows.net",),
             access="open to anybody, with tokens that end within the hour and are renewed",
+            region="West Europe of Azure",
         ),
         Provider(
             name="cdse",
@@ -119,6 +123,7 @@ PROVIDERS: dict[str, Provider] = {
             page=50,
             access="JPEG 2000 behind S3 keys, which every registered user can make; 4 reads at "
             "once for one user, so use one worker process",
+            region="the cloud of the Copernicus Data Space",
         ),
     )
 }

@@ -1,5 +1,7 @@
 """What a fleet makes of an area: sums that can be done by hand, and what stands in its way."""
 
+from dataclasses import replace
+
 import pytest
 
 from rockglacier.scale import (
@@ -13,6 +15,7 @@ from rockglacier.scale import (
     table_lines,
     unit_costs,
 )
+from rockglacier.scenes.record import read_scenes, write_scenes
 
 COSTS = {
     "cube": {
@@ -78,10 +81,21 @@ def test_more_workers_than_groups_and_other_walls_are_told():
     assert "more workers make it no faster: the scheduler's tasks" in "\n".join(scale_lines(found))
 
 
+def test_basins_wait_for_each_other_in_a_command_and_for_their_inventories():
+    belt = Area(megapixels=1000.0, looks=10.0, blocks=240, groups=20, basins=10)
+    one, five = made(belt, workers=10), made(belt, workers=10, commands=5)
+    # a basin has two groups of 1000 s: eight of ten workers wait, or none
+    cube_s, predict_s = 10 * 1000, 2000 / 10
+    assert one.limits[0].hours == pytest.approx((cube_s + predict_s) / 3600)
+    assert five.limits[0].hours == pytest.approx((2 * 1000 + 2 * 200 / 2) / 3600)
+    assert one.hours == pytest.approx((cube_s + predict_s + 1000 * 0.01) / 3600)
+    assert one.worker_hours == five.worker_hours
+
+
 def test_area_of_a_mountain_belt_is_cut_into_basins():
-    hunza = area_of(14_000, looks=10)
+    hunza = area_of(13_733, looks=10)
     belt = area_of(4_000_000, looks=10, basins=300)
-    assert hunza.megapixels == 280
+    assert hunza.megapixels == pytest.approx(274.66)
     assert (belt.megapixels, belt.basins) == (80_000, 300)
     assert belt.groups >= 300
     assert belt.blocks == pytest.approx(80_000e6 / 2048**2, rel=0.15)
@@ -99,8 +113,21 @@ def test_area_of_a_study_counts_its_grid_and_its_scenes(make_basin):
 
 def test_costs_that_come_with_the_package_are_measured_ones():
     costs = unit_costs()
-    assert costs["measured"]["cores"] > 0
+    assert "cores" in costs["measured"]["machine"]
     found = estimate(AREA, Fleet(workers=200, price=0.05))
     assert found.hours > 0
     assert found.cost > 0
-    assert scale_lines(found)[0].startswith("workers    200 of one core")
+    lines = scale_lines(found)
+    assert lines[0].startswith("workers    200 of one core")
+    assert costs["measured"]["machine"] in "".join(lines)
+
+
+def test_where_scenes_lie_is_told(make_basin):
+    study = make_basin()
+    assert area_of_study(study).source == ""
+    scenes = read_scenes(study.scenes_path)
+    assets = dict.fromkeys(scenes[0].assets, "https://sentinel-cogs.s3.us-west-2.amazonaws.com/a")
+    write_scenes([replace(scenes[0], assets=assets), *scenes[1:]], study.scenes_path)
+    source = area_of_study(study).source
+    assert source.startswith("earth-search in us-west-2 of AWS")
+    assert "16 assets at once" in source
