@@ -11,7 +11,6 @@ import os
 import platform
 import shutil
 import socket
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -32,9 +31,14 @@ HERE = Path(__file__).parent
 COSTS = HERE.parents[2] / "pipeline" / "rockglacier" / "costs.json"
 FACTORS = (1, 4, 16)
 WATCH_S = 0.1
-GOALS = {"time": 1.1, "memory": 1.1, "two workers": 1.8}
-AREAS = (("Hunza", 14_000, 1), ("High Mountain Asia", 4_000_000, 300),
+QUIET = 0.25
+"""Processes that want a core, for each core, below which a machine is at rest."""
+GOALS = {"time": 1.1, "memory": 1.1, "two workers": 1.8, "tasks": 2.0}
+STOP_S = 30
+AREAS = (("Hunza", 13_733, 1), ("High Mountain Asia", 4_000_000, 300),
          ("all glacierised mountains, taken for 10 M km²", 10_000_000, 800))  # fmt: skip
+FLEETS = (2, 1), (200, 1), (200, 50), (2000, 300)
+"""Workers, and commands that share them."""
 LOOKS = 10.0
 LIBRARIES = ("numpy", "numba", "rasterio", "zarr", "distributed", "torch")
 
@@ -44,6 +48,7 @@ Row = dict[str, Any]
 def main() -> None:
     """Measure and print."""
     options = parsed()
+    load = os.getloadavg()[0]
     if options.plan:
         print("\n".join(plan_lines(json.loads(COSTS.read_text()))))
         return
@@ -53,7 +58,7 @@ def main() -> None:
         world = World(folder=folder, edge=options.edge, largest=largest)
         make(world)
         found = measure(world, options.factors, options.fleets)
-    costs = {"measured": about(world, found), **unit_costs(world, found)}
+    costs = {"measured": about(world, found, load), **unit_costs(world, found)}
     show(found)
     if options.json:
         Path(options.json).write_text(json.dumps({"rows": found, "costs": costs}, indent=2) + "\n")
@@ -204,8 +209,17 @@ def fleet(workers: int) -> Iterator[tuple[str, Watch]]:
         stop.set()
         watcher.join()
         for process in reversed(running):
-            process.terminate()
-            process.wait(30)
+            end(process)
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """Ask a process to end; it may be slow where the machine is busy."""
+    process.terminate()
+    try:
+        process.wait(STOP_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def ready(address: str, workers: int) -> None:
@@ -223,10 +237,9 @@ def row_of(rows: list[Row], stage: str, factor: int, workers: int = 1) -> Row | 
 
 
 def unit_costs(world: World, rows: list[Row]) -> dict[str, Any]:
-    """Return what a unit costs.
+    """Return what a unit costs, on the largest area: there the start of a process weighs least.
 
-    Seconds are those of one core, which other work on the machine hardly changes: medians over the
-    areas. The rest is of the largest.
+    Seconds are those of one core, which other work on the machine hardly changes.
     """
     factor = max(row.get("factor", 0) for row in rows)
     cube, predict, inventory = (
@@ -237,17 +250,9 @@ def unit_costs(world: World, rows: list[Row]) -> dict[str, Any]:
     small = row_of(rows, "cube", min(row["factor"] for row in rows if "factor" in row)) or cube
     grown = max(0, cube["scheduler_bytes"] - small["scheduler_bytes"])
 
-    def seconds(stage: str) -> float:
-        per_area = [
-            row["cpu_seconds"] / (row["factor"] * world.edge**2 / 1e6)
-            for row in rows
-            if row["stage"] == stage and row["workers"] == 1
-        ]
-        return statistics.median(per_area)
-
     return {
         "cube": {
-            "seconds_per_look_megapixel": round(seconds("cube") / cube["looks"], 4),
+            "seconds_per_look_megapixel": round(cube["cpu_seconds"] / looked, 4),
             "reads_per_look_megapixel": round(cube["reads"] / looked, 2),
             "read_bytes_per_look_megapixel": round(cube["read_bytes"] / looked),
             "objects_per_block": round(cube["objects"] / cube["blocks"], 2),
@@ -256,12 +261,12 @@ def unit_costs(world: World, rows: list[Row]) -> dict[str, Any]:
         },
         "predict": {
             # windows overlap by half
-            "seconds_per_window_megapixel": round(seconds("predict") / 4, 4),
+            "seconds_per_window_megapixel": round(predict["cpu_seconds"] / megapixels / 4, 4),
             "written_bytes_per_megapixel": round(predict["bytes"] / megapixels),
             "peak_bytes": predict["peak_bytes"],
         },
         "inventory": {
-            "seconds_per_megapixel": round(seconds("inventory"), 4),
+            "seconds_per_megapixel": round(inventory["cpu_seconds"] / megapixels, 4),
             "seconds_per_outline": round(inventory["cpu_seconds"] / inventory["outlines"], 5),
             "bytes_per_outline": round(inventory["bytes"] / inventory["outlines"]),
             "peak_bytes": inventory["peak_bytes"],
@@ -276,18 +281,34 @@ def unit_costs(world: World, rows: list[Row]) -> dict[str, Any]:
     }
 
 
-def about(world: World, rows: list[Row]) -> dict[str, Any]:
+def about(world: World, rows: list[Row], load: float) -> dict[str, Any]:
     """Return what the numbers depend on."""
     return {
         "date": datetime.now(UTC).date().isoformat(),
-        "processor": platform.processor() or platform.machine(),
-        "cores": os.cpu_count(),
-        "load": [round(value, 1) for value in os.getloadavg()],
+        "machine": machine(load),
         "edge": world.edge,
         "factor": max(row.get("factor", 0) for row in rows),
         "network": "unet, small",
         "libraries": {name: version(name) for name in LIBRARIES},
     }
+
+
+def machine(load: float) -> str:
+    """Say what kind of machine this is, and whether it was at rest."""
+    memory = psutil.virtual_memory().total / 2**30
+    cores = os.cpu_count() or 1
+    words = f"{cores} cores of {processor()} and {memory:.0f} GiB of memory, files on its own disk"
+    if load < QUIET * cores:
+        return f"{words}; at rest when the benchmark began"
+    return f"{words}; shared with other work (load {load:.1f}), so seconds of a core are upper ones"
+
+
+def processor() -> str:
+    """Return the name of the processor."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return next(iter(names), "") or platform.processor() or platform.machine()
 
 
 def show(rows: list[Row]) -> None:
@@ -329,6 +350,14 @@ def goals(rows: list[Row]) -> Iterator[tuple[str, float, float, bool]]:
             key = "worker_bytes" if stage == "cube" else "peak_bytes"
             memory = many[key] / one[key]
             yield f"{stage}: memory", memory, GOALS["memory"], memory <= GOALS["memory"]
+    for row in [row for row in rows if row["stage"] == "cube" and row["factor"] == large]:
+        held = row["tasks_held"] / row["workers"]
+        name = f"scheduler: tasks for each of {row['workers']} worker(s), {row['groups']} groups"
+        yield name, held, GOALS["tasks"], held <= GOALS["tasks"]
+    one, many = row_of(rows, "cube", small), row_of(rows, "cube", large)
+    if one and many:
+        memory = many["scheduler_bytes"] / one["scheduler_bytes"]
+        yield "scheduler: memory", memory, GOALS["memory"], memory <= GOALS["memory"]
     alone, both = row_of(rows, "cube", large), row_of(rows, "cube", large, 2)
     if alone and both:
         faster = alone["seconds"] / both["seconds"]
@@ -337,12 +366,13 @@ def goals(rows: list[Row]) -> Iterator[tuple[str, float, float, bool]]:
 
 
 def plan_lines(costs: Mapping[str, Any]) -> list[str]:
-    """Return what the costs foretell of three areas, for 2, 200 and 2000 workers."""
+    """Return what the costs foretell of three areas, by one command and by many side by side."""
     rows = [
         (name, estimate(area_of(km2, looks=LOOKS, basins=basins),
-                        Fleet(workers=workers, prefixes=basins), costs))
+                        Fleet(workers=workers, commands=commands), costs))
         for name, km2, basins in AREAS
-        for workers in (2, 200, 2000)
+        for workers, commands in FLEETS
+        if commands <= basins
     ]  # fmt: skip
     return table_lines(rows)
 

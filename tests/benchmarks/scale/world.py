@@ -19,7 +19,7 @@ from rockglacier.study import Study
 
 EPSG, WEST, NORTH = 32643, 500_000, 4_000_000
 BANDS = {"B02": 10, "B03": 10, "B04": 10, "B08": 10, "B11": 20, "B12": 20, "SCL": 20}
-DAYS = (2, 7, 12, 17)
+DAYS = (2, 7, 12)
 SMOOTH = 24
 """Pixels between random values of a scene: it is compressed about as well as real ones."""
 FILE = {"driver": "GTiff", "count": 1, "tiled": True, "blockxsize": 512, "blockysize": 512,
