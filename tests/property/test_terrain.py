@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rockglacier.cube.curvature import curvature, curvatures
+from rockglacier.cube.curvature import curvature
 from rockglacier.cube.flat import STRIP
 from rockglacier.cube.light import cast_shadow, hillshade, illumination, shadow_window
 from rockglacier.cube.roughness import position, roughness
@@ -21,8 +21,6 @@ FUNCTIONS = {
     ),
     "hillshade": (lambda z, turn: hillshade(z, 10), 1),
     "curvature": (lambda z, turn: curvature(z, 10), 1),
-    "profile": (lambda z, turn: curvatures(z, 10)[0], 1),
-    "plan": (lambda z, turn: curvatures(z, 10)[1], 1),
     "position": (lambda z, turn: position(z, 4), 4),
     "roughness": (lambda z, turn: roughness(z, 5), 5),
 }
