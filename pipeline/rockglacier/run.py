@@ -5,13 +5,16 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from rockglacier.branch import Branch
 from rockglacier.config import fingerprint
 from rockglacier.engine import Failure, Receipts, Task
-from rockglacier.errors import InputError, NotFoundError
+from rockglacier.errors import ContractError, InputError, NotFoundError
+from rockglacier.labels.every_fold import has_folds, other_folds
 from rockglacier.stages import STAGES, Blocks, Context, Stage, stage_named
 from rockglacier.storage import (
     disk_errors,
@@ -226,7 +229,7 @@ class BlockCounts:
     """Built from other inputs than those of now."""
     missing: int
     failures: Mapping[str, Failure]
-    """By block; of several periods by period and block."""
+    """By block; of several folds and periods by these and the block."""
 
     def __add__(self, other: BlockCounts) -> BlockCounts:
         """Return the counts of both."""
@@ -239,7 +242,7 @@ class BlockCounts:
 
 
 def block_counts(study: Study, standing: Standing) -> BlockCounts | None:
-    """Count the blocks of a stage, over all its periods.
+    """Count the blocks of a stage, over all its periods and folds.
 
     Parameters
     ----------
@@ -255,7 +258,7 @@ def block_counts(study: Study, standing: Standing) -> BlockCounts | None:
     stage = standing.stage
     if stage.blocks is None:
         return None
-    places = study.each_period() if stage.each_period else [study]
+    places = _places(study, stage)
     held = [Receipts(place.receipts_path / stage.name) for place in places]
     if not any(listing(receipts.folder) for receipts in held):
         return None
@@ -264,6 +267,15 @@ def block_counts(study: Study, standing: Standing) -> BlockCounts | None:
         tasks = None if standing.state == "done" else _tasks(place, stage.blocks)
         counts += _counted(place, tasks, receipts)
     return counts
+
+
+def _places(study: Study, stage: Stage) -> list[Study]:
+    """Return the study in each period and fold in which a stage has blocks of its own."""
+    folds = [study]
+    if stage.name == "fuse" and has_folds(study):
+        with suppress(ContractError):  # of other settings: the label stage is stale
+            folds += other_folds(study)
+    return [one for fold in folds for one in fold.each_period()] if stage.each_period else folds
 
 
 def _tasks(study: Study, blocks: Blocks) -> Sequence[Task] | None:
@@ -278,11 +290,12 @@ def _counted(study: Study, tasks: Sequence[Task] | None, receipts: Receipts) -> 
     held = {name for name, _ in receipts.all()} & names
     current = held if tasks is None else receipts.current(tasks)
     period = f"{study.period.name} " if len(study.periods) > 1 and study.chosen else ""
+    fold = f"fold {study.config.labels.fold} " if isinstance(study, Branch) else ""
     return BlockCounts(
         done=len(current),
         stale=len(held - current),
         missing=len(names - held),
-        failures={period + name: failure for name, failure in receipts.failures().items()},
+        failures={fold + period + name: failure for name, failure in receipts.failures().items()},
     )
 
 
@@ -303,6 +316,26 @@ def require_stages_before(study: Study, stage: Stage, context: Context) -> None:
                 f"the stage `{stage.name}` needs what `{name}` makes: {earlier.makes}",
                 expected=str(earlier.product(study)),
                 todo=f"rockglacier {name} STUDY.yaml, or rockglacier run STUDY.yaml",
+            )
+
+
+def require_files(study: Study, stages: Sequence[Stage]) -> None:
+    """Check, before anything is built, that files of the person which stages read are there.
+
+    Raises
+    ------
+    InputError
+        One is missing. What a run made itself, and what lies on servers, is not looked for.
+    """
+    for stage in stages:
+        for uri in filter(None, (file(study) for file in stage.files)):
+            is_ours = Path(uri).is_relative_to(str(study.folder))
+            if "://" in uri or uri.startswith("/vsi") or is_ours or Path(uri).exists():
+                continue
+            raise InputError(
+                f"no file {uri!r}",
+                expected=f"a file that the stage `{stage.name}` reads",
+                todo="mend its path in the study's file; it is meant from the folder of that file",
             )
 
 
