@@ -19,6 +19,7 @@ import yaml
 from rasterio.transform import from_origin
 
 from rockglacier.cli import main
+from rockglacier.console import LOGGERS
 from rockglacier.mapping import pack_model
 from rockglacier.run import run_stages
 from rockglacier.stages import Context, stage_named
@@ -125,7 +126,7 @@ def here(made, tmp_path, monkeypatch):
 @pytest.fixture(autouse=True)
 def logs_end_with_the_test():
     yield
-    for name in ("rockglacier", "rockglacier_stac"):
+    for name in LOGGERS:
         logger = logging.getLogger(name)
         for handler in list(logger.handlers):
             handler.close()
@@ -172,7 +173,7 @@ def refused(command):
 
 def checked(code, err):
     assert code == 1, err
-    assert err.startswith("error: ")
+    err = err[err.index("error: ") :]  # what was warned of stands before it
     assert "  expected: " in err
     assert "  to do:    " in err
     assert "Traceback" not in err
@@ -256,6 +257,7 @@ def test_lost_dem_tile(here, done, refused):
 # the area
 
 BOW_TIE = shapely.Polygon([(75.0, 36.1), (75.1, 36.2), (75.1, 36.1), (75.0, 36.2)])
+METRES = shapely.box(500_000, 3_900_000, 505_000, 3_905_000)
 
 
 @pytest.mark.parametrize(
@@ -264,8 +266,9 @@ BOW_TIE = shapely.Polygon([(75.0, 36.1), (75.1, 36.2), (75.1, 36.1), (75.0, 36.2
         ([], "0 feature(s) and no polygon", "draw the outline"),
         ([shapely.Polygon()], "1 feature(s) and no polygon", "draw the outline"),
         ([BOW_TIE], "Self-intersection[75.05 36.15]", "Fix geometries"),
+        ([METRES], "degrees (WGS 84), and lies within 500000", "set its CRS in QGIS"),
     ],
-    ids=["no feature", "empty polygon", "crosses itself"],
+    ids=["no feature", "empty polygon", "crosses itself", "metres said to be degrees"],
 )
 def test_unusable_area(here, refused, shapes, found, todo):
     write_polygons(here.folder / "area.gpkg", shapes)
@@ -303,10 +306,17 @@ def test_missing_area_file(here, refused):
     here.write(area="lost.gpkg")
     said = refused("search", "here.yaml")
     assert "lost.gpkg" in said
-    assert "polygon file" in said
+    assert "vector file" in said
 
 
 # the reference
+
+
+def test_missing_reference_is_told_before_anything_is_built(here, refused):
+    here.write(labels={"reference": "lost.gpkg"})
+    for command in ("plan", "run"):
+        assert "lost.gpkg" in refused(command, "here.yaml")
+    assert not (here.folder / "here").exists()
 
 
 def test_reference_without_overlap(here, done, refused):

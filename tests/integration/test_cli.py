@@ -9,12 +9,12 @@ import geopandas as gpd
 import pytest
 import shapely
 import yaml
+from typer.main import get_command
+from typer.testing import CliRunner
 
-COMMANDS = [
-    "new", "plan", "run", "status", "search", "cube", "label", "fuse", "train", "evaluate",
-    "predict", "inventory", "report", "publish", "map", "pack", "export", "import", "compare",
-    "atlas", "calibrate", "score", "benchmark", "validate", "schema", "demo",
-]  # fmt: skip
+from rockglacier import __version__
+from rockglacier.cli import app
+from rockglacier.stages import STAGES
 
 
 def rockglacier(*arguments, cwd):
@@ -29,11 +29,24 @@ def area(tmp_path):
     return tmp_path / "here.gpkg"
 
 
+COMMANDS = get_command(app).commands
+
+
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_has_help_with_an_example(command, tmp_path):
-    answer = rockglacier(command, "--help", cwd=tmp_path)
-    assert answer.returncode == 0
+def test_every_command_has_help_with_an_example(command):
+    answer = CliRunner().invoke(app, [command, "--help"])
+    assert answer.exit_code == 0
     assert "Example: rockglacier" in " ".join(answer.stdout.split())
+
+
+def test_commands_of_one_stage_stand_in_the_order_of_stages():
+    stages = [stage.name for stage in STAGES]
+    assert [command for command in COMMANDS if command in stages] == stages
+
+
+def test_version_is_that_of_the_package(tmp_path):
+    answer = rockglacier("--version", cwd=tmp_path)
+    assert answer.stdout.split() == ["rockglacier", __version__]
 
 
 def test_help_imports_nothing_heavy():

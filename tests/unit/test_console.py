@@ -5,7 +5,7 @@ import logging
 import pytest
 import stamina
 
-from rockglacier.console import Lines, Redacted, log_to, warnings_shown
+from rockglacier.console import LOGGERS, Lines, Redacted, log_to, warnings_shown
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def test_signature_in_a_record_s_arguments_is_taken_out():
 
 @pytest.fixture
 def logger():
-    loggers = [logging.getLogger(name) for name in ("rockglacier", "rockglacier_stac")]
+    loggers = [logging.getLogger(name) for name in LOGGERS]
     yield loggers[0]
     for one in loggers:
         for handler in list(one.handlers):

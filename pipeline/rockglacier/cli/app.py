@@ -18,13 +18,13 @@ app = typer.Typer(
 
     [bold]First steps[/bold]
 
-    rockglacier demo                              the whole job on a made-up basin, offline
+    rockglacier demo: the whole job on a made-up basin, offline
 
-    rockglacier new hunza --area hunza.gpkg --reference outlines.gpkg
+    rockglacier new hunza --area hunza.gpkg --reference outlines.gpkg: a commented hunza.yaml
 
-    rockglacier plan hunza.yaml
+    rockglacier plan hunza.yaml: what it will take, before anything is computed
 
-    rockglacier run hunza.yaml
+    rockglacier run hunza.yaml: every stage; the same command goes on where it stopped
     """,
 )
 
@@ -36,6 +36,23 @@ Cluster = Annotated[
         "kubernetes, coiled; default: compute.cluster of the study."
     ),
 ]
+
+
+def _version(is_asked: bool) -> None:
+    if is_asked:
+        from rockglacier import __version__
+
+        typer.echo(f"rockglacier {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _program(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
 
 
 def main() -> None:

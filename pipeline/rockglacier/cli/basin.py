@@ -27,8 +27,10 @@ def new(
     from rockglacier.config import parse_config
     from rockglacier.console import out
     from rockglacier.errors import InputError
+    from rockglacier.run import require_files
+    from rockglacier.stages import STAGES
     from rockglacier.storage import write_text
-    from rockglacier.study import read_area
+    from rockglacier.study import Study, read_area
     from rockglacier.template import commented_yaml
 
     path = Path(f"{name}.yaml")
@@ -37,7 +39,8 @@ def new(
             f"{str(path)!r} is there already", todo="choose another name, or delete it"
         )
     text = commented_yaml(name, area=area, reference=reference)
-    parse_config(yaml.safe_load(text), source=str(path))
+    config = parse_config(yaml.safe_load(text), source=str(path))
+    require_files(Study(config=config, base=path.parent), STAGES)
     read_area(area)
     write_text(path, text)
     out.print(f"wrote {path}\nnext: rockglacier plan {path}")
@@ -62,10 +65,11 @@ def plan(
     """
     from rockglacier.console import log_to, out
     from rockglacier.plan import make_plan, plan_lines
-    from rockglacier.run import run_stages
-    from rockglacier.stages import Context, stage_named
+    from rockglacier.run import require_files, run_stages
+    from rockglacier.stages import STAGES, Context, stage_named
 
     opened = study_of(study)
+    require_files(opened, STAGES)
     log_to(opened.folder / "logs")
     with progress_shown() as progress:
         run_stages(opened, [stage_named("search")], Context(progress=progress))
@@ -101,6 +105,7 @@ def run(
     Example: rockglacier run hunza.yaml --cluster local
     """
     from rockglacier.mapping import require_fit
+    from rockglacier.run import require_files
     from rockglacier.stages import Context, stages_of
 
     bundle = bundle_of(model)
@@ -111,6 +116,7 @@ def run(
     if bundle is not None:
         require_fit(opened, bundle)
     stages = stages_of(opened, mapping=bundle is not None)
+    require_files(opened, stages)
     show_standings(opened, stages, Context(bundle=bundle))
     run_shown(opened, stages, cluster=cluster, bundle=bundle)
 

@@ -93,7 +93,9 @@ def demo(
 
     Example: rockglacier demo my-demo
     """
+    from rockglacier.console import log_to
     from rockglacier.demo.show import run_demo
 
+    log_to(folder / "logs")
     with progress_shown() as progress:
         run_demo(folder, seed=seed, progress=progress, told=told, picture=picture)

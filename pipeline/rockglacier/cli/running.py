@@ -56,15 +56,23 @@ def told(stage: Stage, kept: Standing | None, facts: dict[str, Any], seconds: fl
         out.print(f"[dim]{stage.name:<10} kept: done before[/dim]")
         return
     shown = ", ".join(
-        f"{key.replace('_', ' ')} {_short(value)}"
+        _short(key, value)
         for key, value in facts.items()
-        if isinstance(value, str | int | float)
+        if isinstance(value, str | int | float) and (value or not _is_quiet(key))
     )
     out.print(f"[bold]{stage.name:<10}[/bold] {seconds:6.1f} s  {shown}")
 
 
-def _short(value: str | float) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
+def _is_quiet(key: str) -> bool:
+    """Return whether a fact goes without saying while it is zero."""
+    return key in {"kept", "left"} or key.endswith(("retries", "_share"))
+
+
+def _short(key: str, value: str | float) -> str:
+    words = key.replace("_", " ")
+    if key.endswith("_bytes"):
+        return f"{words.removesuffix(' bytes')} {float(value) / 1e6:.0f} MB"
+    return f"{words} {value:.3g}" if isinstance(value, float) else f"{words} {value}"
 
 
 def show_standings(study: Study, stages: Any, context: Context, *, every: bool = False) -> None:
@@ -93,7 +101,12 @@ def show_standings(study: Study, stages: Any, context: Context, *, every: bool =
 
 
 def run_one(
-    study: Path, name: str, *, cluster: str | None, out_of_fold: bool = False, **options: Any
+    study: Path,
+    name: str,
+    *,
+    cluster: str | None = "threads",
+    out_of_fold: bool = False,
+    **options: Any,
 ) -> None:
     """Run one stage of a study, though it may be done; ``out_of_fold`` as if it were set there."""
     from dataclasses import replace

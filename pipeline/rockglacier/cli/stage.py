@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 Blocks = Annotated[
     str | None,
-    typer.Option(help="Rows and columns of blocks, e.g. 0:2,3:5; the ends not included."),
+    typer.Option(help="Blocks by row and column: 0:2,3:5 is rows 0 and 1, columns 3 and 4."),
 ]
 OnlyFailed = Annotated[
     bool, typer.Option("--only-failed", help="Try again the blocks that failed, no others.")
@@ -23,25 +23,10 @@ OnlyFailed = Annotated[
 
 
 def _add_stage_command(name: str, summary: str) -> None:
-    def command(study: StudyFile, cluster: Cluster = None) -> None:
-        run_one(study, name, cluster=cluster)
+    def command(study: StudyFile) -> None:
+        run_one(study, name)
 
     command.__doc__ = f"{summary}\n\nExample: rockglacier {name} hunza.yaml"
-    app.command(name, rich_help_panel="One stage")(command)
-
-
-def _add_block_command(name: str, summary: str) -> None:
-    """Add the command of a stage that can build some of its blocks."""
-
-    def command(
-        study: StudyFile,
-        cluster: Cluster = None,
-        blocks: Blocks = None,
-        only_failed: OnlyFailed = False,
-    ) -> None:
-        run_one(study, name, cluster=cluster, selection=_selection(blocks, only_failed))
-
-    command.__doc__ = f"{summary}\n\nExample: rockglacier {name} hunza.yaml --only-failed"
     app.command(name, rich_help_panel="One stage")(command)
 
 
@@ -54,8 +39,29 @@ def _selection(blocks: str | None, only_failed: bool) -> Selection:
 
 
 _add_stage_command("search", "Choose scenes and DEM tiles from the catalog.")
-_add_block_command("cube", "Compose reflectance and terrain on one grid.")
-_add_block_command("label", "Burn the reference inventory and split the ground.")
+
+
+@app.command(rich_help_panel="One stage")
+def cube(
+    study: StudyFile,
+    cluster: Cluster = None,
+    blocks: Blocks = None,
+    only_failed: OnlyFailed = False,
+) -> None:
+    """Compose reflectance and terrain on one grid.
+
+    Example: rockglacier cube hunza.yaml --only-failed
+    """
+    run_one(study, "cube", cluster=cluster, selection=_selection(blocks, only_failed))
+
+
+@app.command(rich_help_panel="One stage")
+def label(study: StudyFile, blocks: Blocks = None, only_failed: OnlyFailed = False) -> None:
+    """Burn the reference inventory and split the ground.
+
+    Example: rockglacier label hunza.yaml
+    """
+    run_one(study, "label", selection=_selection(blocks, only_failed))
 
 
 @app.command(rich_help_panel="One stage")
@@ -81,38 +87,8 @@ _add_stage_command("train", "Train the networks.")
 
 
 @app.command(rich_help_panel="One stage")
-def predict(
-    study: StudyFile,
-    cluster: Cluster = None,
-    blocks: Blocks = None,
-    only_failed: OnlyFailed = False,
-    out_of_fold: Annotated[
-        bool,
-        typer.Option(
-            "--out-of-fold",
-            help="Every pixel by the networks of a fold that never saw it (labels.every_fold).",
-        ),
-    ] = False,
-) -> None:
-    """Write the probability and class rasters.
-
-    Example: rockglacier predict hunza.yaml --out-of-fold
-    """
-    selection = _selection(blocks, only_failed)
-    run_one(study, "predict", cluster=cluster, out_of_fold=out_of_fold, selection=selection)
-
-
-for _name, _summary in {
-    "inventory": "Draw outlines and measure them.",
-    "report": "Write the report, one HTML file.",
-}.items():
-    _add_stage_command(_name, _summary)
-
-
-@app.command(rich_help_panel="One stage")
 def evaluate(
     study: StudyFile,
-    cluster: Cluster = None,
     ablation: Annotated[
         str | None,
         typer.Option(
@@ -128,12 +104,13 @@ def evaluate(
 
     Example: rockglacier evaluate hunza.yaml --ablation all
     """
+    run_one(study, "evaluate")
+
     from rockglacier.console import out
     from rockglacier.evaluation.pooled import POOLED, pooled_lines
     from rockglacier.evaluation.show import difference_lines, network_table
     from rockglacier.storage import read_json
 
-    run_one(study, "evaluate", cluster=cluster)
     found = read_json(study_of(study).evaluation_path)
     out.print(network_table(found["table"]))
     for line in [*difference_lines(found["paired"]), *pooled_lines(found.get(POOLED, {}))]:
@@ -161,9 +138,34 @@ def _ablate(path: Path, named: str, network: str | None) -> None:
 
 
 @app.command(rich_help_panel="One stage")
+def predict(
+    study: StudyFile,
+    cluster: Cluster = None,
+    blocks: Blocks = None,
+    only_failed: OnlyFailed = False,
+    out_of_fold: Annotated[
+        bool,
+        typer.Option(
+            "--out-of-fold",
+            help="Every pixel by the networks of a fold that never saw it (labels.every_fold).",
+        ),
+    ] = False,
+) -> None:
+    """Write the probability and class rasters.
+
+    Example: rockglacier predict hunza.yaml --out-of-fold
+    """
+    selection = _selection(blocks, only_failed)
+    run_one(study, "predict", cluster=cluster, out_of_fold=out_of_fold, selection=selection)
+
+
+_add_stage_command("inventory", "Draw outlines and measure them.")
+_add_stage_command("report", "Write the report, one HTML file.")
+
+
+@app.command(rich_help_panel="One stage")
 def publish(
     study: StudyFile,
-    cluster: Cluster = "threads",
     to: Annotated[
         str,
         typer.Option(
@@ -184,6 +186,6 @@ def publish(
 
         out.print(f"wrote {deposit(study_of(study))}")
     elif to == "stac":
-        run_one(study, "publish", cluster=cluster)
+        run_one(study, "publish")
     else:
         raise InputError(f"nothing is published to {to!r}", expected="stac or deposit")
