@@ -29,8 +29,11 @@ LANDFORMS = {"seen": (40, 30, 50, 40), "unseen": (60, 180, 60, 50)}
 """Row, column, height, width."""
 
 
-def make_products(folder, *, name="hunza", learned=True, catalog=None, **publish):
-    """Write the products of a study into ``folder/products`` and return the study."""
+def make_products(folder, *, name="hunza", learned=True, catalog=None, years=("2024",), **publish):
+    """Write the products of a study into ``folder/products`` and return the study.
+
+    Of several years each is a period with a prediction; the first has the inventory.
+    """
     grid = Grid.from_dict(
         {
             "crs": "EPSG:32643",
@@ -45,7 +48,12 @@ def make_products(folder, *, name="hunza", learned=True, catalog=None, **publish
             "name": name,
             "area": [round(edge, 9) for edge in area.bounds],
             "output": "products",
-            "cube": {"bands": BANDS, "block": BLOCK},
+            "search": {"start": f"{years[0]}-01-01", "end": f"{years[-1]}-12-31"},
+            "cube": {
+                "bands": BANDS,
+                "block": BLOCK,
+                "periods": "years" if len(years) > 1 else "one",
+            },
             "labels": {"reference": "reference.gpkg" if learned else None},
             "publish": publish,
         },
@@ -56,7 +64,8 @@ def make_products(folder, *, name="hunza", learned=True, catalog=None, **publish
     write_json(study.grid_path, grid.to_dict())
     write_search(study, catalog)
     write_cube(study)
-    write_prediction(study)
+    for one in study.each_period():
+        write_prediction(one)
     if learned:
         write_learned(study)
     write_inventory(study, learned=learned)
@@ -136,10 +145,12 @@ def write_cube(study):
     create_cube(study)
     group = zarr.open_group(str(study.cube_path), mode="r+")
     rows, columns = np.mgrid[:HEIGHT, :WIDTH]
-    for index in range(len(BANDS)):
-        group["reflectance"][0, index] = (1500 + 300 * index + 3 * rows + columns).astype("uint16")
-    group["reflectance"][0, :, :8, :8] = 0
-    group["n_clear"][0] = (1 + columns // 100).astype("uint8")
+    for time in range(len(study.periods)):
+        for index in range(len(BANDS)):
+            numbers = 1500 + 300 * index + 3 * rows + (1 + time) * columns
+            group["reflectance"][time, index] = numbers.astype("uint16")
+        group["reflectance"][time, :, :8, :8] = 0
+        group["n_clear"][time] = (1 + time + columns // 100).astype("uint8")
     group["elevation"][:] = surface()
     group["slope"][:] = 20
     group["aspect"][:] = (columns % 360).astype("float32")
@@ -319,7 +330,7 @@ def write_inventory(study, *, learned):
                 "shadow_share": 0.0,
                 "model_id": "hunza/hrnet/trial-0",
                 "run_id": "r",
-                "period": study.config.search.period,
+                "period": study.period.name,
                 "geometry": outline,
             }
         )
@@ -332,7 +343,7 @@ def write_inventory(study, *, learned):
         points,
         study.area,
         name=study.config.name,
-        period=study.config.search.period,
+        period=study.period.name,
     )
     write_text(study.inventory_path / "hypsometry.csv", "candidate_id,band_from_m\n")
     if learned:

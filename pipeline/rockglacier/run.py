@@ -173,10 +173,12 @@ def _inputs(study: Study, stage: Stage, context: Context) -> dict[str, Any]:
     files = [file(study) for file in stage.files]
     if stage.name == "inventory":
         files += [study.resolve(uri) for uri in study.config.inventory.overlaps.values()]
+        files += [str(one.reviews_path) for one in study.each_period()[1:]]
     for uri in files:
         if uri and (path := file_at(uri)).is_file():
             stat = path.stat()
-            inputs[path.name] = fingerprint([stat.st_size, stat.st_mtime_ns])
+            name = path.name if path.name not in inputs else f"{path.parent.name}/{path.name}"
+            inputs[name] = fingerprint([stat.st_size, stat.st_mtime_ns])
     if stage.name == "train":
         inputs |= _teachers(study)
     for name in _stages_read(study, stage, context):

@@ -239,7 +239,7 @@ def _sub_basin_file(study: Study) -> str | None:
 
 
 def _reviews_file(study: Study) -> str | None:
-    return str(study.inventory_path / "reviews.parquet")
+    return str(study.reviews_path)
 
 
 def _domains_file(study: Study) -> str | None:

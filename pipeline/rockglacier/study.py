@@ -19,6 +19,8 @@ from rockglacier.storage import open_place, read_json, write_text
 from rockglacier.storage.vector import read_polygons
 from rockglacier_stac.globe import HALF, box_of, cut
 
+RECORD = "study.yaml"
+"""The settings of a run, beside its products."""
 OWN_BEFORE_CLAIM = {".lease", "logs"}
 
 
@@ -50,13 +52,22 @@ class Study:
             No period has the name that the settings say.
         """
         wanted = self.config.features.period
+        if wanted is None:
+            return self.periods[0]
+        return self._period_named(
+            wanted,
+            said="features.period",
+            todo="set features.period to one of them, or cube.periods to others",
+        )
+
+    def _period_named(self, name: str, *, said: str, todo: str) -> Period:
         for period in self.periods:
-            if wanted in (None, period.name):
+            if period.name == name:
                 return period
         raise InputError(
-            f"no period {wanted!r}, features.period, in the cube of {self.config.name!r}",
+            f"no period {name!r}, {said}, in the cube of {self.config.name!r}",
             expected=", ".join(period.name for period in self.periods),
-            todo="set features.period to one of them, or cube.periods to others",
+            todo=todo,
         )
 
     @property
@@ -67,6 +78,20 @@ class Study:
     def in_period(self, period: Period) -> Self:
         """Return the study with the products of one of its periods."""
         return replace(self, chosen=period)
+
+    def of_period(self, name: str | None) -> Self:
+        """Return the study with the products of the period of a name; None: of its last one.
+
+        Raises
+        ------
+        InputError
+            No period has that name.
+        """
+        if name is None:
+            return self.in_period(self.periods[-1])
+        return self.in_period(
+            self._period_named(name, said="the one asked for", todo="name one of these")
+        )
 
     def each_period(self) -> list[Self]:
         """Return the study with the products of each of its periods, the one that teaches first."""
@@ -205,6 +230,11 @@ class Study:
         return self.folder / "report" / "index.html"
 
     @property
+    def reviews_path(self) -> Path:
+        """What people decided on the outlines of the period, GeoParquet."""
+        return self.inventory_path / "reviews.parquet"
+
+    @property
     def stac_path(self) -> Path:
         """Folder of the published catalog."""
         return self.folder / "stac"
@@ -231,7 +261,7 @@ class Study:
         InputError
             The folder belongs to another basin.
         """
-        record = self.folder / "study.yaml"
+        record = self.folder / RECORD
         if record.is_file():
             held = yaml.safe_load(record.read_text(encoding="utf-8"))
             if held.get("name") != self.config.name:
@@ -256,7 +286,7 @@ class Study:
 
 
 def open_study(path: str | Path) -> Study:
-    """Read a study's YAML file.
+    """Read a study's YAML file, or the record ``study.yaml`` that a run left beside its products.
 
     Examples
     --------
@@ -264,7 +294,18 @@ def open_study(path: str | Path) -> Study:
     'hunza'
     """
     path = Path(path)
-    return Study(config=load_config(path), base=path.parent)
+    config, folder = load_config(path), path.parent
+    output = Path(config.output or config.name)
+    if path.name != RECORD or not (folder / "receipts").is_dir() or not output.parts:
+        return Study(config=config, base=folder)
+    # the record beside products: relative paths are meant from where the folder was made
+    parts = folder.absolute().parts
+    is_kept = not output.is_absolute() and parts[-len(output.parts) :] == output.parts
+    study = Study(config=config, base=Path(*parts[: -len(output.parts)]) if is_kept else Path())
+    if study.folder == folder.absolute():
+        return study
+    moved = config.model_copy(update={"output": str(folder.absolute())})
+    return replace(study, config=moved)
 
 
 def area_of_bbox(bbox: tuple[float, float, float, float]) -> BaseGeometry:

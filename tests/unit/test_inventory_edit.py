@@ -210,9 +210,9 @@ def test_an_older_export_does_not_undo_a_newer_decision(study):
     import_edited(study, untouched)
     assert read_reviews(study)["status"].tolist() == ["rejected"]
     edit(untouched, **{a: {"status": "confirmed", "reviewer": "B"}})
-    assert import_edited(study, untouched, today=datetime(2026, 3, 1)).older == 1
+    assert import_edited(study, untouched, today=datetime(2026, 3, 1)).older == (a,)
     assert read_reviews(study)["reviewer"].tolist() == ["A"]
-    assert import_edited(study, untouched, today=datetime(2026, 3, 3)).older == 0
+    assert import_edited(study, untouched, today=datetime(2026, 3, 3)).older == ()
     assert read_reviews(study)["reviewer"].tolist() == ["B"]
 
 
@@ -258,6 +258,66 @@ def test_an_outline_that_a_person_drew_joins_and_is_no_hit_of_the_model(study):
     assert (counts["reviewed"], counts["precision"], counts["added"]) == (0, None, 1)
 
 
+def test_a_date_that_cannot_be_read_is_refused(study):
+    package = exported(study)
+    table = gpd.read_file(package, layer="outlines").drop(columns="review_date")
+    table.assign(review_date=["soon", None]).to_file(package, layer="outlines")
+    with pytest.raises(InputError, match="review_date 'soon' is no date like 2026-03-01"):
+        import_edited(study, package)
+
+
+def test_an_outline_without_a_reviewer_is_named_by_its_place(study):
+    package = exported(study)
+    shape = shapely.box(*study.area.bounds).centroid.buffer(0.0001)
+    edit(package, add=gpd.GeoDataFrame({"Comment": ["new"]}, geometry=[shape], crs=4326))
+    with pytest.raises(InputError, match=r"a new outline \(latitude 36\..*names no reviewer"):
+        import_edited(study, package)
+
+
+def test_another_crs_and_a_layer_of_another_name_move_nothing(study):
+    (a, _) = inventory(study)["candidate_id"]
+    package = exported(study)
+    edit(package, **{a: {"status": "confirmed", "reviewer": "A"}})
+    other = package.with_name("other.gpkg")
+    for layer, name in (("reference", "reference"), ("outlines", "my edits"), ("aoi", "aoi")):
+        table = gpd.read_file(package, layer=layer)
+        table.to_crs(study.grid.epsg).to_file(other, layer=name)
+    taken = import_edited(study, other)
+    assert (taken.confirmed, taken.edited, taken.waiting) == (1, 0, 1)
+    wrong = gpd.read_file(package, layer="outlines").set_crs(32643, allow_override=True)
+    wrong.to_file(package.with_name("wrong.gpkg"), layer="outlines")
+    with pytest.raises(InputError, match=r"outside the study's grid.*in another CRS"):
+        import_edited(study, package.with_name("wrong.gpkg"))
+    wrong.to_file(other, layer="more")
+    with pytest.raises(InputError, match="2 layers of outlines: my edits, more"):
+        import_edited(study, other)
+
+
+def test_the_inventorys_own_geopackage_may_be_edited(study):
+    (_, b) = inventory(study)["candidate_id"]
+    package = study.inventory_path / "inventory.gpkg"
+    smaller = shapely.affinity.scale(inventory(study).geometry.iloc[1], 0.8, 0.8)
+    edit(package, **{b: {"geometry": smaller, "reviewer": "B"}})
+    taken = import_edited(study, package)
+    assert (taken.edited, taken.waiting) == (1, 1)
+    build_inventory(study)
+    assert list(study.inventory_path.glob("inventory-edited-1.gpkg"))
+    assert inventory(study).set_index("candidate_id")["status"][b] == "edited"
+
+
+def test_a_decision_is_not_taken_back_by_silence(study):
+    (a, _) = inventory(study)["candidate_id"]
+    package = exported(study)
+    edit(package, **{a: {"status": "rejected", "reviewer": "A"}})
+    import_edited(study, package)
+    build_inventory(study)
+    again = exported(study)
+    edit(again, **{a: {"status": "candidate", "reviewer": None, "review_date": None,
+                       "PrimaryID": None}})  # fmt: skip
+    with pytest.raises(InputError, match=f"{a}: was decided on, and is a candidate again"):
+        import_edited(study, again)
+
+
 def test_primary_ids_that_collide_move_east(study):
     a, b = inventory(study)["candidate_id"]
     package = exported(study)
@@ -291,9 +351,9 @@ BOW_TIE = shapely.Polygon([(75.0, 36.0), (75.01, 36.01), (75.01, 36.0), (75.0, 3
         ({"ActiCl": "active"}, r"has ActiCl and is a candidate: set its status"),
         ({"RelFr": 3, "status": "confirmed", "reviewer": "A"}, r"RelFr is 3.*0, 1 or 2"),
         ({"PrimaryID": "x", "status": "confirmed", "reviewer": "A"}, r"PrimaryID 'x' is not like"),
-        ({"geometry": BOW_TIE, "reviewer": "A"}, r"Self-intersection"),
+        ({"geometry": BOW_TIE, "reviewer": "A"}, r"is no valid polygon \(Self-intersection"),
         ({"geometry": shapely.box(10, 10, 11, 11), "reviewer": "A"}, r"outside the study's grid"),
-        ({"candidate_id": "RGC1"}, r"RGC1: no such candidate in this study"),
+        ({"candidate_id": "RGC1"}, r"RGC1: no such candidate in hunza, 2024"),
     ],
 )
 def test_what_is_not_right_is_named_and_nothing_is_taken(study, values, message):
@@ -320,10 +380,64 @@ def test_two_kept_outlines_of_one_landform_are_refused(study):
         import_edited(study, package)
 
 
+@pytest.fixture
+def two_years(make_products):
+    """A study of two periods, each with its inventory."""
+    study = make_products(years=("2023", "2024"))
+    (study.folder / "study.yaml").write_text(f"name: {study.config.name}")
+    (study.inventory_path / "inventory.gpkg").unlink()  # else it counts as edited
+    gpd.read_parquet(study.label_table_path).to_file(study.base / "reference.gpkg")
+    run_stages(study, [stage_named("inventory")], Context())
+    return study
+
+
+def test_edits_go_to_the_period_that_they_are_of(two_years):
+    first, last = two_years.each_period()
+    a, b = inventory(first)["candidate_id"]
+    assert inventory(last)["candidate_id"].tolist() == [a, b]
+    package = exported(two_years.of_period(None))
+    assert package.name == "hunza-2024.gpkg"
+    edit(
+        package,
+        **{
+            a: {"status": "rejected", "reviewer": "A", "review_date": "2026-01-01"},
+            b: {"status": "confirmed", "reviewer": "A", "review_date": "2026-01-01"},
+        },
+    )
+    with pytest.raises(InputError, match=r"(?s)inventory of hunza, 2024.*that of hunza, 2023"):
+        import_edited(two_years.of_period("2023"), package)
+    assert import_edited(two_years, package).rejected == 1
+    assert read_reviews(first).empty
+    (standing,) = standings(two_years, [stage_named("inventory")], Context())
+    assert (standing.state, standing.why) == ("stale", "changed: reviews.parquet")
+    run_stages(two_years, [stage_named("inventory")], Context())
+    assert inventory(first)["candidate_id"].tolist() == [a, b]
+    assert inventory(last)[["candidate_id", "status"]].to_numpy().tolist() == [[b, "confirmed"]]
+
+    package = exported(two_years.of_period("2023"))
+    smaller = shapely.affinity.scale(inventory(first).geometry.iloc[1], 0.9, 0.9)
+    later = {"reviewer": "B", "review_date": "2026-02-01"}
+    edit(package, **{b: {"geometry": smaller, **later}})
+    assert import_edited(two_years, package).edited == 1
+    (primary,) = read_reviews(first)["PrimaryID"]
+    assert primary == read_reviews(last).set_index("candidate_id")["PrimaryID"][b]
+    reference, _ = write_corrected(two_years)
+    assert reference.parent == first.inventory_path / "reviewed"
+    taught = gpd.read_file(reference)
+    assert taught["candidate_id"].tolist() == [b]  # what was rejected in 2024 still is
+    assert taught.geometry.iloc[0].symmetric_difference(smaller).area < 1e-14
+
+
+def test_a_period_that_there_is_not_is_named(two_years):
+    with pytest.raises(InputError, match="no period '2022'") as caught:
+        two_years.of_period("2022")
+    assert caught.value.expected == "2023, 2024"
+
+
 def test_another_studys_file_is_refused(study, make_products, tmp_path):
     other = make_products(tmp_path / "other", name="gilgit")
     build_inventory(other)
-    with pytest.raises(InputError, match=r"(?s)inventory of gilgit 2024.*hunza 2024"):
+    with pytest.raises(InputError, match=r"(?s)inventory of gilgit, 2024.*hunza, 2024"):
         import_edited(study, exported(other))
 
 

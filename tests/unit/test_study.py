@@ -99,3 +99,26 @@ def test_output_may_be_in_an_object_store(tmp_path):
         study.require(study.cube_path, stage="cube")
     with pytest.raises(InputError, match="products of basin 'there'"):
         Study(config=config.model_copy(update={"name": "elsewhere"}), base=tmp_path).claim()
+
+
+@pytest.mark.parametrize("output", [None, "deep/products", "{here}/products"])
+def test_the_record_beside_products_opens_the_study_that_left_it(tmp_path, output):
+    given = output and output.format(here=tmp_path)
+    values = {"name": "here", "area": [74.0, 36.0, 74.1, 36.1], "output": given}
+    study = Study(config=parse_config(values, source="test"), base=tmp_path)
+    study.claim()
+    (study.folder / "receipts").mkdir()
+    again = open_study(study.folder / "study.yaml")
+    assert again.folder == study.folder
+    if output != "{here}/products":
+        assert again.base == tmp_path
+    moved = study.folder.rename(tmp_path / "moved")
+    assert open_study(moved / "study.yaml").folder == moved
+
+
+def test_a_studys_own_file_may_have_the_name_of_a_record(tmp_path):
+    study = make_study(tmp_path)
+    study.claim()
+    (study.folder / "receipts").mkdir()
+    (tmp_path / "study.yaml").write_text((study.folder / "study.yaml").read_text())
+    assert open_study(tmp_path / "study.yaml").folder == study.folder

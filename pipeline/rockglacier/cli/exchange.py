@@ -47,6 +47,10 @@ def export(
         str | None, typer.Option(help="labelme: polygon file of ground drawn on before.")
     ] = None,
     seed: Annotated[int, typer.Option(help="labelme: another seed chooses other chips.")] = 0,
+    period: Annotated[
+        str | None,
+        typer.Option(help="qgis: of several periods, the name of one; default: the last."),
+    ] = None,
 ) -> None:
     """Write products in forms that other programs read.
 
@@ -68,7 +72,7 @@ def export(
         if to == "cog":
             files = export_cube(opened, place, layers=_names(layers), progress=progress)
         elif to == "qgis":
-            files = export_qgis(opened, place)
+            files = export_qgis(opened.of_period(period), place)
         elif to == "chips":
             files = write_chipset(opened, place, progress=progress)
         else:
@@ -122,6 +126,10 @@ def import_(
     to: Annotated[
         Path | None, typer.Option(help="Folder of the result; default: the last of the folders.")
     ] = None,
+    period: Annotated[
+        str | None,
+        typer.Option(help="An edited inventory: its period; default: what it says, else the last."),
+    ] = None,
 ) -> None:
     """Bring back what people drew: chips of LabelMe, or an inventory edited in QGIS.
 
@@ -131,7 +139,7 @@ def import_(
     Example: rockglacier import hunza/export/qgis/hunza-2024.gpkg --study hunza.yaml
     """
     if len(given) == 1 and given[0].is_file():
-        _import_inventory(given[0], study)
+        _import_inventory(given[0], study, period)
     else:
         _import_chips(given, labels, to)
 
@@ -153,11 +161,12 @@ def _import_chips(given: list[Path], labels: str, to: Path | None) -> None:
         out.print(f"  where: {{label: [{', '.join(landforms)}]}}", markup=False)
 
 
-def _import_inventory(edited: Path, study: Path | None) -> None:
+def _import_inventory(edited: Path, study: Path | None, period: str | None) -> None:
     from rockglacier.console import out
     from rockglacier.errors import InputError
     from rockglacier.inventory import corrected
     from rockglacier.inventory import edited as editing
+    from rockglacier.inventory.edited_file import in_period_of
     from rockglacier.storage import lease
 
     if study is None:
@@ -167,6 +176,7 @@ def _import_inventory(edited: Path, study: Path | None) -> None:
             todo=f"rockglacier import {edited} --study STUDY.yaml",
         )
     opened = study_of(study)
+    opened = in_period_of(opened.of_period(period) if period else opened, edited)
     with lease(opened.folder):
         taken = editing.import_edited(opened, edited)
         files = corrected.write_corrected(opened)

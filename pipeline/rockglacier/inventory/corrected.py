@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import geopandas as gpd
+import numpy as np
 import pandas as pd
 import shapely
+from numpy.typing import NDArray
 
 from rockglacier.inventory.edited import TWICE
 from rockglacier.inventory.match import EQUAL_AREA
 from rockglacier.inventory.polygons import read_outlines
 from rockglacier.inventory.references import complete_area
-from rockglacier.inventory.reviews import KEPT, read_reviews, reviews_path
+from rockglacier.inventory.reviews import KEPT, read_reviews
 from rockglacier.storage import uploaded
 from rockglacier.storage.vector import POLYGONS
 from rockglacier.study import Study
@@ -24,7 +27,7 @@ def write_corrected(study: Study) -> tuple[Path, Path]:
     Parameters
     ----------
     study
-        With decisions; with a reference if it learned from one.
+        With decisions, those of all its periods; with a reference if it learned from one.
 
     Returns
     -------
@@ -32,11 +35,12 @@ def write_corrected(study: Study) -> tuple[Path, Path]:
         ``reviewed/outlines.gpkg``: the reference, with the outlines that people kept in the place
         of those that they lie on, and without those that lie mostly on rejected ones.
         ``reviewed/complete.gpkg``: where that is complete: where the reference is, and wherever
-        something was reviewed.
+        something was reviewed. Both lie with the period that networks learn from.
     """
-    reviews = read_reviews(study)
-    folder = reviews_path(study).with_name("reviewed")
-    kept = reviews[reviews["status"].isin(KEPT)]
+    every = study.each_period()
+    folder = every[0].inventory_path / "reviewed"
+    reviews = _of_all(every)
+    kept = reviews[reviews["status"].isin(KEPT).to_numpy(bool) & ~_overruled(reviews)]
     labels = study.config.labels
     known = gpd.GeoDataFrame(geometry=gpd.GeoSeries([], crs=4326), crs=4326)
     complete = shapely.union_all(reviews.geometry.to_numpy())
@@ -67,6 +71,26 @@ def write_corrected(study: Study) -> tuple[Path, Path]:
                 promote_to_multi=True,
             )
     return paths
+
+
+def _of_all(periods: Sequence[Study]) -> gpd.GeoDataFrame:
+    """Return the decisions of all periods with their ``period``, the earliest first."""
+    tables = [read_reviews(one).assign(period=one.period.name) for one in periods]
+    tables = [table for table in tables if len(table)] or tables[:1]
+    together = gpd.GeoDataFrame(pd.concat(tables, ignore_index=True), crs=4326)
+    return together.sort_values("review_date", kind="stable", ignore_index=True)
+
+
+def _overruled(reviews: gpd.GeoDataFrame) -> NDArray[np.bool_]:
+    """Say on which ground a later decision was taken, in another period."""
+    shapes = reviews.to_crs(EQUAL_AREA).geometry.to_numpy()
+    periods = reviews["period"].to_numpy()
+    found = np.zeros(len(reviews), bool)
+    for one, later in shapely.STRtree(shapes).query(shapes, predicate="intersects").T:
+        if one < later and periods[one] != periods[later]:
+            shared = shapes[one].intersection(shapes[later]).area
+            found[one] |= shared >= TWICE * min(shapes[one].area, shapes[later].area)
+    return found
 
 
 def _replaced(known: gpd.GeoSeries, reviewed: gpd.GeoSeries) -> pd.Series[bool]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +15,7 @@ import shapely
 from rockglacier.errors import InputError
 from rockglacier.inventory.domains import RELIABILITIES, REVIEWED
 from rockglacier.inventory.edited_file import (
+    in_period_of,
     inventory_ids,
     known_ids,
     problems_of,
@@ -48,8 +50,8 @@ class Taken:
     """Drawn by a person, where the model drew nothing."""
     proposed: int
     """Primary ids that were proposed."""
-    older: int
-    """Decisions of the file that are older than the one that is held; left."""
+    older: tuple[str, ...]
+    """Outlines on which the file has an older decision than the one that is held, which stays."""
     waiting: int
     """Outlines without a decision."""
     missing: int
@@ -62,7 +64,7 @@ def import_edited(study: Study, path: Path, *, today: datetime | None = None) ->
     Parameters
     ----------
     study
-        Whose inventory was exported.
+        Whose inventory was exported; of several periods the one that the file names is meant.
     path
         The GeoPackage: its layer ``outlines``. A GeoPackage of another program is fine if it holds
         the columns ``candidate_id`` and ``status``.
@@ -81,6 +83,7 @@ def import_edited(study: Study, path: Path, *, today: datetime | None = None) ->
     larger part keeps the id. A decision is replaced by a later one, never by a run nor by a file
     that lacks it.
     """
+    study = in_period_of(study, path)
     table = read_edited(study, path)
     problems = problems_of(study, table)
     if problems:
@@ -94,8 +97,9 @@ def import_edited(study: Study, path: Path, *, today: datetime | None = None) ->
     held = read_reviews(study)
     decided = _identified(table[table["status"].isin(REVIEWED)], study, held)
     decided["review_date"] = decided["review_date"].fillna(_now(today))
+    decided = decided.drop(columns="date_given")
     rows, older = _merged(held, decided)
-    proposed = _propose_primary_ids(rows)
+    proposed = _propose_primary_ids(rows, _primary_ids_elsewhere(study))
     reviews = review_table(rows)
     _require_apart(reviews, path)
     write_reviews(study, reviews)
@@ -135,29 +139,57 @@ def _identified(table: gpd.GeoDataFrame, study: Study, held: gpd.GeoDataFrame) -
     return table
 
 
-def _merged(held: gpd.GeoDataFrame, decided: gpd.GeoDataFrame) -> tuple[list[dict[str, Any]], int]:
-    """Return the decisions of both, of two on one outline the later; and how many were older."""
+def _merged(
+    held: gpd.GeoDataFrame, decided: gpd.GeoDataFrame
+) -> tuple[list[dict[str, Any]], tuple[str, ...]]:
+    """Return the decisions of both, of two on one outline the later; and which were older."""
     rows = {row["candidate_id"]: row for row in held.to_dict("records")}
-    older = 0
+    older = []
     for row in decided.to_dict("records"):
         before = rows.get(row["candidate_id"])
         if before is not None and before["review_date"] > row["review_date"]:
-            older += 1
+            older.append(str(row["candidate_id"]))
             continue
         ratings = [row[name] for name in RELIABILITIES]
         if all(not pd.isna(rating) for rating in ratings):
             row["RelIndex"] = sum(int(rating) for rating in ratings)
         rows[row["candidate_id"]] = row
-    return list(rows.values()), older
+    return list(rows.values()), tuple(older)
 
 
-def _propose_primary_ids(rows: list[dict[str, Any]]) -> int:
-    """Give kept outlines without a primary id one of their own, and return how many."""
+def _primary_ids_elsewhere(study: Study) -> dict[str, str]:
+    """Return the primary ids that landforms have in the other periods, by candidate."""
+    others = [one for one in study.each_period() if one.period != study.period]
+    tables = [read_reviews(one).dropna(subset=["PrimaryID"]) for one in others]
+    return {
+        name: primary
+        for table in tables
+        for name, primary in zip(table["candidate_id"], table["PrimaryID"], strict=True)
+    }
+
+
+def _propose_primary_ids(rows: list[dict[str, Any]], elsewhere: Mapping[str, str]) -> int:
+    """Give kept outlines without a primary id theirs of another period, or one of their own.
+
+    Returns
+    -------
+    int
+        How many.
+    """
+    taken = {row["PrimaryID"] for row in rows if not pd.isna(row["PrimaryID"])}
     without = [row for row in rows if row["status"] in KEPT and pd.isna(row["PrimaryID"])]
-    taken = frozenset(f"RGC{row['PrimaryID'][3:]}" for row in rows if not pd.isna(row["PrimaryID"]))
-    points = [row["geometry"].representative_point() for row in without]
-    ids = place_ids([(point.x, point.y) for point in points], taken=taken)
-    for row, name in zip(without, ids, strict=True):
+    nameless = []
+    for row in without:
+        primary = elsewhere.get(row["candidate_id"])
+        if primary is None or primary in taken:
+            nameless.append(row)
+        else:
+            row["PrimaryID"] = primary
+            taken.add(primary)
+    points = [row["geometry"].representative_point() for row in nameless]
+    used = frozenset(f"RGC{primary[3:]}" for primary in taken | set(elsewhere.values()))
+    ids = place_ids([(point.x, point.y) for point in points], taken=used)
+    for row, name in zip(nameless, ids, strict=True):
         row["PrimaryID"] = f"RGU{name[3:]}"
     return len(without)
 
@@ -208,7 +240,10 @@ def lines_of(taken: Taken) -> list[str]:
     if taken.proposed:
         lines.append(f"{taken.proposed} PrimaryID(s) were proposed")
     if taken.older:
-        lines.append(f"{taken.older} decision(s) are older than the one held, and were left")
+        lines.append(
+            f"{len(taken.older)} decision(s) are older than the one held, and were left: "
+            f"{', '.join(taken.older[:SHOWN])}; to take one, set its review_date to today"
+        )
     if taken.missing:
         lines.append(
             f"{taken.missing} outline(s) of the inventory are not in the file, and stay as they "

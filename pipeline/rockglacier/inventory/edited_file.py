@@ -9,19 +9,27 @@ from typing import Any, Final
 
 import geopandas as gpd
 import pandas as pd
+import pyogrio
 import shapely
+from shapely.geometry.base import BaseGeometry
 
 from rockglacier.errors import InputError
-from rockglacier.inventory import qgis
 from rockglacier.inventory.domains import RELIABILITIES, REVIEWED, outside_domains
 from rockglacier.inventory.export import HASH
-from rockglacier.inventory.polygons import read_outlines
+from rockglacier.inventory.polygons import AREA, read_outlines
 from rockglacier.inventory.reviews import KEPT, REVIEW_COLUMNS, outline_hash, read_reviews
 from rockglacier.inventory.schema import UNREVIEWED
 from rockglacier.inventory.tables import study_domains
 from rockglacier.labels.columns import named_columns
-from rockglacier.storage.vector import POLYGONS
+from rockglacier.storage import readable
+from rockglacier.storage.vector import POLYGONS, layers_of
 from rockglacier.study import Study
+
+WHAT: Final = "the edited inventory"
+OUTLINES: Final = "outlines"
+NEEDED: Final = ("candidate_id", "status")
+SAME_DEG: Final = 1e-8
+"""Degrees, a millimetre: as far off as an outline comes back from another CRS."""
 
 PRIMARY_ID: Final = re.compile(r"RG[US]\d{6}[NS]\d{7}[EW]")
 
@@ -29,17 +37,49 @@ OWN_BEFORE_REVIEW: Final = ("Complet",)
 """Review columns that a run fills as well."""
 
 
+def in_period_of(study: Study, path: Path) -> Study:
+    """Return the study in the period that an edited file was exported from, else in its last one.
+
+    Raises
+    ------
+    InputError
+        The file is of another study, or of another period than the one that was chosen.
+    """
+    said = _said_of(path)
+    if said is None:
+        return study if study.chosen else study.of_period(None)
+    name, period = said
+    wanted = study.chosen.name if study.chosen else period
+    if (name, period) != (study.config.name, wanted):
+        raise InputError(
+            f"{str(path)!r} holds the inventory of {name}, {period}",
+            expected=f"that of {study.config.name}, {wanted}",
+            todo="name the study and the period that it was exported from",
+        )
+    return study.of_period(period)
+
+
+def _said_of(path: Path) -> tuple[str, str] | None:
+    """Return the study and the period that an exported file names."""
+    if AREA not in layers_of(str(path), what=WHAT):
+        return None
+    area = gpd.read_file(path, layer=AREA, ignore_geometry=True)
+    if not {"name", "period"} <= set(area.columns) or area.empty:
+        return None
+    return str(area["name"].iloc[0]), str(area["period"].iloc[0])
+
+
 def read_edited(study: Study, path: Path) -> gpd.GeoDataFrame:
     """Return the layer with our columns, EPSG:4326, and whether each outline was moved."""
-    table = named_columns(read_outlines(str(path), name="the edited inventory"), {}, uri=str(path))
-    for name in ("candidate_id", "status"):
+    table = read_outlines(str(path), name=WHAT, layer=_layer_of(path))
+    table = named_columns(table, {}, uri=str(path))
+    for name in NEEDED:
         if name not in table:
             raise InputError(
                 f"the outlines of {str(path)!r} have no column {name!r}",
                 expected="a GeoPackage from `rockglacier export STUDY.yaml --to qgis`",
                 todo="export again, and edit that file",
             )
-    _require_same_study(study, path)
     for name in REVIEW_COLUMNS:
         if name not in table:
             table[name] = None
@@ -50,15 +90,12 @@ def read_edited(study: Study, path: Path) -> gpd.GeoDataFrame:
         text = table[name].astype("string").str.strip()
         table[name] = text.mask(text == "")
     table["status"] = table["status"].fillna("candidate")
+    table["date_given"] = table["review_date"]
     table["review_date"] = _naive(table["review_date"])
+    table = table.set_geometry(shapely.force_2d(table.geometry.to_numpy()), crs=table.crs)
     table = table.to_crs(4326)
-    baseline = table[HASH] if HASH in table else pd.Series(None, index=table.index, dtype="string")
     is_new = table["candidate_id"].isna()
-    moved = [
-        isinstance(before, str) and bool(before) and _hash_or_empty(shape) != before
-        for before, shape in zip(baseline, table.geometry, strict=True)
-    ]
-    table["is_moved"] = moved
+    table["is_moved"] = _are_moved(study, table)
     # a person who drew an outline, or moved one and left its status, decided on it
     table.loc[is_new & (table["status"] == "candidate"), "status"] = "confirmed"
     table.loc[table["is_moved"] & table["status"].isin(["candidate", "confirmed"]), "status"] = (
@@ -67,35 +104,65 @@ def read_edited(study: Study, path: Path) -> gpd.GeoDataFrame:
     return table
 
 
-def _hash_or_empty(shape: Any) -> str:
-    return outline_hash(shape) if shape is not None and not shape.is_empty else ""
+def _layer_of(path: Path) -> str | None:
+    """Return the layer that was exported as ``outlines``, by its columns if it was renamed."""
+    layers = layers_of(str(path), what=WHAT)
+    ours = [
+        name
+        for name, kind in layers.items()
+        if "Point" not in kind
+        and set(NEEDED) <= set(pyogrio.read_info(path, layer=name)["fields"].tolist())
+    ]
+    if len(ours) > 1 and OUTLINES not in ours:
+        raise InputError(
+            f"{str(path)!r} has {len(ours)} layers of outlines: {', '.join(ours)}",
+            expected=f"one, or one that is called {OUTLINES!r}",
+            todo=f"rename the layer that you edited to {OUTLINES!r}, or remove the others",
+        )
+    return OUTLINES if OUTLINES in ours else next(iter(ours), None)
+
+
+def _are_moved(study: Study, table: gpd.GeoDataFrame) -> list[bool]:
+    """Say which outlines (EPSG:4326) are no longer where they were when they were exported.
+
+    A file that another program wrote may lack what was exported: then they are compared with the
+    inventory. One in another CRS comes back a little off, and is not moved by that.
+    """
+    ours = _outlines_of(study)
+    before = table[HASH] if HASH in table else pd.Series(None, index=table.index, dtype="string")
+    moved = []
+    for name, told, shape in zip(table["candidate_id"], before, table.geometry, strict=True):
+        own = None if pd.isna(name) else ours.get(name)
+        drawn = None if own is None else outline_hash(own)
+        exported = told if isinstance(told, str) and told else drawn
+        if exported is None or shape is None or shape.is_empty:
+            moved.append(False)
+            continue
+        is_near = drawn == exported and shapely.hausdorff_distance(own, shape) < SAME_DEG
+        moved.append(not is_near and outline_hash(shape) != exported)
+    return moved
+
+
+def _outlines_of(study: Study) -> dict[str, BaseGeometry]:
+    """Return the outlines of the inventory and of the decisions by id, EPSG:4326."""
+    path = study.require(study.inventory_path / "inventory.parquet", stage="inventory")
+    tables = [gpd.read_parquet(readable(path)), read_reviews(study)]
+    return {
+        name: shape
+        for table in reversed(tables)
+        for name, shape in zip(table["candidate_id"], table.geometry, strict=True)
+    }
 
 
 def _naive(dates: pd.Series[Any]) -> pd.Series[Any]:
-    found = pd.to_datetime(dates, errors="coerce", utc=True)
+    found = pd.to_datetime(dates, errors="coerce", format="ISO8601", utc=True)
     return found.dt.tz_localize(None).astype("datetime64[ms]")
-
-
-def _require_same_study(study: Study, path: Path) -> None:
-    if path.suffix != ".gpkg" or "aoi" not in qgis.layers_of(path):
-        return
-    area = gpd.read_file(path, layer="aoi", ignore_geometry=True)
-    ours = study.config.name, study.period.name
-    if not {"name", "period"} <= set(area.columns) or area.empty:
-        return
-    theirs = str(area["name"].iloc[0]), str(area["period"].iloc[0])
-    if theirs != ours:
-        raise InputError(
-            f"{str(path)!r} holds the inventory of {' '.join(theirs)}",
-            expected=f"that of {' '.join(ours)}",
-            todo="name the study that it was exported from",
-        )
 
 
 def problems_of(study: Study, table: gpd.GeoDataFrame) -> list[str]:
     """Say what is not right with outlines of :func:`read_edited`, a line each."""
     lines = []
-    names = table["candidate_id"].fillna("a new outline").tolist()
+    names = _called(table)
     box = shapely.box(*study.grid.bounds)
     in_grid = table.geometry.to_crs(study.grid.epsg)
     for name, shape, place in zip(names, table.geometry, in_grid, strict=True):
@@ -104,16 +171,29 @@ def problems_of(study: Study, table: gpd.GeoDataFrame) -> list[str]:
         elif shape.geom_type not in POLYGONS:
             lines.append(f"{name}: is a {shape.geom_type}, and may be a polygon")
         elif not shape.is_valid:
-            lines.append(f"{name}: {shapely.is_valid_reason(shape)}")
+            reason = shapely.is_valid_reason(shape)
+            lines.append(f"{name}: is no valid polygon ({reason}); QGIS mends it by Fix geometries")
         elif not place.intersects(box):
-            lines.append(f"{name}: lies outside the study's grid")
-    lines += outside_domains(table, study_domains(study))
-    known = known_ids(study)
-    lines += [
-        f"{name}: no such candidate in this study" for name in names
-        if name != "a new outline" and name not in known
-    ]  # fmt: skip
+            lines.append(
+                f"{name}: lies outside the study's grid ({_place(shape)}); was the layer saved "
+                "in another CRS than it says?"
+            )
+    lines += outside_domains(table.assign(candidate_id=names), study_domains(study))
+    known, decided = known_ids(study), set(read_reviews(study)["candidate_id"])
     for name, row in zip(names, table.to_dict("records"), strict=True):
+        own = row["candidate_id"]
+        if not pd.isna(own) and own not in known:
+            lines.append(
+                f"{name}: no such candidate in {study.config.name}, {study.period.name}; a new "
+                "outline has an empty candidate_id"
+            )
+        if not pd.isna(row["date_given"]) and pd.isna(row["review_date"]):
+            lines.append(f"{name}: review_date {row['date_given']!r} is no date like 2026-03-01")
+        if row["status"] == "candidate" and own in decided and pd.isna(row.get("review_rank", 0)):
+            lines.append(
+                f"{name}: was decided on, and is a candidate again; a decision stays until "
+                "another one takes its place: confirmed, edited or rejected"
+            )
         if row["status"] in REVIEWED and pd.isna(row["reviewer"]):
             lines.append(f"{name}: is {row['status']}, and names no reviewer")
         if row["status"] == "candidate" and (filled := _filled(row)):
@@ -127,6 +207,21 @@ def problems_of(study: Study, table: gpd.GeoDataFrame) -> list[str]:
         if count > 1 and not _is_cut(table, str(name))
     ]
     return lines
+
+
+def _called(table: gpd.GeoDataFrame) -> list[str]:
+    """Return what messages call each outline: a new one, by its place."""
+    return [
+        f"a new outline ({_place(shape)})" if pd.isna(name) else str(name)
+        for name, shape in zip(table["candidate_id"], table.geometry, strict=True)
+    ]
+
+
+def _place(shape: BaseGeometry | None) -> str:
+    if shape is None or shape.is_empty:
+        return "nowhere"
+    west, south, east, north = shape.bounds
+    return f"latitude {(south + north) / 2:.4f}, longitude {(west + east) / 2:.4f}"
 
 
 def _is_cut(table: gpd.GeoDataFrame, primary: str) -> bool:
@@ -151,11 +246,11 @@ def known_ids(study: Study) -> set[str]:
     changes = study.inventory_path / "CHANGES.csv"
     known = inventory_ids(study) | set(read_reviews(study)["candidate_id"])
     if changes.is_file():
-        known |= set(pd.read_csv(changes, usecols=["candidate_id"])["candidate_id"])
+        known |= set(pd.read_csv(readable(changes), usecols=["candidate_id"])["candidate_id"])
     return known
 
 
 def inventory_ids(study: Study) -> set[str]:
     """Return the ids of the inventory as it is."""
     path = study.require(study.inventory_path / "inventory.parquet", stage="inventory")
-    return set(pd.read_parquet(path, columns=["candidate_id"])["candidate_id"])
+    return set(pd.read_parquet(readable(path), columns=["candidate_id"])["candidate_id"])

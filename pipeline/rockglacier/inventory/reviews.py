@@ -6,7 +6,6 @@ import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, Final
 
 import geopandas as gpd
@@ -50,11 +49,6 @@ DIGITS: Final = 9
 Z_95: Final = 1.959964
 
 
-def reviews_path(study: Study) -> Path:
-    """Return where the decisions of a study's period are kept."""
-    return study.inventory_path / "reviews.parquet"
-
-
 def review_table(rows: Sequence[Mapping[str, Any]]) -> gpd.GeoDataFrame:
     """Return decisions as a table, EPSG:4326, with every column of :data:`SCHEMA`."""
     columns = {
@@ -69,14 +63,14 @@ def review_table(rows: Sequence[Mapping[str, Any]]) -> gpd.GeoDataFrame:
 
 def read_reviews(study: Study) -> gpd.GeoDataFrame:
     """Return the decisions of a study's period, as :func:`review_table`; none is no error."""
-    path = reviews_path(study)
+    path = study.reviews_path
     return gpd.read_parquet(readable(path)) if path.is_file() else review_table([])
 
 
 def write_reviews(study: Study, reviews: gpd.GeoDataFrame) -> None:
     """Write the decisions, in the order of their ids."""
     ordered = reviews.sort_values("candidate_id", ignore_index=True)
-    write_geoparquet(ordered, reviews_path(study))
+    write_geoparquet(ordered, study.reviews_path)
 
 
 def outline_hash(outline: BaseGeometry) -> str:
