@@ -85,8 +85,8 @@ def test_it_stands_beside_its_members_in_every_table(judged):
     assert "| ensemble of 2 | 1 |" in (study.models_path / "table.md").read_text()
     (pair,) = found["paired"]["differences"]
     assert {pair["first"], pair["second"]} == {"hrnet", "ensemble"}
-    path = study.models_path / "evaluation" / "reliability.csv"
-    assert {row["network"] for row in csv.DictReader(path.open())} == {"hrnet", "ensemble"}
+    lines = (study.models_path / "evaluation" / "reliability.csv").read_text().splitlines()
+    assert {row["network"] for row in csv.DictReader(lines)} == {"hrnet", "ensemble"}
 
 
 def test_the_choice_is_kept_until_the_members_or_the_windows_change(judged):
