@@ -147,6 +147,16 @@ def test_torchgeo_samplers_and_collate_work(basin):
     assert covered.all()
 
 
+def test_a_year_can_be_drawn_of_all_time(basin):
+    from torchgeo.samplers import RandomPeriodSampler
+
+    dataset = open_basin(basin[0])
+    years = RandomPeriodSampler(dataset, freq="Y", length=1, generator=0)
+    (query,) = RandomPatchSampler(dataset, size=64, length=1, generator=0) @ years
+    assert query[2].stop - query[2].start > np.timedelta64(364, "D")
+    assert dataset[query]["image"].shape == (3, 64, 64)
+
+
 def test_spawned_worker_reads_the_same_chips(basin):
     folder, features, labels = basin
     dataset = open_basin(folder, cache=True)

@@ -29,6 +29,9 @@ FEATURE_SCALE = 1000
 IGNORE = 255
 """Label of a pixel that counts neither way."""
 
+ALWAYS = (pd.Timestamp("1900-01-01"), pd.Timestamp("2199-12-31 23:59:59.999999"))
+"""All time, with whole years around it: the first and last moments that pandas knows have none."""
+
 Sample = dict[str, Any]
 Query = tuple[slice, slice]
 """x and y as slices in CRS metres; TorchGeo's samplers may add time."""
@@ -114,9 +117,7 @@ class CubeDataset(GeoDataset):
         west, north = self.affine @ (0, 0)
         east, south = self.affine @ (width, height)
         # closed on both sides, or a query for exactly its first moment would find nothing
-        always = pd.IntervalIndex.from_tuples(
-            [(pd.Timestamp.min, pd.Timestamp.max)], closed="both", name="datetime"
-        )
+        always = pd.IntervalIndex.from_tuples([ALWAYS], closed="both", name="datetime")
         return gpd.GeoDataFrame(
             {"filepath": [str(self.features_path)]},
             index=always,
