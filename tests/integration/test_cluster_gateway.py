@@ -17,6 +17,7 @@ import zarr
 from rockglacier.cluster import cluster_client
 from rockglacier.config import ComputeConfig
 from rockglacier.cube.build import build_cube
+from rockglacier.engine import Receipts, Task, run_tasks
 from rockglacier.errors import RemoteError
 
 CONFIG = Path(__file__).parents[2] / "deploy" / "dask-gateway" / "dask_gateway_config.py"
@@ -86,6 +87,29 @@ def compute(**values):
     return ComputeConfig.model_validate({"cluster": "gateway", "workers": 2, **values})
 
 
+def make_work():
+    # by value: workers cannot import the module of a test
+    def work(task):
+        return {"key": os.environ["AWS_SECRET_ACCESS_KEY"]}
+
+    return work
+
+
+def test_blocks_are_built_behind_a_gateway_with_keys_that_no_task_holds(
+    gateway, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "very-secret")
+    receipts = Receipts(tmp_path / "receipts")
+    tasks = [Task(name=f"r{number:04}c0000", inputs={"n": number}) for number in range(4)]
+    asked = compute(workers=1, options={"worker_cores": 1, "worker_memory": 1})
+    with cluster_client(compute=asked) as client:
+        outcome = run_tasks(
+            tasks, make_work(), receipts=receipts, what="work", workers=1, client=client
+        )
+    assert outcome.built == 4
+    assert {receipt["key"] for _, receipt in receipts.all()} == {"very-secret"}
+
+
 @pytest.mark.soak
 def test_a_cube_built_behind_a_gateway_equals_one_built_here(gateway, make_basin, monkeypatch):
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "very-secret")
@@ -103,7 +127,6 @@ def test_a_cube_built_behind_a_gateway_equals_one_built_here(gateway, make_basin
             np.testing.assert_array_equal(mine[name][...], theirs[name][...], err_msg=name)
 
 
-@pytest.mark.soak
 def test_an_option_that_the_server_has_not_is_named(gateway):
     with (
         pytest.raises(RemoteError, match=r"gateway gave no cluster: .*worker_speed"),
