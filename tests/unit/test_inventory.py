@@ -409,6 +409,9 @@ def test_changes_are_listed_by_version(tmp_path):
     assert table["candidate_id"].iloc[1] == first
     assert table["replaces"].iloc[0] == first
     assert pd.isna(table["replaces"].iloc[1])
+    told = changes[changes["version"] == 2].set_index("candidate_id")["area_km2"]
+    areas = table.set_index("candidate_id")["area_km2"].round(6)
+    assert told.sort_index().to_dict() == areas.sort_index().to_dict()
     build_inventory(study)
     assert read(study).sort_values("pixels")["replaces"].iloc[0] == first
 

@@ -15,7 +15,8 @@ from typing import Any, Final
 import geopandas as gpd
 import numpy as np
 
-from rockglacier.inventory.match import EQUAL_AREA, compare
+from rockglacier.grid import geodesic_area_km2
+from rockglacier.inventory.match import compare
 
 CHANGE_COLUMNS: Final = (
     "version", "run_id", "change", "candidate_id", "replaces", "area_before_km2", "area_km2", "iou",
@@ -157,20 +158,17 @@ def names_of(
     of the one that it has half in common with, and replaces the other.
     """
     ids = stable_ids(outlines, points, previous, others=others, retired=retired, fixed=fixed)
-    areas = outlines.to_crs(EQUAL_AREA).area.to_numpy() / 1e6
+    areas = [geodesic_area_km2(outline) for outline in outlines]
     if previous is None or previous.empty:
         changes = [_change("new", name, area=area) for name, area in zip(ids, areas, strict=True)]
         return Names(ids=ids, replaces=[None] * len(ids), changes=changes)
     now = gpd.GeoDataFrame({"id": ids}, geometry=outlines.to_numpy(), crs=4326)
     links = compare(now, previous, id_a="id", id_b="candidate_id").links.dropna()
     before = set(previous["candidate_id"])
-    old_areas = dict(
-        zip(
-            previous["candidate_id"],
-            previous.to_crs(EQUAL_AREA).area.to_numpy() / 1e6,
-            strict=True,
-        )
-    )
+    old_areas = {
+        name: geodesic_area_km2(outline)
+        for name, outline in zip(previous["candidate_id"], previous.geometry, strict=True)
+    }
     held = previous["replaces"] if "replaces" in previous else [None] * len(previous)
     earlier = {
         name: str(text).split("; ") if isinstance(text, str) and text else []
