@@ -135,11 +135,14 @@ def _train(study: Study, context: Context) -> dict[str, Any]:
 
 
 def _evaluate(study: Study, context: Context) -> dict[str, Any]:
+    from rockglacier.evaluation.everywhere import write_everywhere
     from rockglacier.evaluation.judge import evaluate
     from rockglacier.evaluation.pooled import IOU, evaluate_folds
     from rockglacier.prediction.infer import infer_window
 
     facts = evaluate(study, infer=infer_window, progress=context.progress)
+    if study.config.protocol == "paper":
+        facts |= write_everywhere(study, infer=infer_window, progress=context.progress)
     if not study.config.labels.every_fold:
         return facts
     pooled = evaluate_folds(study, infer=infer_window, progress=context.progress)

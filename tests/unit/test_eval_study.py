@@ -6,17 +6,20 @@ import shutil
 
 import geopandas as gpd
 import numpy as np
+import pandas as pd
 import pytest
 import shapely
 import zarr
+from scipy import ndimage
 
+from rockglacier.evaluation.everywhere import write_everywhere
 from rockglacier.evaluation.judge import evaluate
 from rockglacier.evaluation.outputs import read_outputs
 from rockglacier.evaluation.pieces import Mosaic, pieces_of
 from rockglacier.grid import Window
 from rockglacier.model.metrics import confusion_matrix
-from rockglacier.model.table import Map
-from rockglacier.storage import read_json
+from rockglacier.model.scoring import Map
+from rockglacier.storage import read_json, write_json
 from rockglacier.study import Study
 
 TEST = slice(0, 96)
@@ -28,8 +31,6 @@ def with_reference(study, folder):
     shutil.copytree(study.folder, folder / study.config.name)
     copy = Study(config=study.config, base=folder)
     labels = zarr.open_array(copy.labels_path / "labels", mode="r")[:]
-    from scipy import ndimage
-
     numbered, count = ndimage.label(labels)
     boxes = []
     for rows, cols in ndimage.find_objects(numbered):
@@ -192,6 +193,49 @@ def test_two_networks_are_compared_on_the_same_blocks(trained_ground, tmp_path):
     assert row["share_not_better"] == 0
     text = (study.models_path / "evaluation" / "differences.csv").read_text()
     assert text.startswith("first,second,iou_rock_glacier_value")
+
+
+def test_landforms_are_counted_on_all_ground_and_on_test_ground_by_network_and_size(
+    trained_ground, tmp_path
+):
+    study, labels = with_reference(trained_ground, tmp_path)
+    shutil.copytree(study.models_path / "hrnet", study.models_path / "unet")
+    train = study.config.train.model_copy(update={"networks": ("hrnet", "unet")})
+    study = Study(config=study.config.model_copy(update={"train": train}), base=tmp_path)
+    write_json(study.evaluation_path, {"networks": {name: {"trial": 0} for name in train.networks}})
+    numbered, _ = ndimage.label(labels)
+    known = gpd.read_parquet(study.label_table_path).to_crs(study.grid.epsg)
+    points = known.representative_point()
+    inside = points.to_crs(4326).within(study.area)
+    tested = inside & (points.x < study.grid.transform.c + 96 * 10)
+    # the second network misses one landform of the test ground and one of the rest
+    missed = [known.index[tested][0] + 1, known.index[inside & ~tested][-1] + 1]
+    maps = [labels, np.where(np.isin(numbered, missed), 0, labels)]
+    windows = []
+
+    def infer(model, features, window, *, settings=None):
+        windows.append(window)
+        return seer(maps[(len(windows) - 1) // 6])(model, features, window)
+
+    assert len(list(study.grid.blocks())) == 6
+    n, n_tested = int(inside.sum()), int(tested.sum())
+    assert write_everywhere(study, infer=infer) == {"everywhere": {"hrnet": n, "unet": n - 2}}
+    table = pd.read_csv(study.models_path / "evaluation" / "everywhere.csv")
+    whole = table[table["class_km2"] == "all"].set_index(["ground", "network"])
+    assert whole["n"].to_dict() == {
+        ("all", "hrnet"): n, ("all", "unet"): n - 2, ("all", "reference"): n,
+        ("test", "hrnet"): n_tested, ("test", "unet"): n_tested - 1,
+        ("test", "reference"): n_tested,
+    }  # fmt: skip
+    assert (whole.loc["all", "n_of_all"] == n - 2).all()
+    assert (whole.loc["test", "n_of_all"] == n_tested - 1).all()
+    assert whole.loc[("all", "unet"), "count_ratio"] == pytest.approx((n - 2) / n, abs=1e-6)
+    sizes = table[(table["class_km2"] != "all") & (table["ground"] == "all")]
+    assert sizes.groupby("network")["n"].sum().to_dict() == whole["n"].loc["all"].to_dict()
+    scores = read_json(study.models_path / "evaluation" / "everywhere.json")["unet"]
+    assert (scores["all"]["iou_0.5"]["matched_b"], scores["test"]["n_b"]) == (n - 2, n_tested)
+    write_everywhere(study, infer=infer)
+    assert len(windows) == 12  # what is mapped stays so
 
 
 def test_a_raster_of_the_same_map_scores_the_same_on_the_ground_of_the_study(judged, tmp_path):

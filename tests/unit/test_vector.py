@@ -19,7 +19,9 @@ SQUARE = shapely.box(74.02, 36.02, 74.08, 36.08)
 
 
 def write(path, *shapes, crs=4326, layer=None, **columns):
-    table = gpd.GeoDataFrame({"name": ["a"] * len(shapes), **columns}, geometry=list(shapes), crs=crs)
+    table = gpd.GeoDataFrame(
+        {"name": ["a"] * len(shapes), **columns}, geometry=list(shapes), crs=crs
+    )
     table.to_file(path, **({"layer": layer} if layer else {}))
     return path
 
