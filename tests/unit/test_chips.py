@@ -2,13 +2,20 @@
 
 import numpy as np
 import pytest
+import rasterio
 import torch
 import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader
-from torchgeo.datasets import stack_samples
-from torchgeo.samplers import GriddedPatchSampler, RandomPatchSampler
+from torchgeo.datasets import RasterDataset, stack_samples
+from torchgeo.datasets.splits import random_grid_cell_assignment
+from torchgeo.samplers import (
+    GriddedPatchSampler,
+    RandomPatchSampler,
+    RandomTimestampSampler,
+    SequentialTimestampSampler,
+)
 
 from rockglacier.chips.augment import Augment, moved
 from rockglacier.chips.basins import MultiBasinDataset, MultiBasinSampler
@@ -137,7 +144,10 @@ def test_torchgeo_samplers_and_collate_work(basin):
     batch = next(iter(DataLoader(dataset, 6, sampler=random, collate_fn=stack_samples)))
     assert batch["image"].shape == (6, 3, 64, 64)
     covered = np.zeros((HEIGHT, WIDTH), bool)
-    for query in GriddedPatchSampler(dataset, size=64):
+    grid = GriddedPatchSampler(dataset, size=64)
+    queries = list(grid @ SequentialTimestampSampler(dataset))
+    assert [query[:2] for query in queries] == [query[:2] for query in grid]
+    for query in queries:
         window = dataset.window_of(query)
         image, mask = padded(features, labels, window)
         sample = dataset[query]
@@ -145,6 +155,46 @@ def test_torchgeo_samplers_and_collate_work(basin):
         np.testing.assert_array_equal(sample["mask"].numpy(), mask)
         covered[window.clipped(dataset.shape).slices] = True
     assert covered.all()
+
+
+class Dated(RasterDataset):
+    filename_glob = "elevation_*.tif"
+    filename_regex = r"elevation_(?P<date>\d{8})"
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_dated_rasters_of_others_join_the_basin(basin, tmp_path, is_first):
+    folder, features, _ = basin
+    heights = np.arange(HEIGHT * WIDTH, dtype=np.float32).reshape(HEIGHT, WIDTH)
+    transform = rasterio.Affine(10, 0, ORIGIN[0], 0, -10, ORIGIN[1])
+    with rasterio.open(
+        tmp_path / "elevation_20230801.tif", "w", driver="GTiff", height=HEIGHT, width=WIDTH,
+        count=1, dtype="float32", crs="EPSG:32643", transform=transform,
+    ) as file:  # fmt: skip
+        file.write(heights, 1)
+    dataset, others = open_basin(folder), Dated(tmp_path)
+    both = dataset & others if is_first else others & dataset
+    own, its = (np.s_[:3], 3) if is_first else (np.s_[1:], 0)
+    sampler = RandomPatchSampler(both, size=64, length=4, generator=0) @ RandomTimestampSampler(
+        both
+    )
+    for query in sampler:
+        window = dataset.window_of(query)
+        image = both[query]["image"].numpy()
+        np.testing.assert_array_equal(
+            image[own], padded(features, np.zeros((HEIGHT, WIDTH)), window)[0]
+        )
+        np.testing.assert_array_equal(image[its], heights[window.slices])
+
+
+def test_parts_that_torchgeo_splits_off_can_be_read(basin):
+    dataset = open_basin(basin[0])
+    parts = random_grid_cell_assignment(dataset, [0.5, 0.5], grid_size=3)
+    areas = [part.index.union_all() for part in parts]
+    assert areas[0].intersection(areas[1]).area == 0
+    for part in parts:
+        (query,) = RandomPatchSampler(part, size=32, length=1, generator=0)
+        assert part[query]["image"].shape == (3, 32, 32)
 
 
 def test_a_year_can_be_drawn_of_all_time(basin):

@@ -1,8 +1,7 @@
 """Chips read into batches: the right pixels at any origin, from any cache, by any process."""
 
-import importlib.util
+import shutil
 import tracemalloc
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -24,7 +23,7 @@ from rockglacier.model.loaders import chips_of, grounds_of
 HEIGHT, WIDTH, CHIP = 193, 261, 64
 ORIGIN = (483_217.0, 4_012_343.0)
 NODATA, IGNORE = -32768, 255
-WORKERS_S = 600
+WORKERS_S = 900
 """Workers of a test that give nothing for so long hang."""
 
 
@@ -34,15 +33,6 @@ def _one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="module")
-def made_ground():
-    path = Path(__file__).parents[1] / "made_ground.py"
-    spec = importlib.util.spec_from_file_location("made_ground", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="module")
@@ -184,8 +174,8 @@ def test_workers_give_the_same_batches_and_do_not_hang(basin, tmp_path, context)
         assert torch.equal(torch.cat([batch[key] for batch in batches]), values)
 
 
-def test_training_with_workers_sees_the_chips_of_training_without(made_ground, tmp_path):
-    study = made_ground.make_ground(tmp_path, chips_per_epoch=8)
+def test_training_with_workers_sees_the_chips_of_training_without(taught_module, tmp_path):
+    study = taught_module.make_ground(tmp_path, chips_per_epoch=8)
     grounds = grounds_of([study], study.config, content=[{"features": "f", "labels": "l"}])
     train = study.config.train
     plain = chips_of(grounds, train, seed=3).train
@@ -196,8 +186,8 @@ def test_training_with_workers_sees_the_chips_of_training_without(made_ground, t
         assert torch.equal(one["mask"], other["mask"])
 
 
-def test_copies_of_features_that_are_no_more_are_removed(made_ground, tmp_path):
-    study = made_ground.make_ground(tmp_path, chips_per_epoch=8, cache="local")
+def test_copies_of_features_that_are_no_more_are_removed(taught_module, tmp_path):
+    study = taught_module.make_ground(tmp_path, chips_per_epoch=8, cache="local")
     for content in ("old", "new"):
         grounds = grounds_of([study], study.config, content=[{"features": content, "labels": "l"}])
         list(chips_of(grounds, study.config.train, seed=0).train)
@@ -215,11 +205,27 @@ def sampler_of(dataset, **given):
 
 def test_every_chip_has_the_least_valid_share(basin):
     dataset = opened(basin[0], cache=True)
-    without = [dataset.valid_share(window) for window in sampler_of(dataset, length=200).draw(0)]
-    assert min(without) < 0.95
-    drawn = list(sampler_of(dataset, length=200, min_valid_share=0.95).draw(0))
-    assert min(dataset.valid_share(window) for window in drawn) >= 0.95
-    assert len(drawn) == 200
+
+    def shares(**given):
+        drawn = list(sampler_of(dataset, length=200, **given).draw(0))
+        return [(expected_of(basin, window)[1] != IGNORE).mean() for window in drawn]
+
+    assert min(shares()) < 0.95
+    assert min(shares(min_valid_share=0.95)) >= 0.95
+    assert len(shares(min_valid_share=0.95)) == 200
+
+
+def test_no_chip_is_drawn_or_counted_where_there_are_no_features(basin, tmp_path):
+    _, features, labels = basin
+    shutil.copytree(basin[0], tmp_path, dirs_exist_ok=True)
+    array = zarr.open_array(tmp_path / "features.zarr" / "features", mode="r+")
+    array[:, :, 60:] = NODATA  # nine tenths of the ground, labelled throughout
+    dataset = opened(tmp_path, cache=True)
+    sampler = sampler_of(dataset, length=200)
+    assert sampler.landform_pixels == int(((labels == 1) & (features[0] != NODATA))[:, :60].sum())
+    held = [(dataset.labels(window) != IGNORE).any() for window in sampler.draw(0)]
+    assert np.mean(held) > 0.7  # of uniform chips a third would be
+    assert all(window.x < 60 for window, _ in GroundChips(dataset, WHOLE, chip=32).chips)
 
 
 def test_every_training_chip_lies_within_the_elevations(basin):
@@ -244,13 +250,23 @@ def test_filters_that_are_off_change_no_chip(basin):
     assert list(sampler_of(dataset, min_valid_share=0.0, heights=heights).draw(2)) == plain
 
 
-def test_the_natural_share_is_that_of_uniform_chips(basin):
+@pytest.mark.parametrize("chip", [8, 9])
+def test_chips_are_oversampled_by_the_stated_factor(basin, chip):
     dataset = opened(basin[0], cache=True)
-    uniform = list(sampler_of(dataset, length=2000, positive_share=0.0, chip=8).draw(0))
-    share = np.mean([(dataset.labels(window) == 1).any() for window in uniform])
-    found = sampler_of(dataset, chip=8).natural_share(draws=1000)
-    assert found == pytest.approx(share, abs=0.06)
-    assert 0.1 < share < 0.9
+    _, features, labels = basin
+    labels = np.where(features[0] == NODATA, IGNORE, labels)
+    every = np.lib.stride_tricks.sliding_window_view(labels, (chip, chip))
+    touched, counted = (
+        (every == 1).any(axis=(2, 3)).sum(), (every != IGNORE).any(axis=(2, 3)).sum(),
+    )  # fmt: skip
+    sampler = sampler_of(dataset, chip=chip, length=3000, positive_share=0.3)
+    assert sampler.natural_share() == pytest.approx(touched / counted)
+    assert sampler.positives == 900
+    stated = 0.3 + 0.7 * touched / counted
+    drawn = [(dataset.labels(window) == 1).any() for window in sampler.draw(0)]
+    assert np.mean(drawn) == pytest.approx(stated, abs=0.03)
+    filtered = sampler_of(dataset, chip=chip, min_valid_share=0.01)
+    assert filtered.natural_share() == pytest.approx(touched / counted, abs=0.06)
 
 
 def test_footprints_tell_the_pixels_of_their_chips(basin):
@@ -269,8 +285,7 @@ def test_footprints_tell_the_pixels_of_their_chips(basin):
         )  # fmt: skip
         _, labels = expected_of(basin, window)
         assert row.valid_share == pytest.approx((labels != IGNORE).mean())
-        stored = basin[2][window.slices]
-        assert row.positive_share == pytest.approx((stored == 1).sum() / (stored <= 1).sum())
+        assert row.positive_share == pytest.approx((labels == 1).sum() / (labels <= 1).sum())
 
 
 def test_a_batch_is_filled_in_place(basin):

@@ -292,17 +292,14 @@ class CubeDataset(GeoDataset):
         return x.start, x.stop, self._res[0], y.start, y.stop, self._res[1]
 
     def labels(self, window: Window) -> NDArray[np.uint8]:
-        """Return the labels of a window, (y, x) uint8; 255 beyond the grid."""
-        return self._read(self._open_labels(), window, IGNORE)
+        """Return the labels of a window, (y, x) uint8; 255 where there are no features."""
+        labels = self._read(self._open_labels(), window, IGNORE)
+        is_missing = self._read(self._open_features(), window, FEATURE_NODATA, channel=0)
+        return np.where(is_missing == FEATURE_NODATA, np.uint8(IGNORE), labels)
 
-    def valid_share(self, window: Window) -> float:
-        """Return which share of a window (0..1) has features and a label that counts."""
-        stored = self._read(self._open_features(), window, FEATURE_NODATA)
-        return float(((stored[0] != FEATURE_NODATA) & (self.labels(window) != IGNORE)).mean())
-
-    def _read(self, array: Any, window: Window, fill: int) -> NDArray[Any]:
+    def _read(self, array: Any, window: Window, fill: int, *, channel: Any = ...) -> NDArray[Any]:
         inside = window.clipped(self.shape)
-        found = np.asarray(array[(..., *inside.slices)])
+        found = np.asarray(array[(channel, *inside.slices)])
         if inside == window:
             return found
         padded = np.full((*found.shape[:-2], window.height, window.width), fill, found.dtype)

@@ -9,7 +9,7 @@ import geopandas as gpd
 import pandas as pd
 import shapely
 
-from rockglacier.chips.dataset import CubeDataset
+from rockglacier.chips.dataset import IGNORE, CubeDataset
 from rockglacier.grid import Window
 
 COLUMNS = ("basin", "split", "row", "col", "height", "width", "positive_share", "valid_share")
@@ -34,14 +34,14 @@ def chip_footprints(
     -------
     GeoDataFrame
         ``basin``, ``split``, ``row``, ``col``, ``height``, ``width`` in pixels; ``positive_share``
-        (0..1) of landform pixels among those with a label; ``valid_share`` of pixels that have
-        features and a label; geometry in EPSG:4326.
+        (0..1) of landform pixels among those that count; ``valid_share`` of pixels that count,
+        as they have features and a label; geometry in EPSG:4326.
     """
     rows: list[dict[str, Any]] = []
     shapes = []
     for window in windows:
         labels = dataset.labels(window)
-        counted = int((labels <= 1).sum())
+        counted = int((labels != IGNORE).sum())
         x, y = dataset.query_of(window)
         shapes.append(shapely.box(x.start, y.start, x.stop, y.stop))
         rows.append(
@@ -53,7 +53,7 @@ def chip_footprints(
                 "height": window.height,
                 "width": window.width,
                 "positive_share": float((labels == 1).sum()) / counted if counted else 0.0,
-                "valid_share": dataset.valid_share(window),
+                "valid_share": counted / labels.size,
             }
         )
     table = pd.DataFrame(rows, columns=list(COLUMNS))

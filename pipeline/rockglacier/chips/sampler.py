@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import maximum_filter1d
 from torchgeo.samplers import GeoSampler
 
 from rockglacier.chips.dataset import IGNORE, CubeDataset, Query
@@ -37,8 +39,9 @@ class PositiveSampler(GeoSampler):
     length
         Chips in an epoch.
     positive_share
-        Share of the chips (0..1) that are drawn around a random landform pixel, anywhere within a
-        quarter of a chip from their centre; the others are uniform over the ground.
+        Share of the chips (0..1) that are drawn around a random landform pixel that has features,
+        anywhere within a quarter of a chip from their centre; the others are uniform over the
+        ground.
     seed
         An epoch's chips depend on it and on the epoch's number alone.
     min_valid_share
@@ -76,11 +79,16 @@ class PositiveSampler(GeoSampler):
         self._heights: Any = heights
         areas = np.array([window.height * window.width for window in self.windows], float)
         self._shares = areas / areas.sum()
-        found = [np.flatnonzero(dataset.labels(window) == LANDFORM) for window in self.windows]
+        found, self._is_whole = [], []
+        for window in self.windows:
+            labels = dataset.labels(window)
+            found.append(np.flatnonzero(labels == LANDFORM))
+            self._is_whole.append(bool((labels != IGNORE).all()))
         self._pixels = np.concatenate(found)
         self._ends = np.cumsum([len(pixels) for pixels in found])
-        self._positives = round(positive_share * length) if len(self._pixels) else 0
-        if positive_share and not self._positives:
+        self.positives = round(positive_share * length) if len(self._pixels) else 0
+        """Chips of an epoch that are drawn around a landform pixel."""
+        if positive_share and not self.positives:
             logger.warning("no chip is drawn on a landform: the training ground holds none")
 
     @property
@@ -105,17 +113,29 @@ class PositiveSampler(GeoSampler):
     def draw(self, epoch: int) -> Iterator[Window]:
         """Yield the chips of an epoch as windows."""
         rng = np.random.default_rng((self.seed, epoch))
-        is_positive = rng.permutation(len(self)) < self._positives
+        is_positive = rng.permutation(len(self)) < self.positives
         for wants_landform in is_positive:
             yield self._accepted(rng) if wants_landform else self._anywhere(rng)
 
-    def natural_share(self, draws: int = 256) -> float:
-        """Return which share of uniform chips touches a landform, estimated from some of them."""
-        rng = np.random.default_rng((self.seed, draws))
-        touched = [
-            (self.dataset.labels(self._anywhere(rng)) == LANDFORM).any() for _ in range(draws)
-        ]
-        return float(np.mean(touched))
+    def natural_share(self, draws: int = 1024) -> float:
+        """Return which share of the chips that are drawn anywhere touches a landform.
+
+        Notes
+        -----
+        Every chip that could be drawn is looked at; with filters, ``draws`` of them.
+        """
+        if self._is_filtered:
+            rng = np.random.default_rng((self.seed, draws))
+            return float(np.mean([self._touches(self._anywhere(rng)) for _ in range(draws)]))
+        touched = counted = 0.0
+        for window, share in zip(self.windows, self._shares, strict=True):
+            labels = self.dataset.labels(window)
+            touched += share * _any_in_chip(labels == LANDFORM, self.chip).mean()
+            counted += share * _any_in_chip(labels != IGNORE, self.chip).mean()
+        return touched / counted if counted else 0.0
+
+    def _touches(self, window: Window) -> bool:
+        return bool((self.dataset.labels(window) == LANDFORM).any())
 
     @property
     def _is_filtered(self) -> bool:
@@ -131,7 +151,8 @@ class PositiveSampler(GeoSampler):
         return self._anywhere(rng)
 
     def _passes(self, window: Window) -> bool:
-        if self._min_valid_share and self.dataset.valid_share(window) < self._min_valid_share:
+        least = self._min_valid_share
+        if least and (self.dataset.labels(window) != IGNORE).mean() < least:
             return False
         if self._elevation is None:
             return True
@@ -164,11 +185,12 @@ class PositiveSampler(GeoSampler):
 
     def _counted(self, rng: np.random.Generator) -> Window:
         for _ in range(TRIES):
-            ground = self.windows[int(rng.choice(len(self.windows), p=self._shares))]
+            number = int(rng.choice(len(self.windows), p=self._shares))
+            ground = self.windows[number]
             y = ground.y + int(rng.integers(ground.height - self.chip + 1))
             x = ground.x + int(rng.integers(ground.width - self.chip + 1))
             window = self._inside(ground, y, x)
-            if (self.dataset.labels(window) != IGNORE).any():
+            if self._is_whole[number] or (self.dataset.labels(window) != IGNORE).any():
                 break
         return window
 
@@ -177,6 +199,15 @@ class PositiveSampler(GeoSampler):
         y = min(max(y, ground.y), ground.y + ground.height - self.chip)
         x = min(max(x, ground.x), ground.x + ground.width - self.chip)
         return Window(y=y, x=x, height=self.chip, width=self.chip)
+
+
+def _any_in_chip(is_there: NDArray[np.bool_], chip: int) -> NDArray[np.uint8]:
+    """Return, by upper left corner, whether a chip inside the raster holds a True."""
+    found, first = is_there.view(np.uint8), chip // 2
+    for axis, length in enumerate(is_there.shape):
+        found = maximum_filter1d(found, chip, axis=axis, mode="constant")
+        found = found.take(range(first, first + length - chip + 1), axis=axis)
+    return found
 
 
 def _large_enough(windows: Sequence[Window], chip: int) -> list[Window]:

@@ -34,7 +34,7 @@ from rockglacier.study import Study
 
 CACHE_BYTES = 4_000_000_000
 """Features and labels of all basins together are decoded into memory up to this size."""
-WORKER_TIMEOUT_S = 300
+WORKER_TIMEOUT_S = 900
 """A worker that gives no batch for so long is taken for dead."""
 
 
@@ -186,7 +186,7 @@ def chips_of(
         train_batches=len(train),
         validation=_loader(pooled, config, workers=0),
         augment=augment,
-        facts={"positives": _positives(sampler, config)},
+        facts={"positives": _positives(sampler)},
         footprints=_footprints(grounds, datasets, sampler, pooled),
     )
 
@@ -313,15 +313,17 @@ def _validation(
     return chips
 
 
-def _positives(sampler: MultiBasinSampler, config: TrainConfig) -> dict[str, Any]:
+def _positives(sampler: MultiBasinSampler) -> dict[str, Any]:
     """Return how much more often chips touch a landform than the ground would have it."""
-    parts = list(sampler.samplers.values())
-    natural = sum(part.natural_share() * len(part) for part in parts) / len(sampler)
-    drawn = config.positive_share + (1 - config.positive_share) * natural
+    touching = natural = 0.0
+    for part in sampler.samplers.values():
+        share = part.natural_share()
+        natural += share * len(part) / len(sampler)
+        touching += (part.positives + share * (len(part) - part.positives)) / len(sampler)
     return {
         "share_of_ground": round(natural, 4),
-        "share_of_chips": round(drawn, 4),
-        "oversampled_by": round(drawn / natural, 3) if natural else None,
+        "share_of_chips": round(touching, 4),
+        "oversampled_by": round(touching / natural, 3) if natural else None,
     }
 
 
