@@ -15,9 +15,9 @@ import pyarrow.parquet as pq
 import yaml
 
 from rockglacier import __version__, origin
+from rockglacier.catalog import write_catalog
 from rockglacier.inventory.schema import COLUMNS
 from rockglacier.scenes.record import read_scenes
-from rockglacier.shelf import write_catalog
 from rockglacier.storage import (
     local_copy,
     local_folder,
@@ -253,7 +253,7 @@ def _imagery(study: Study) -> str:
 
 
 def _elevation(study: Study) -> str:
-    tiles = pq.read_metadata(study.dem_path).num_rows if study.dem_path.is_file() else 0
+    tiles = pq.read_metadata(readable(study.dem_path)).num_rows if study.dem_path.is_file() else 0
     return (
         f"Elevation: {tiles} tile(s) of `{study.config.search.dem_collection}`, warped by cubic "
         "convolution to the same pixels; slope and aspect were derived there."

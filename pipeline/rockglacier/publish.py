@@ -10,17 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from rockglacier import origin, products
+from rockglacier.addresses import public_address, with_base
+from rockglacier.catalog import NOTICE, write_catalog
 from rockglacier.deposit import write_deposit
 from rockglacier.engine import Progress, silent
 from rockglacier.errors import ContractError
-from rockglacier.scenes.notices import license_of
-from rockglacier.shelf import (
-    NOTICE,
-    add_to_catalog,
-    public_address,
-    with_base,
-    write_catalog,
-)
+from rockglacier.scenes.notices import license_of, makers
+from rockglacier.shelf import add_to_catalog
 from rockglacier.storage import listing, open_place, put, read_json, sha256_of
 from rockglacier.study import Study
 from rockglacier_stac.collection import COLLECTIONS, CollectionName, Publication, collection_id
@@ -284,10 +280,13 @@ def _publication(study: Study, items: Mapping[CollectionName, list[Json]]) -> Pu
 
 
 def _providers(study: Study) -> tuple[Json, ...]:
+    """Return whose products these are, and who made what they are made from."""
     found: list[Json] = []
-    if study.config.publish.provider:
-        found.append({"name": study.config.publish.provider, "roles": ["producer", "processor"]})
-    return (*found, {"name": "rockglacier", "roles": ["processor"]})
+    if name := study.config.publish.provider:
+        is_licensed = license_of(study.config) == study.config.publish.license != "other"
+        found.append({"name": name, "roles": ["processor", *["licensor"] * is_licensed]})
+    found.append({"name": "rockglacier", "roles": ["processor"]})
+    return (*found, *map(dict, makers(study)))
 
 
 def _check(study: Study) -> None:

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from rockglacier.config import parse_config
-from rockglacier.scenes.notices import MADE_UP_NOTICE, notices
+from rockglacier.scenes.notices import MADE_UP_NOTICE, makers, notices
 from rockglacier.study import Study
 
 
@@ -23,14 +23,24 @@ def test_notices_follow_the_sources(tmp_path):
     own_dem = {"search": {"dem_collection": "ours"}, "publish": {"attribution": "Us, CC BY"}}
     study = make_study(tmp_path, ["sentinel-2a"], **own_dem)
     assert notices(study) == ["Contains modified Copernicus Sentinel data 2024", "Us, CC BY"]
+    assert [maker["roles"] for maker in makers(study)] == [["producer"], ["licensor"]]
 
 
 def test_copernicus_dem_is_named(tmp_path):
-    assert "© DLR e.V. 2010-2014" in notices(make_study(tmp_path, ["sentinel-2b"]))[1]
+    study = make_study(tmp_path, ["sentinel-2b"])
+    assert "© DLR e.V. 2010-2014" in notices(study)[1]
+    assert [maker["name"] for maker in makers(study)] == [
+        "European Space Agency (ESA)",
+        "Copernicus Programme of the European Union",
+        "DLR e.V.",
+        "Airbus Defence and Space GmbH",
+    ]
 
 
 def test_made_up_scenes_claim_no_copernicus_data(tmp_path):
-    assert notices(make_study(tmp_path, ["made-up-a", "made-up-b"])) == [MADE_UP_NOTICE]
+    study = make_study(tmp_path, ["made-up-a", "made-up-b"])
+    assert notices(study) == [MADE_UP_NOTICE]
+    assert makers(study) == []
 
 
 @pytest.mark.parametrize("platforms", [["made-up-a", "sentinel-2a"], [""]])

@@ -240,7 +240,10 @@ def test_publisher_and_reference_are_named_in_any_script(make_products):
     study = make_products(provider="Université de ہنزہ", attribution="Inventory of 洪扎, CC-BY-4.0")
     publish(study)
     collection = json.loads((study.stac_path / "cubes" / "collection.json").read_text("utf-8"))
-    assert collection["providers"][0]["name"] == "Université de ہنزہ"
+    roles = {one["name"]: one["roles"] for one in collection["providers"]}
+    assert roles["Université de ہنزہ"] == ["processor"]
+    assert roles["European Space Agency (ESA)"] == ["producer"]
+    assert roles["Copernicus Programme of the European Union"] == ["licensor"]
     assert "Inventory of 洪扎, CC-BY-4.0" in collection["description"]
     assert "洪扎" in (study.stac_path / "NOTICE.txt").read_text("utf-8")
     assert validate_catalog(study.stac_path) == []
