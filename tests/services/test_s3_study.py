@@ -97,3 +97,17 @@ def test_outlines_that_people_bring_may_lie_in_a_store(s3, tmp_path, suffix):
     assert list(read_reference(address, area=shape)["name"]) == ["ü"]
     with pytest.raises(InputError, match="there is no file 's3://"):
         read_area(str(s3 / "in" / f"b{suffix}"))
+
+
+def test_markers_beside_outlines_in_a_store_count(s3, tmp_path):
+    shape = shapely.box(74.0, 36.0, 74.1, 36.1)
+    marked = {"PrimaryID": ["a"]}
+    path = tmp_path / "a.gpkg"
+    gpd.GeoDataFrame(marked, geometry=[shape], crs=4326).to_file(path, layer="outlines")
+    markers = gpd.GeoDataFrame(
+        {**marked, "activity": ["active"]}, geometry=[shape.centroid], crs=4326
+    )
+    markers.to_file(path, layer="markers", mode="a")
+    put(path, s3 / "a.gpkg")
+    found = read_reference(str(s3 / "a.gpkg"), area=shape, where={"activity": ("active",)})
+    assert list(found["used"]) == [True]

@@ -8,11 +8,10 @@ from collections.abc import Sequence
 from typing import Final
 
 import geopandas as gpd
-import pyogrio
 import shapely
 
 from rockglacier.labels.columns import named_columns
-from rockglacier.storage.vector import layers_of, read_polygons
+from rockglacier.storage.vector import layers_of, read_attributes, read_polygons
 
 logger = logging.getLogger(__name__)
 
@@ -109,8 +108,8 @@ def with_markers(table: gpd.GeoDataFrame, wanted: Sequence[str], *, uri: str) ->
     if not missing or MARKED_BY not in table.columns:
         return table
     for name in layers_of(uri, what="the reference"):
-        markers = named_columns(pyogrio.read_dataframe(uri, layer=name, read_geometry=False), {},
-                                uri=uri)  # fmt: skip
+        markers = read_attributes(uri, what="the reference", layer=name)
+        markers = named_columns(markers, {}, uri=uri)
         found = [column for column in missing if column in markers.columns]
         if MARKED_BY not in markers.columns or not found:
             continue

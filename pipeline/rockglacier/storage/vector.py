@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import geopandas as gpd
+import pandas as pd
 import pyarrow as pa
 import pyogrio
 import shapely
@@ -148,6 +149,15 @@ def _read(path: str, uri: str, what: str, layer: str | None) -> Any:
         return _opened(lambda: gpd.read_parquet(path), uri, what)
     chosen = layer or next((name for name, kind in layers.items() if kind), None)
     return _opened(lambda: gpd.read_file(path, layer=chosen), uri, what)
+
+
+def read_attributes(uri: str, *, what: str, layer: str) -> pd.DataFrame:
+    """Read the columns of a layer without its geometries; parameters and errors as above."""
+    with _at_hand(uri, what) as path:
+        found: pd.DataFrame = _opened(
+            lambda: pyogrio.read_dataframe(path, layer=layer, read_geometry=False), uri, what
+        )
+        return found
 
 
 def read_polygons(
