@@ -6,14 +6,16 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
+from contextlib import contextmanager, suppress
 
 import pytest
 
 from rockglacier.cluster import cluster_client
 from rockglacier.config import ComputeConfig
 from rockglacier.engine import Receipts, Task, run_tasks
-from rockglacier.errors import BlocksFailedError
+from rockglacier.errors import BlocksFailedError, RemoteError
 
 
 def dask(folder, *arguments, log):
@@ -24,22 +26,40 @@ def dask(folder, *arguments, log):
     )
 
 
-@pytest.fixture(scope="module")
-def address(tmp_path_factory):
-    """Of a scheduler with two workers, each brought back by its nanny when it dies."""
-    folder = tmp_path_factory.mktemp("dask")
+def answers(address):
+    """Wait until a scheduler does."""
+    host, _, port = address.removeprefix("tcp://").rpartition(":")
+    for _ in range(1200):
+        with suppress(OSError), socket.create_connection((host, int(port)), timeout=1):
+            return
+        time.sleep(0.1)
+
+
+@contextmanager
+def fleet(folder, *, workers):
+    """A scheduler and workers, each brought back by its nanny when it dies: address, scheduler."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"tcp://127.0.0.1:{free.getsockname()[1]}"
     with (folder / "log").open("w") as log:
         at = ("--host", "127.0.0.1", "--port", address.rpartition(":")[2])
         scheduler = dask(folder, "scheduler", *at, "--no-dashboard", log=log)
-        options = ("--nworkers", "2", "--nthreads", "1", "--no-dashboard", "--memory-limit", "0")
-        workers = dask(folder, "worker", address, *options, log=log)
+        options = ("--nthreads", "1", "--no-dashboard", "--memory-limit", "0")
+        started = dask(folder, "worker", address, "--nworkers", str(workers), *options, log=log)
+        try:
+            answers(address)
+            yield address, scheduler
+        finally:
+            for process in (started, scheduler):
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)  # with the nannies' children
+                process.wait(20)
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory):
+    with fleet(tmp_path_factory.mktemp("dask"), workers=2) as (address, _):
         yield address
-        for process in (workers, scheduler):
-            os.killpg(process.pid, signal.SIGKILL)  # with the nannies' children
-            process.wait(20)
 
 
 @pytest.fixture
@@ -99,6 +119,28 @@ def test_a_block_that_hangs_is_ended_and_set_aside(tmp_path, client, caplog):
     assert sorted(done) == ["b0", "b2", "b3"]
     assert time.monotonic() - start < 20
     assert "b1: not done after 3 s" in caplog.text
+
+
+def test_a_scheduler_that_dies_ends_the_run_and_what_is_done_is_kept(tmp_path):
+    tasks = [Task(name=f"b{n}", inputs={"n": n, "seconds": 0 if n < 2 else 600}) for n in range(4)]
+    receipts = Receipts(tmp_path / "receipts")
+
+    def kill(scheduler):
+        while len(receipts.current(tasks)) < 2:
+            time.sleep(0.05)
+        scheduler.kill()
+
+    with fleet(tmp_path, workers=1) as (address, scheduler), cluster_client(address) as client:
+        killer = threading.Thread(target=kill, args=(scheduler,))
+        killer.start()
+        with pytest.raises(RemoteError, match="the Dask scheduler is gone") as caught:
+            run_tasks(
+                tasks, make_work(str(tmp_path)), receipts=receipts, what="x", workers=1,
+                client=client,
+            )  # fmt: skip
+        killer.join()
+    assert "finished blocks are kept" in caught.value.todo
+    assert receipts.current(tasks) == {"b0", "b1"}
 
 
 def test_workers_show_that_they_reach_the_study(address, make_basin):

@@ -34,6 +34,7 @@ def on_cluster(
     so alone at the end, as it may only have waited behind another; then it is set aside.
     """
     from distributed import KilledWorker, as_completed
+    from distributed.comm import CommClosedError
 
     queue = iter(todo)
     flying: dict[Any, Sequence[Task]] = {}
@@ -73,18 +74,18 @@ def on_cluster(
                     failure = failure_of(group[0].name, error)
                     receipts.fail(failure)
                     outcomes = [failure]
-            except CancelledError as error:
-                raise RemoteError(
-                    f"the Dask scheduler is gone, with {len(flying) + 1} group(s) at work",
-                    expected="a scheduler that lives as long as the run",
-                    todo="start it again and run the same command: finished blocks are kept",
-                ) from error
             for outcome in outcomes:
                 tally.add(outcome)
             fill()
             if not flying and suspects:
                 alone = suspects.pop()
                 submit([alone])
+    except (CancelledError, CommClosedError) as error:
+        raise RemoteError(
+            "the Dask scheduler is gone, with groups at work",
+            expected="a scheduler that lives as long as the run",
+            todo="start it again and run the same command: finished blocks are kept",
+        ) from error
     finally:
         if client.status == "running":
             client.cancel(list(flying))
