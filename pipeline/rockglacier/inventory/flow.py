@@ -96,8 +96,8 @@ def flow_length_m(
     places = np.stack([rows, columns], axis=1).astype(np.float64)
     order = np.argsort(ground.elevation[ground.is_landform], kind="stable")
     share = max(1, round(FLOW_SHARE * len(order)))
-    head = _largest_part(ground, places[order[-share:]])
-    toe = _largest_part(ground, places[order[:share]])
+    head = _largest_part(places[order[-share:]])
+    toe = _largest_part(places[order[:share]])
     ends = [_centre(head), _centre(toe)]
     path = _smoothed(_cheapest_path(ground, *ends))
     length = float(np.hypot(*np.diff(path, axis=0).T).sum())
@@ -139,14 +139,16 @@ def _squares(values: NDArray[Any], step: int) -> NDArray[Any]:
     return values.reshape(rows // step, step, columns // step, step)
 
 
-def _largest_part(ground: _Ground, places: FloatArray) -> FloatArray:
+def _largest_part(places: FloatArray) -> FloatArray:
     """Return the places of the largest part that hangs together."""
-    is_in = np.zeros(ground.is_landform.shape, dtype=bool)
-    is_in[tuple(places.astype(np.int64).T)] = True
+    corner = places.min(axis=0)
+    rows, columns = (places - corner).astype(np.int64).T
+    is_in = np.zeros((rows.max() + 1, columns.max() + 1), dtype=bool)
+    is_in[rows, columns] = True
     labels, _ = ndimage.label(is_in, structure=np.ones((3, 3)))
     sizes = np.bincount(labels.ravel())
     sizes[0] = 0
-    return np.argwhere(labels == np.argmax(sizes)).astype(np.float64)
+    return np.argwhere(labels == np.argmax(sizes)) + corner
 
 
 def _centre(places: FloatArray) -> tuple[int, int]:
