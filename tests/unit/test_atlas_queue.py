@@ -94,7 +94,12 @@ def test_basins_end_in_one_inventory_and_one_catalog(make_products, tmp_path):
         studies.append(study)
     drawn = stage("inventory", lambda *_: {"objects": 2, "area_km2": 0.5}, "grid.json")
     stages = [drawn, replace(stage_named("publish"), after=())]
-    rows = run_queue(studies, folder=tmp_path, stages_of=lambda study: stages, context=Context())
+
+    def run(*basins):
+        return run_queue(basins, folder=tmp_path, stages_of=lambda study: stages, context=Context())
+
+    # two commands, of a basin each, in one folder
+    rows = [*run(studies[0]), *run(studies[1])]
     assert states(rows) == {"a": "done", "b": "done"}
     assert [(row.outlines, row.done, row.why) for row in rows] == [(2, 2, "")] * 2
     assert validate_catalog(tmp_path / "stac") == []
@@ -104,7 +109,10 @@ def test_basins_end_in_one_inventory_and_one_catalog(make_products, tmp_path):
     # both were made with the same two landforms
     assert (facts["basins"], facts["outlines"], facts["doubles"]) == (2, 2, 2)
     table = json.loads((tmp_path / "progress.json").read_text())
-    assert [row["state"] for row in table] == ["done", "done"]
+    assert {row["basin"]: (row["state"], row["products"]) for row in table} == {
+        "a": ("done", "a/products"),
+        "b": ("done", "b/products"),
+    }
 
 
 def test_basin_that_fails_stops_no_other_and_goes_on_later(basins):

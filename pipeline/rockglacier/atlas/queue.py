@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -16,8 +17,8 @@ from rockglacier.errors import InputError, RockGlacierError
 from rockglacier.publish import share
 from rockglacier.run import Standing, run_stages, standings
 from rockglacier.stages import Context, Stage
-from rockglacier.storage import write_json
-from rockglacier.study import Study
+from rockglacier.storage import is_local, read_json, write_json
+from rockglacier.study import RECORD, Study, open_study
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +58,8 @@ class Row:
     """Of the outlines."""
     why: str = ""
     """Why it failed, or waits."""
+    products: str = ""
+    """Its folder, from that of the table."""
 
 
 class Spent(Exception):  # noqa: N818 - no error: the run ends where it should
@@ -104,7 +107,8 @@ def run_queue(
     folder
         What belongs to no single basin: ``progress.json``, the answers of servers in ``search/``,
         the root catalog ``stac/``, and the inventory of all; see
-        :func:`rockglacier.atlas.merged.write_merged`.
+        :func:`rockglacier.atlas.merged.write_merged`. Basins that other runs brought there stay in
+        the table and, as long as their products are there, in the inventory.
     stages_of
         The stages of a basin; with ``publish`` among them its items are put on the shelf.
     context
@@ -125,7 +129,10 @@ def run_queue(
     ordered = [replace(study, answers=folder / ANSWERS) for study in in_order(studies)]
     queue = Queue(
         folder=folder,
-        rows={study.config.name: Row(basin=study.config.name) for study in ordered},
+        rows={
+            study.config.name: Row(basin=study.config.name, products=_products(study, folder))
+            for study in ordered
+        },
         budget=budget or Budget(),
         told=told,
     )
@@ -134,7 +141,7 @@ def run_queue(
             queue.run(study, stages_of, context, around)
     finally:
         queue.save()
-    write_merged(ordered, folder)
+    write_merged([*ordered, *queue.neighbours()], folder)
     return list(queue.rows.values())
 
 
@@ -153,7 +160,20 @@ class Queue:
 
     def save(self) -> None:
         """Write the table, for people and programs that look on."""
-        write_json(self.folder / PROGRESS, [asdict(row) for row in self.rows.values()])
+        own = [asdict(row) for row in self.rows.values()]
+        write_json(self.folder / PROGRESS, [*own, *self._others()])
+
+    def _others(self) -> list[dict[str, Any]]:
+        """Return the rows of basins that are not of this run."""
+        path = self.folder / PROGRESS
+        held = read_json(path) if path.is_file() else []
+        return [row for row in held if row["basin"] not in self.rows]
+
+    def neighbours(self) -> list[Study]:
+        """Return the basins beside those of this run whose products are on this machine."""
+        places = [str(row.get("products", "")) for row in self._others()]
+        records = [Path(self.folder, place, RECORD) for place in places if "://" not in place]
+        return [open_study(record) for record in records if record.is_file()]
 
     def change(self, basin: str, **values: Any) -> None:
         """Change a row, and write the table."""
@@ -262,6 +282,11 @@ def row_of(study: Study, stages: Sequence[Stage], context: Context) -> Row:
         area_km2=drawn.get("area_km2"),
         why=failed.why if failed else "",
     )
+
+
+def _products(study: Study, folder: Path) -> str:
+    place = study.folder
+    return os.path.relpath(place, folder) if is_local(place) and is_local(folder) else str(place)
 
 
 def reason(error: BaseException) -> str:
