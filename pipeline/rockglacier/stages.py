@@ -314,7 +314,7 @@ STAGES: tuple[Stage, ...] = (
         work=_predict,
         sections=("predict", "inventory.threshold"),  # the raster of classes is cut there
         after=("fuse", "train"),
-        product=lambda study: study.prediction_path / "probability.tif",
+        product=lambda study: study.raster_path("probability"),
         blocks=_predict_blocks,
         each_period=True,
     ),

@@ -214,6 +214,11 @@ class Study:
         """Folder of the period's rasters."""
         return self.folder / "predictions" / self.period.name
 
+    def raster_path(self, name: str) -> Path:
+        """Return the period's raster of a layer: a COG, or of an area too large for one, a VRT."""
+        vrt = self.prediction_path / f"{name}.vrt"
+        return vrt if vrt.is_file() else vrt.with_suffix(".tif")
+
     @property
     def prediction_record_path(self) -> Path:
         """Who predicted, with which threshold, JSON."""

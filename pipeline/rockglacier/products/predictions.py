@@ -10,36 +10,26 @@ import rasterio
 
 from rockglacier import origin
 from rockglacier.products.names import cube_source, item_id
-from rockglacier.storage import local_copy
+from rockglacier.storage import listing, local_copy
 from rockglacier.study import Study
 from rockglacier_stac import extensions, item
 from rockglacier_stac.extensions import Json
 from rockglacier_stac.item import Asset, Source
 
-DOUBTS: Final = {
+RASTERS: Final = {
+    "probability": "Probability of a rock glacier, percent",
+    "classes": "Candidates of rock glaciers",
     "spread": "Standard deviation of the probabilities of networks and views, percentage points",
     "agreement": "Share of the networks that call it a rock glacier, percent",
 }
-"""Rasters of an ensemble, and their titles."""
+"""Layers, of which an ensemble alone has the last two, and their titles."""
+VRT: Final = "application/xml"
 
 
 def prediction_item(study: Study, *, model: Source | None) -> Json:
     """Return the item of the period's rasters, made by ``model`` if that is published too."""
-    folder = study.prediction_path
-    probability = study.require(folder / "probability.tif", stage="predict")
-    assets = {
-        "probability": _raster_asset(
-            study, probability, "probability", "Probability of a rock glacier, percent", scale=0.01
-        )
-    }
-    if (folder / "classes.tif").is_file():
-        assets["classes"] = _raster_asset(
-            study, folder / "classes.tif", "classes", "Candidates of rock glaciers"
-        )
-    for name, title in DOUBTS.items():
-        if (folder / f"{name}.tif").is_file():
-            path = folder / f"{name}.tif"
-            assets[name] = _raster_asset(study, path, name, title, scale=0.01)
+    study.require(study.raster_path("probability"), stage="predict")
+    assets = {key: asset for name in RASTERS for key, asset in _raster_assets(study, name).items()}
     cube = cube_source(study)
     return item.prediction_item(
         item_id(study, "prediction"),
@@ -58,9 +48,17 @@ def prediction_item(study: Study, *, model: Source | None) -> Json:
     )
 
 
-def _raster_asset(
-    study: Study, path: Path, name: str, title: str, *, scale: float | None = None
-) -> Asset:
+def _raster_assets(study: Study, name: str) -> dict[str, Asset]:
+    """Return a layer's raster, if it has one, and the COGs behind a VRT, by their names."""
+    whole = study.raster_path(name)
+    if not whole.is_file():
+        return {}
+    parts = [] if whole.suffix == ".tif" else listing(study.prediction_path, ".tif")
+    paths = [whole, *(part for part in parts if part.name.startswith(f"{name}-"))]
+    return {path.stem: _raster_asset(study, path, name) for path in paths}
+
+
+def _raster_asset(study: Study, path: Path, name: str) -> Asset:
     with local_copy(path) as copy, rasterio.open(copy) as raster:
         tags = raster.tags(1)
         core, described = extensions.raster_band(
@@ -68,13 +66,14 @@ def _raster_asset(
             data_type=raster.dtypes[0],
             nodata=raster.nodata,
             resolution=study.grid.resolution,
-            scale=scale,
+            scale=None if name == "classes" else 0.01,
             statistics=_statistics(tags),
         )
     fields: Json = {"bands": [core], "raster:bands": [described], **origin.file_info(path)}
     if name == "classes":
         fields["classification:classes"] = extensions.landform_classes()
-    return Asset(href=origin.href(study, path), type=item.COG, title=title, fields=fields)
+    kind = VRT if path.suffix == ".vrt" else item.COG
+    return Asset(href=origin.href(study, path), type=kind, title=RASTERS[name], fields=fields)
 
 
 def _statistics(tags: Mapping[str, str]) -> dict[str, float]:
