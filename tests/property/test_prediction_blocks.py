@@ -1,5 +1,7 @@
 """A basin's probabilities do not depend on its blocks, bit for bit."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
@@ -14,8 +16,9 @@ from rockglacier.config import PredictConfig
 from rockglacier.grid import Grid, Window
 from rockglacier.model.networks import make_network
 from rockglacier.model.trained import TrainedModel
-from rockglacier.prediction.forward import Inference
+from rockglacier.prediction.forward import SHARED_BYTES, Inference
 from rockglacier.prediction.infer import infer_window
+from rockglacier.prediction.source import SourcesAhead
 from rockglacier.prediction.views import PLAIN, Viewer
 
 torch.set_num_threads(1)
@@ -46,16 +49,21 @@ def make_features(shape, seed=0):
     return zarr.create_array({}, data=values, chunks=(CHANNELS, 128, 128))
 
 
-def by_blocks(model, features, values, block):
+def by_blocks(model, features, values, block, *, shared_bytes=SHARED_BYTES):
     """Probabilities as the stage makes them: block after block, shared windows kept."""
     shape = features.shape[-2:]
     grid = Grid(geobox=GeoBox(shape, Affine(10, 0, 0, 0, -10, 0), "EPSG:32643"), block=block)
     parts = [part.window for part in grid.blocks()]
-    viewer = Viewer(model, PLAIN)
-    inference = Inference(viewer=viewer, features=features, settings=values, rectangles=parts)
     result = np.full(shape, -1, np.float32)
-    for part in parts:
-        result[part.slices] = inference.probability(part)
+    with ThreadPoolExecutor(1) as executor:
+        inference = Inference(
+            viewer=Viewer(model, PLAIN),
+            sources=SourcesAhead(features, settings=values, rectangles=parts),
+            executor=executor,
+            shared_bytes=shared_bytes,
+        )
+        for part in parts:
+            result[part.slices] = inference.probability(part)
     assert not inference.known
     return result
 
@@ -93,9 +101,9 @@ def test_any_block_gives_the_bits_of_the_whole(height, width, block, overlap, ba
     assert np.array_equal(result, expected, equal_nan=True)
 
 
-def test_windows_that_do_not_fit_into_memory_are_computed_again_to_the_same_bits(monkeypatch):
+def test_windows_that_do_not_fit_into_memory_are_computed_again_to_the_same_bits():
     model, features = make_model(tiny_network()), make_features((200, 300))
     values = PredictConfig.model_validate({"window": 64, "overlap": 0.75, "batch": 4})
     expected = by_blocks(model, features, values, 128)
-    monkeypatch.setattr("rockglacier.prediction.forward.SHARED_BYTES", 10 * 4 * 64**2)
-    assert np.array_equal(by_blocks(model, features, values, 128), expected, equal_nan=True)
+    again = by_blocks(model, features, values, 128, shared_bytes=10 * 4 * 64**2)
+    assert np.array_equal(again, expected, equal_nan=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,7 @@ from rockglacier.errors import InputError
 from rockglacier.grid import Window
 from rockglacier.model.trained import TrainedModel
 from rockglacier.prediction.forward import SHARED_BYTES, Inference
+from rockglacier.prediction.source import SourcesAhead
 from rockglacier.prediction.store import AGREEMENT, PROBABILITY, SPREAD
 from rockglacier.prediction.views import VIEWS, View, Viewer
 
@@ -89,7 +91,19 @@ class Ensemble:
 
 
 class EnsembleInference:
-    """An ensemble on rectangles of one feature raster; parameters as of ``Inference``."""
+    """An ensemble on rectangles of one feature raster, its passes one after the other.
+
+    Parameters
+    ----------
+    ensemble
+        Its channels are those of the features.
+    features
+        (channel, y, x) int16, thousandths of a standard deviation, -32768 nodata in all channels.
+    settings
+        Window, overlap and batch.
+    rectangles
+        What will be asked for, inside the raster and in this order.
+    """
 
     def __init__(
         self,
@@ -100,14 +114,15 @@ class EnsembleInference:
         rectangles: Sequence[Window],
     ) -> None:
         self.ensemble = ensemble
+        sources = SourcesAhead(features, settings=settings, rectangles=rectangles)
+        network = ThreadPoolExecutor(1, thread_name_prefix="network")
         self._passes = [
             (
                 model,
                 Inference(
                     viewer=Viewer(model, view),
-                    features=features,
-                    settings=settings,
-                    rectangles=rectangles,
+                    sources=sources,
+                    executor=network,
                     shared_bytes=SHARED_BYTES // ensemble.passes,
                 ),
             )

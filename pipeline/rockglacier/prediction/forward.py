@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import pairwise
-from typing import Any
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor, Future
+from itertools import islice
 
 import numpy as np
 import torch
-import zarr
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rockglacier.config import PredictConfig
 from rockglacier.grid import Window
 from rockglacier.prediction.blend import blend, blend_weights
-from rockglacier.prediction.source import FEATURE_NODATA, FeatureSource
+from rockglacier.prediction.source import FeatureSource, SourcesAhead
 from rockglacier.prediction.views import Viewer
-from rockglacier.prediction.windows import Lattice, windows_over
 
 FEATURE_SCALE = 1e-3
 SHARED_BYTES = 512 * 2**20
 """Most that is kept of shared windows; beyond it they are computed again."""
+AHEAD = 2
+"""Batches that are handed to the network before their results are needed: one that it works on, and
+one that lies ready when that is done."""
 
 
 class Inference:
@@ -32,15 +32,14 @@ class Inference:
     ----------
     viewer
         Of a model whose channels are those of the features.
-    features
-        (channel, y, x) int16, thousandths of a standard deviation, -32768 nodata in all channels.
-    settings
-        Window, overlap and batch.
-    rectangles
-        What will be asked for, inside the raster and in this order: windows that several of them
-        need are kept in between, and a batch is filled up with windows of the next.
+    sources
+        The features of the rectangles that will be asked for, in this order: windows that several
+        of them need are kept in between, and batches reach into the next.
+    executor
+        Of one thread, in which the network runs; what is read, blended and written meanwhile is in
+        the caller's.
     shared_bytes
-        Most that is kept of such windows.
+        Most that is kept of windows that several rectangles need.
 
     Notes
     -----
@@ -52,103 +51,96 @@ class Inference:
         self,
         *,
         viewer: Viewer,
-        features: zarr.Array[Any],
-        settings: PredictConfig,
-        rectangles: Sequence[Window],
-        shared_bytes: int | None = None,
+        sources: SourcesAhead,
+        executor: Executor,
+        shared_bytes: int = SHARED_BYTES,
     ) -> None:
-        self.viewer, self.features, self.settings = viewer, features, settings
-        self.shared_bytes = SHARED_BYTES if shared_bytes is None else shared_bytes
-        height, width = features.shape[-2:]
-        self.lattice = Lattice(
-            shape=(height, width), window=settings.window, stride=settings.stride
-        )
+        self.viewer, self.sources, self.settings = viewer, sources, sources.settings
+        self.shared_bytes = shared_bytes
         self.known: dict[Window, NDArray[np.float32]] = {}
-        self._next = dict(pairwise(rectangles))
-        self._uses = Counter(
-            window for part in rectangles for window in windows_over(part, lattice=self.lattice)
-        )
+        self._executor = executor
+        self._flying: deque[tuple[list[Window], Future[NDArray[np.float32]]]] = deque()
 
     def probability(self, rectangle: Window) -> NDArray[np.float32]:
         """Return the probability of a rock glacier, (height, width) float32, NaN where unknown."""
-        windows = windows_over(rectangle, lattice=self.lattice)
-        if not windows:
-            return np.full((rectangle.height, rectangle.width), np.nan, np.float32)
-        source = FeatureSource.read(self.features, windows)
-        windows = [window for window in windows if source.is_known(window)]
+        source = self.sources.under(rectangle)
         weights = blend_weights(self.settings.window)
-        result = blend(rectangle, self._parts(rectangle, source, windows), weights=weights)
+        result = blend(rectangle, self._parts(rectangle, source), weights=weights)
         result[~source.valid(rectangle)] = np.nan
         return result
 
     def _parts(
-        self, rectangle: Window, source: FeatureSource, windows: Sequence[Window]
+        self, rectangle: Window, source: FeatureSource
     ) -> Iterator[tuple[Window, NDArray[np.float32]]]:
-        missing = [window for window in windows if window not in self.known]
-        for window in windows:
-            if window not in self.known:
-                group, missing = missing[: self.settings.batch], missing[self.settings.batch :]
-                patches = {window: source.patch(window) for window in group}
-                patches |= self._patches_ahead(rectangle, self.settings.batch - len(group))
-                self.known.update(self._forward(patches))
+        missing = [window for window in source.windows if not self._is_given(window)]
+        wanted = self._wanted(rectangle, source, missing)
+        for window in source.windows:
+            self._send(wanted)
+            while window not in self.known:
+                self._land()
+                self._send(wanted)
             yield window, self.known[window]
-            self._uses[window] -= 1
-            if self._uses[window] <= 0 or self._held_bytes > self.shared_bytes:
+            if self.sources.last[window] == rectangle or self._held_bytes > self.shared_bytes:
                 del self.known[window]
 
     @property
     def _held_bytes(self) -> int:
         return 4 * self.settings.window**2 * len(self.known)
 
-    def _patches_ahead(self, rectangle: Window, room: int) -> dict[Window, NDArray[np.int16]]:
-        """Return what the next rectangle needs first, to use the rest of a batch."""
-        following = self._next.get(rectangle)
-        if following is None or not room:
-            return {}
-        own = set(windows_over(rectangle, lattice=self.lattice))
-        candidates = [
-            window
-            for window in windows_over(following, lattice=self.lattice)
-            if window not in own and window not in self.known
-        ]
-        sources = {
-            window: FeatureSource.read(self.features, [window]) for window in candidates[:room]
-        }
-        return {
-            window: source.patch(window)
-            for window, source in sources.items()
-            if source.is_known(window)
-        }
+    def _wanted(
+        self, rectangle: Window, source: FeatureSource, missing: Sequence[Window]
+    ) -> Iterator[tuple[FeatureSource, Window]]:
+        """Yield what the network has not been given yet, of a rectangle, then of the next."""
+        yield from ((source, window) for window in missing)
+        if rectangle in self.sources.following:
+            passed = set(source.windows)  # what was let go of them is not computed again here
+            ahead = self.sources.after(rectangle)
+            for window in ahead.windows:
+                if window not in passed and not self._is_given(window):
+                    yield ahead, window
 
-    def _forward(
-        self, patches: Mapping[Window, NDArray[np.int16]]
-    ) -> dict[Window, NDArray[np.float32]]:
-        shape = (
-            self.settings.batch,
-            self.features.shape[0],
-            *next(iter(patches.values())).shape[1:],
-        )
-        batch = np.full(shape, FEATURE_NODATA, np.int16)
-        for slot, patch in zip(batch, patches.values(), strict=False):
-            slot[:] = patch
-        image = standardised(torch.from_numpy(batch).to(self.viewer.model.device))
-        probability = self.viewer.probability(image).cpu().numpy()
-        # copies, lest one kept window hold its whole batch in memory
-        return {window: part.copy() for window, part in zip(patches, probability, strict=False)}
+    def _is_given(self, window: Window) -> bool:
+        return window in self.known or any(window in group for group, _ in self._flying)
+
+    def _send(self, wanted: Iterator[tuple[FeatureSource, Window]]) -> None:
+        """Give the network batches until enough are under way."""
+        while len(self._flying) < AHEAD:
+            group = list(islice(wanted, self.settings.batch))
+            if not group:
+                return
+            future = self._executor.submit(self._forward, self._batch(group))
+            self._flying.append(([window for _, window in group], future))
+
+    def _batch(self, group: Sequence[tuple[FeatureSource, Window]]) -> Tensor:
+        edge, channels = self.settings.window, group[0][0].stored.shape[-1]
+        batch = np.zeros((self.settings.batch, edge, edge, channels), np.int16)
+        for slot, (source, window) in zip(batch, group, strict=False):
+            slot[:] = source.patch(window)
+        return torch.from_numpy(batch).permute(0, 3, 1, 2)
+
+    def _forward(self, batch: Tensor) -> NDArray[np.float32]:
+        image = standardised(batch.to(self.viewer.model.device))
+        found: NDArray[np.float32] = self.viewer.probability(image).cpu().numpy()
+        return found
+
+    def _land(self) -> None:
+        """Keep what the network says of the batch that it got first."""
+        group, future = self._flying.popleft()
+        for window, part in zip(group, future.result(), strict=False):
+            self.known[window] = part.copy()  # lest one that is kept hold its whole batch in memory
 
 
 def standardised(stored: Tensor) -> Tensor:
-    """Return stored features as a network sees them, 0 (the mean) where there are none.
+    """Return stored features as a network sees them.
 
     Parameters
     ----------
     stored
-        int16 (B, C, H, W), thousandths of a standard deviation, -32768 nodata.
+        int16 (B, C, H, W), thousandths of a standard deviation, 0 where there are none.
 
     Returns
     -------
     Tensor
-        float32 (B, C, H, W), channels last, on the same device.
+        float32 (B, C, H, W), of the same order in memory, on the same device.
     """
-    image = stored.to(torch.float32, memory_format=torch.channels_last).mul_(FEATURE_SCALE)
-    return image.masked_fill_(stored[:, :1] == FEATURE_NODATA, 0)
+    return stored.to(torch.float32).mul_(FEATURE_SCALE)

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
 
 from rockglacier.config import PredictConfig
@@ -18,7 +17,7 @@ from rockglacier.prediction.blend import PERCENT_NODATA, to_percent
 from rockglacier.prediction.ensemble import EnsembleInference, Layers
 from rockglacier.prediction.members import Source
 from rockglacier.prediction.store import PROBABILITY
-from rockglacier.storage import disk_errors, zarr_store
+from rockglacier.storage import disk_errors, in_one_pass, one_pass, open_array, open_group
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,13 +57,14 @@ class PredictWork:
             for part in self.parts
             if (run := _PartRun.over(part, list(windows.values()), self.settings)) is not None
         ]
-        target: Any = zarr.open_group(zarr_store(self.target, read_only=False), mode="r+")
+        with one_pass():
+            layers: dict[str, Any] = dict(open_group(self.target, "r+").arrays())
         for task in tasks:
             window = windows[task.name]
-            percents = _percents(list(target.array_keys()), runs, window)
+            percents = _percents(list(layers), runs, window)
             with disk_errors(self.target.parent):
                 for name, percent in percents.items():
-                    target[name][window.slices] = percent
+                    layers[name][window.slices] = percent
             yield task, {"valid": int((percents[PROBABILITY] != PERCENT_NODATA).sum())}
 
 
@@ -83,12 +83,11 @@ class _PartRun:
         rectangles = [around(own) for window in windows if (own := part.under(window))]
         if not rectangles:
             return None
-        store = zarr_store(part.features / "features", read_only=True)
         return cls(
             part,
             EnsembleInference(
                 ensemble=part.models.ensemble(settings),
-                features=zarr.open_array(store, mode="r"),
+                features=in_one_pass(open_array(part.features / "features")),
                 settings=settings,
                 rectangles=rectangles,
             ),
