@@ -11,7 +11,7 @@ import odc.geo.xr  # noqa: F401  registers the accessor
 import pytest
 import xarray as xr
 
-from rockglacier.cube import build, store, writer
+from rockglacier.cube import build, store
 from rockglacier.cube.build import build_cube
 from rockglacier.cube.dem import dem_mosaic
 from rockglacier.cube.group import GroupWork
@@ -31,6 +31,7 @@ from rockglacier.scenes.record import (
     write_scenes,
 )
 from rockglacier.storage import read_json
+from rockglacier.validation.cube import cube_findings
 
 LAYERS = tuple(store.LAYERS)
 
@@ -308,17 +309,19 @@ def test_receipt_names_the_objects_and_what_they_are(make_basin):
     objects = receipts["r0001c0002"]["objects"]
     key = "slope/c/1/2"
     assert objects[key][0] == (study.cube_path / key).stat().st_size
-    assert writer.damaged(study.cube_path, objects) == []
+    assert list(cube_findings(study.cube_path)) == []
     data = bytearray((study.cube_path / key).read_bytes())
     data[5] ^= 1
     (study.cube_path / key).write_bytes(data)
     (study.cube_path / "aspect/c/1/2").write_bytes(data[:10])
     (study.cube_path / "elevation/c/1/2").unlink()
-    assert writer.damaged(study.cube_path, objects) == [
-        "elevation/c/1/2 is missing",
-        "slope/c/1/2 has other content than was written",
-        f"aspect/c/1/2 has 10 bytes; {objects['aspect/c/1/2'][0]} were written",
-    ]
+    (found,) = [one for one in cube_findings(study.cube_path) if "block" in one.found]
+    assert found.found == (
+        "block r0001c0002: elevation/c/1/2 is missing, "
+        "slope/c/1/2 has other content than was written, "
+        f"aspect/c/1/2 has 10 bytes; {objects['aspect/c/1/2'][0]} were written"
+    )
+    assert "delete receipts/cube/r0001c0002.json" in found.todo
 
 
 def test_unreadable_scene_fails_the_block_by_name(make_basin, monkeypatch):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from zarr.storage import LocalStore, StorePath, WrapperStore
 
 from rockglacier.errors import ContractError
 from rockglacier.grid import Window
-from rockglacier.storage import disk_errors, one_pass, read_bytes, zarr_store
+from rockglacier.storage import disk_errors, one_pass, zarr_store
 
 
 class CubeWriter:
@@ -123,30 +123,6 @@ class _Noting(WrapperStore[Any]):
 def write_window(path: Path, window: Window, layers: Mapping[str, NDArray[Any]]) -> None:
     """Write layers of one block of a cube; as `CubeWriter.write`."""
     CubeWriter(path).write(window, layers)
-
-
-def damaged(path: Path, written: Mapping[str, Sequence[int]]) -> list[str]:
-    """Return the objects of a cube that are not as they were written, in words.
-
-    Parameters
-    ----------
-    path
-        The cube.
-    written
-        Keys to sizes and checksums, as `CubeWriter.write` returned them.
-    """
-    found = []
-    for key, (size, checksum) in written.items():
-        place = path.joinpath(*key.split("/"))
-        if not place.is_file():
-            found.append(f"{key} is missing")
-            continue
-        data = read_bytes(place)
-        if len(data) != size:
-            found.append(f"{key} has {len(data)} bytes; {size} were written")
-        elif zlib.crc32(data) != checksum:
-            found.append(f"{key} has other content than was written")
-    return found
 
 
 def _require_block(shape: tuple[int, int], block: int, window: Window) -> None:

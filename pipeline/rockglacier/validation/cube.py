@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator, Mapping
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +17,14 @@ from pyproj import CRS
 from pyproj.exceptions import CRSError
 from zarr.errors import BaseZarrError
 
-from rockglacier.storage import zarr_store
+from rockglacier.engine import Receipts
+from rockglacier.storage import read_bytes, zarr_store
 from rockglacier.validation.finding import Finding
 
 PLANE = ("y", "x")
 AGAIN = "build it again: rockglacier cube STUDY.yaml"
+READS = 16
+"""Objects that are read at once: an object store answers each after a while."""
 
 
 def cube_findings(path: Path, *, said: Mapping[str, Any] | None = None) -> Iterator[Finding]:
@@ -34,7 +39,9 @@ def cube_findings(path: Path, *, said: Mapping[str, Any] | None = None) -> Itera
 
     Notes
     -----
-    Metadata and coordinates are read, and the last chunk of every layer.
+    Metadata and coordinates are read, and the last chunk of every layer. Where the receipts of the
+    cube's blocks lie beside it, every object that they name is read, and compared in size and
+    checksum with what was written.
     """
     try:
         store = zarr_store(path, read_only=True)
@@ -45,6 +52,7 @@ def cube_findings(path: Path, *, said: Mapping[str, Any] | None = None) -> Itera
         yield from _dataset_findings(store)
         for name, array in sorted(arrays.items()):
             yield from _unreadable(name, array)
+        yield from _block_findings(path)
     except (BaseZarrError, OSError, LookupError, TypeError, ValueError) as error:
         yield Finding(
             found=f"it cannot be opened: {type(error).__name__}: {error}",
@@ -164,6 +172,32 @@ def _unreadable(name: str, array: Any) -> Iterator[Finding]:
         array[tuple(slice(-1, None) for _ in array.shape) or ...]
     except (BaseZarrError, OSError, RuntimeError, TypeError, ValueError) as error:
         yield _wrong(f"the last chunk of {name} cannot be read: {error}", "chunks that decode")
+
+
+def _block_findings(path: Path) -> Iterator[Finding]:
+    receipts = Receipts(path.parent / "receipts" / "cube")
+    with ThreadPoolExecutor(READS) as pool:
+        for name, receipt in receipts.all():
+            written = receipt.get("objects", {}).items()
+            if wrong := [
+                told for told in pool.map(lambda one: _damage(path, *one), written) if told
+            ]:
+                yield Finding(
+                    found=f"block {name}: {', '.join(wrong)}",
+                    expected="objects as its receipt says they were written",
+                    todo=f"delete receipts/cube/{name}.json, then rockglacier cube STUDY.yaml",
+                )
+
+
+def _damage(path: Path, key: str, noted: Sequence[int]) -> str:
+    """Return what an object of a cube is not as it was written, or nothing."""
+    place, (size, checksum) = path.joinpath(*key.split("/")), noted
+    if not place.is_file():
+        return f"{key} is missing"
+    data = read_bytes(place)
+    if len(data) != size:
+        return f"{key} has {len(data)} bytes; {size} were written"
+    return "" if zlib.crc32(data) == checksum else f"{key} has other content than was written"
 
 
 def _item(what: str) -> Finding:
