@@ -11,7 +11,7 @@ from rockglacier.storage import open_array, open_group
 from rockglacier.study import Study
 
 if TYPE_CHECKING:
-    from rockglacier.model.table import Map  # brings torch, which who only reads need not have
+    from rockglacier.model.scoring import Map  # brings torch, which who only reads need not have
 
 CHUNK: Final = 256
 """Edge of a chunk, pixels."""
