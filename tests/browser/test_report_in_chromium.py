@@ -130,6 +130,18 @@ def test_the_map_is_moved_by_keys(page, address):
     assert page.run("getComputedStyle(document.activeElement).outlineStyle") == "solid"
 
 
+def test_the_map_fills_a_window_that_was_turned_and_turned_back(page, address):
+    page.show(address, **LAPTOP)
+    before = page.run(VIEW)
+    for width in (700, 1366):
+        page.ask(
+            "Emulation.setDeviceMetricsOverride",
+            width=width, height=800, deviceScaleFactor=1, mobile=False,
+        )  # fmt: skip
+        page.run("new Promise((done) => setTimeout(done, 300))")
+    assert page.run(VIEW) == pytest.approx(before, rel=0.01, abs=5)
+
+
 def test_motion_ends_where_a_jump_does(page, address):
     page.show(address, **LAPTOP)
     page.click("tbody button[data-box]")

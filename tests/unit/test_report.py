@@ -25,6 +25,7 @@ from rockglacier.report import (
     layers,
     maps,
     overview,
+    periods,
     plates,
     scored,
     style,
@@ -34,7 +35,8 @@ from rockglacier.report import (
 )
 from rockglacier.report.figures import basin_picture
 from rockglacier.report.page import render, write_report
-from rockglacier.report.parts import shown
+from rockglacier.report.parts import Table, shown
+from rockglacier.stages import Context, stage_named
 from rockglacier.storage import read_json, write_json
 from rockglacier.study import Study
 
@@ -271,7 +273,7 @@ def test_outlines_that_all_networks_found_are_counted():
     table = scored.joint_table(found)
     assert list(table["found by"]) == ["unet and hrnet", "hrnet", "none"]
     assert list(table["outlines"]) == [2, 1, 1]
-    assert list(table["percent"]) == [50, 25, 25]
+    assert list(table["of the reference, %"]) == [50, 25, 25]
 
 
 def test_pooled_folds_are_told_with_their_spread():
@@ -352,6 +354,44 @@ def test_a_report_without_rasters_keeps_its_tables(make_products):
     assert "Probability" in facts["missing"]
     assert "Reference and found" not in facts["missing"]
     assert not old.exists()
+
+
+def test_every_period_is_told_beside_the_one_that_the_page_is_of(make_products):
+    study = make_products(years=("2023", "2024"))
+    assert periods.periods(layers.Products(study)).missing == "There is no inventory of 2024."
+    (study.inventory_path / "inventory.gpkg").unlink()  # else it counts as edited
+    stage_named("inventory").work(study, Context())
+    products = layers.Products(study)
+    first, last = products.periods
+    assert first is products
+    section = periods.periods(products)
+    table, by_period = (one.frame for one in section.tables)
+    assert table["period"].tolist() == ["2023", "2024"]
+    assert table["scenes"].tolist() == [0, 2]
+    assert table[["found", "on training ground", "in every period"]].to_numpy().tolist() == [
+        [1, 1, 2], [1, 1, 2],
+    ]  # fmt: skip
+    assert by_period["periods"].tolist() == [2, 2]
+    np.testing.assert_allclose(by_period["2023, km²"], by_period["2024, km²"])
+    lines = {line.key: line for line in overview.web_map(products).lines}
+    assert (len(lines["period-1"].shapes), lines["period-1"].is_shown) == (2, False)
+    assert (last.cube.n_clear == first.cube.n_clear + 1).all()
+    assert (last.cube.composite != first.cube.composite).any()
+    page = Page(render(products, [section])).text
+    assert "Imagery from 2023-01-01 to 2023-12-31; other periods: 2024." in page
+
+
+def test_numbers_of_a_column_have_the_same_decimals():
+    def cells(head, *values):
+        table = Table(name="x", caption="x", frame=pd.DataFrame({head: values}))
+        return [row[0][0] for row in table.cells]
+
+    assert cells("area, km²", 1.5554, 1.55, np.nan) == ["1.555", "1.550", ""]
+    assert cells("IoU", 0.8, 0.75) == ["0.80", "0.75"]
+    assert cells("cloud, %", 12.34567, 3.0) == ["12.3", "3.0"]
+    assert cells("front, m", 4208.0, 12345.0) == ["4208", "12,345"]
+    assert cells("pixels", 561920, 3) == ["561,920", "3"]
+    assert cells("known", True, False) == ["True", "False"]
 
 
 def test_an_inventory_without_outlines_is_reported(make_products):

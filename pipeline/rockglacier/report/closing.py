@@ -7,10 +7,10 @@ from typing import Any, Final
 import pandas as pd
 
 from rockglacier import origin
-from rockglacier.report.layers import Products
+from rockglacier.report.layers import Products, read_days
 from rockglacier.report.parts import Section, Table
 from rockglacier.scenes.notices import notices
-from rockglacier.storage import read_json, readable
+from rockglacier.storage import read_json
 
 FEW: Final = 20
 """Landforms below which a score on them is a rough figure."""
@@ -29,8 +29,7 @@ def thin(products: Products) -> Section:
     """Say what the numbers rest on that is little."""
     study, inventory = products.study, products.inventory
     said = ["Every outline is a candidate: activity, kinematics and origin are left to a person."]
-    scenes = pd.read_parquet(readable(study.scenes_path), columns=["datetime"])
-    dates = scenes["datetime"].dt.date.nunique()
+    dates = read_days(study).nunique()
     if dates < 3:
         said.append(f"{dates} date(s) of imagery: a median of so few looks keeps what is odd.")
     test = (products.matches or {}).get("test")

@@ -47,7 +47,7 @@ def details_of(products: Products, table: gpd.GeoDataFrame) -> dict[str, tuple[D
     for shape in table.geometry.to_crs(products.frame.epsg):
         window = _around(products, shape.bounds)
         step = max(1, -(-max(window.height, window.width) // LARGEST_PX))
-        stack = np.asarray(group["reflectance"][(0, slice(None), *window.slices)])
+        stack = np.asarray(group["reflectance"][(study.period.index, slice(None), *window.slices)])
         edge = study.grid.resolution
         box = (
             round(window.x * edge),

@@ -138,11 +138,11 @@ class Windows:
             return None
         group: Any = open_group(self._study.cube_path)
         names = [str(name) for name in np.asarray(group["band"][:])]
-        bands = TRUE if is_true else triple_of(names)
+        bands, time = TRUE if is_true else triple_of(names), self._study.period.index
         if not set(bands) <= set(names):
             return None
         layers = [
-            np.asarray(group["reflectance"][(0, names.index(band), *window.slices)])
+            np.asarray(group["reflectance"][(time, names.index(band), *window.slices)])
             for band in bands
         ]
         return stretched(np.stack(layers, axis=-1), gamma=GAMMA if is_true else 1.0)

@@ -63,6 +63,7 @@ def leak_figure(leak: Mapping[str, Mapping[str, Any]]) -> Figure:
         bars = axes.bar(places + shift, heights, 0.25, label=label, color=colour)
         axes.bar_label(bars, fmt="%.2f", fontsize=8)
     axes.set_xticks(places, list(leak))
+    axes.set_xlim(-1, max(len(leak), 2))
     axes.set_ylabel("IoU of rock glaciers")
     axes.set_ylim(0, 1.05)
     axes.legend(fontsize=8, frameon=False, loc="upper right", ncols=3)
@@ -77,7 +78,11 @@ def history_figure(histories: Mapping[str, pd.DataFrame]) -> Figure:
         colour = f"C{number}"
         axes.plot(history["epoch"], history["train_loss"], color=colour, linewidth=0.9, alpha=0.6)
         axes.plot(
-            history["epoch"], history["validation_loss"], color=colour, label=name, marker="."
+            history["epoch"],
+            history["validation_loss"],
+            color=colour,
+            marker=".",
+            label=name.replace("-", " "),
         )
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("epoch")
@@ -90,8 +95,8 @@ def curve_figure(curve: pd.DataFrame) -> Figure:
     """Draw precision, recall and F1 of outlines by the IoU that counts as a match."""
     figure = canvas(height=3.2)
     axes = figure.add_subplot()
-    for name, style in (("precision", "--"), ("recall", ":"), ("f1", "-")):
-        axes.plot(curve["iou"], curve[name].astype(float), style, marker=".", label=name)
+    for name, style in (("precision", "--"), ("recall", ":"), ("F1", "-")):
+        axes.plot(curve["IoU at least"], curve[name].astype(float), style, marker=".", label=name)
     axes.set(xlabel="IoU that counts as a match", ylim=(0, 1.02))
     axes.legend(fontsize=8, frameon=False)
     return figure
@@ -114,13 +119,13 @@ def error_figure(table: pd.DataFrame) -> Figure:
     figure = canvas(height=1.2 + 0.28 * len(grounds))
     panels = figure.subplots(1, 2, sharey=True)
     thick = 0.8 / len(networks)
-    for axes, name in zip(panels, ("false alarms", "misses"), strict=True):
+    for axes, name in zip(panels, ("false alarms, %", "misses, %"), strict=True):
         for number, network in enumerate(networks):
             own = table[table["network"] == network].set_index("ground")[name].reindex(grounds)
             places = np.arange(len(grounds)) + (number - (len(networks) - 1) / 2) * thick
-            axes.barh(places, 100 * own.to_numpy(float), thick, label=network)
+            axes.barh(places, own.to_numpy(float), thick, label=network)
         axes.set_yticks(range(len(grounds)), grounds, fontsize=8)
-        axes.set_xlabel(f"{name}, %")
+        axes.set_xlabel(name)
     panels[0].invert_yaxis()
     panels[1].legend(fontsize=8, frameon=False)
     return figure
@@ -132,9 +137,13 @@ def size_figure(table: pd.DataFrame) -> Figure:
     for number, unit in enumerate(("n", "km²"), start=1):
         axes = figure.add_subplot(1, 2, number)
         _stacked(axes, table, unit)
-        axes.set_xticks(range(len(table)), list(table["class, km²"]))
+        axes.set_xticks(
+            range(len(table)), [str(n).replace(">=", "≥ ") for n in table["class, km²"]]
+        )
         axes.set_xlabel("area of a landform, km²")
         axes.set_ylabel("landforms" if unit == "n" else "area, km²")
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center",
+                  ncols=3, fontsize=8, frameon=False)  # fmt: skip
     return figure
 
 
@@ -153,7 +162,6 @@ def _stacked(axes: Axes, table: pd.DataFrame, unit: str) -> None:
     if f"reference, {unit}" in table:
         axes.step(places, table[f"reference, {unit}"], where="mid", color=REFERENCE,
                   label="reference")  # fmt: skip
-    axes.legend(fontsize=8, frameon=False)
 
 
 def elevation_figure(table: pd.DataFrame) -> Figure:

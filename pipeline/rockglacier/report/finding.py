@@ -14,6 +14,12 @@ from rockglacier.report.parts import Picture, Section, Table, picture
 from rockglacier.storage import listing, readable
 
 FILTERED: Final = "_filtered"
+BY: Final = {
+    "aspect area": "Area by the aspect of each pixel",
+    "aspect landforms": "Landforms by their mean aspect",
+    "illumination": "By light: cosine of the angle between the sun and the normal of the slope",
+}
+"""Captions of tables whose file names do not say enough."""
 FOUND: Final = "found: outside training ground"
 
 
@@ -97,8 +103,8 @@ def reference(products: Products) -> Section:
         )
         found.append(Table(name="curve", caption=said, frame=curve))
     note = (
-        "Only the row of test ground says what the network finds by itself. count_ratio is the "
-        "number found over the number in the reference: not an accuracy."
+        "Only the row of test ground says what the network finds by itself. The number ratio is "
+        "the number found over the number in the reference: not an accuracy."
     )
     return Section(
         key=key, title=title, notes=(note,), pictures=tuple(pictures), tables=tuple(found)
@@ -202,7 +208,7 @@ def terrain(products: Products) -> Section:
             words += ", between the elevations of `train.elevation` alone"
         frame = pd.read_csv(readable(path)).rename(columns=tables.words_of)
         name = f"terrain-{path.stem.replace('_', '-')}"
-        found.append(Table(name=name, caption=f"By {words}", frame=frame))
+        found.append(Table(name=name, caption=BY.get(words, f"By {words}"), frame=frame))
     return Section(key=key, title=title, notes=(note,), tables=tuple(found))
 
 

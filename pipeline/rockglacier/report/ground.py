@@ -16,15 +16,16 @@ from rockglacier.storage import readable
 SCENE_COLUMNS: Final = {
     "id": "scene",
     "datetime": "time, UTC",
+    "period": "period",
     "platform": "platform",
     "tile": "tile",
     "cloud_cover": "cloud of the scene, %",
     "basin_cloud": "cloud over the basin, %",
     "basin_snow": "snow over the basin, %",
-    "basin_cover": "of the basin, %",
-    "sun_elevation": "sun, °",
+    "basin_cover": "basin covered, %",
+    "sun_elevation": "sun above horizon, °",
     "baseline": "baseline",
-    "offset_in_pixels": "offset added",
+    "offset_in_pixels": "offset given back",
     "offset_reason": "why",
     "notes": "notes",
     "rule": "rule",
@@ -62,7 +63,12 @@ def basin(products: Products) -> Section:
 def scenes(products: Products) -> Section:
     """List the scenes used and dropped, with reasons, and the DEM tiles."""
     study = products.study
-    used = columns_of(pd.read_parquet(readable(study.scenes_path)), tuple(SCENE_COLUMNS))
+    table = pd.read_parquet(readable(study.scenes_path))
+    if len(study.periods) > 1:
+        days = table["datetime"].dt.date
+        for one in study.periods:
+            table.loc[days.between(one.start, one.end), "period"] = one.name
+    used = columns_of(table, tuple(SCENE_COLUMNS))
     found = [Table(name="scenes", caption=f"{len(used)} scenes used", frame=used)]
     if study.dropped_path.is_file():
         dropped = columns_of(pd.read_parquet(readable(study.dropped_path)), DROPPED)

@@ -97,11 +97,7 @@ def outputs(products: Products) -> Section:
         if array is None or window is None:
             continue
         frame = frame_at(products, window)
-        place = (
-            slice(window.y // step, -(-(window.y + window.height) // step)),
-            slice(window.x // step, -(-(window.x + window.width) // step)),
-        )
-        percent, known = (thinned(one, step=step)[place] for one in (array, truth))
+        percent, known = (thinned(one, step=step, window=window) for one in (array, truth))
         outlines = products.reference
         shapes = None if outlines is None else plates.inside(outlines, frame).geometry
         drawn = plates.output_figure(percent, known, frame, shapes, threshold=row["threshold"])
@@ -195,7 +191,7 @@ def landforms(products: Products) -> Section:
     ]
     notes = [
         (
-            "count_ratio is the number found over the number in the reference: not an accuracy. "
+            "The number ratio is the number found over that in the reference: not an accuracy. "
             "All numbers are of test ground, which no network has seen."
         )
     ]

@@ -15,9 +15,12 @@ from affine import Affine
 from numpy.typing import NDArray
 from rasterio.features import geometry_mask
 
-from rockglacier.grid import Grid
+from rockglacier.grid import Grid, Window
 from rockglacier.storage import open_group, read_json, readable
 from rockglacier.study import Study
+
+STRIP: Final = 4
+"""Chunks, from north to south, that are read at once."""
 
 LARGEST: Final = 1200
 """Pixels along the longer edge of a figure's raster."""
@@ -77,10 +80,10 @@ class Cube:
     """(y, x, 3), true colour, if the cube has its bands."""
     limits: Mapping[str, Limits]
     """What is dark and what is bright in either, by ``composite`` and ``true``."""
-    n_clear: NDArray[np.int64]
-    """Clear looks of all periods."""
-    n_snow: NDArray[np.int64]
-    n_shadow: NDArray[np.int64]
+    n_clear: NDArray[np.uint8]
+    """Clear looks of the period, as those below."""
+    n_snow: NDArray[np.uint8]
+    n_shadow: NDArray[np.uint8]
     elevation: NDArray[np.float32]
     aspect: NDArray[np.float32]
 
@@ -96,8 +99,10 @@ def frame_of(grid: Grid) -> Frame:
     return Frame(epsg=grid.epsg, bounds=grid.bounds, pixel_m=grid.resolution * step)
 
 
-def thinned(array: Any, *, step: int, index: tuple[int, ...] = ()) -> NDArray[Any]:
-    """Return every ``step``-th pixel of a raster, the middle one of each square.
+def thinned(
+    array: Any, *, step: int, index: tuple[int | slice, ...] = (), window: Window | None = None
+) -> NDArray[Any]:
+    """Return every ``step``-th pixel of a raster (..., y, x), the middle one of each square.
 
     Parameters
     ----------
@@ -106,54 +111,51 @@ def thinned(array: Any, *, step: int, index: tuple[int, ...] = ()) -> NDArray[An
     step
         Pixels from one to the next.
     index
-        Position along each dimension before y.
+        Position along each dimension before y, or all of it.
+    window
+        Pixels that are meant, its corner a multiple of ``step``; default: all.
 
     Notes
     -----
     Read in strips of whole chunks, so that memory holds one strip and the result.
     """
-    first, rows = step // 2, array.shape[-2]
-    strip = max((array.shards or array.chunks)[-2], step)
+    rows, columns = array.shape[-2:]
+    window = window or Window(y=0, x=0, height=rows, width=columns)
+    first, strip = step // 2, max(STRIP * array.chunks[-2], step)
+    across = slice(window.x + first, window.x + window.width, step)
     parts = []
-    for top in range(0, rows, strip):
-        below = min(top + strip, rows)
+    for top in range(window.y, window.y + window.height, strip):
+        below = min(top + strip, window.y + window.height)
         start = top + (first - top) % step
         if start < below:
-            values = np.asarray(array[(*index, slice(top, below), slice(None))])
-            parts.append(values[start - top :: step, first::step])
-    return np.concatenate(parts)
+            values = np.asarray(array[(*index, slice(top, below), slice(0, across.stop))])
+            parts.append(values[..., start - top :: step, across])
+    return np.concatenate(parts, axis=-2)
 
 
 def read_cube(study: Study) -> Cube:
     """Read the layers of a study's cube that figures show."""
     group: Any = open_group(study.cube_path)
-    step = step_for(study.grid.shape)
+    step, time = step_for(study.grid.shape), study.period.index
     names = [str(name) for name in np.asarray(group["band"][:])]
     bands = triple_of(names)
-    reflectance = group["reflectance"]
-
+    # all bands at once: a chunk holds them all, and is decoded once
+    reflectance = thinned(group["reflectance"], step=step, index=(time, slice(None)))
     limits: dict[str, Limits] = {}
 
     def composed(kind: str, chosen: Sequence[str], *, gamma: float = 1.0) -> NDArray[np.uint8]:
-        layers = [thinned(reflectance, step=step, index=(0, names.index(n))) for n in chosen]
-        numbers = np.stack(layers, axis=-1)
+        numbers = np.stack([reflectance[names.index(name)] for name in chosen], axis=-1)
         limits[kind] = limits_of(numbers)
         return stretched(numbers, gamma=gamma, limits=limits[kind])
-
-    periods = range(reflectance.shape[0])
-
-    def counted(name: str) -> NDArray[np.int64]:
-        parts = [thinned(group[name], step=step, index=(period,)) for period in periods]
-        return np.sum([part.astype(np.int64) for part in parts], axis=0)
 
     return Cube(
         composite=composed("composite", bands),
         bands=bands,
         true=composed("true", TRUE, gamma=GAMMA) if set(TRUE) <= set(names) else None,
         limits=limits,
-        n_clear=counted("n_clear"),
-        n_snow=counted("n_snow"),
-        n_shadow=counted("n_shadow"),
+        n_clear=thinned(group["n_clear"], step=step, index=(time,)),
+        n_snow=thinned(group["n_snow"], step=step, index=(time,)),
+        n_shadow=thinned(group["n_shadow"], step=step, index=(time,)),
         elevation=thinned(group["elevation"], step=step),
         aspect=thinned(group["aspect"], step=step),
     )
@@ -264,6 +266,13 @@ def read_hypsometry(study: Study) -> pd.DataFrame | None:
     return table if "thousandths" in table and len(table) else None
 
 
+def read_days(study: Study) -> pd.Series[Any]:
+    """Read the day of every scene of the study's period."""
+    scenes = pd.read_parquet(readable(study.scenes_path), columns=["datetime"])
+    days = scenes["datetime"].dt.date
+    return days[days.between(study.period.start, study.period.end)]
+
+
 class Products:
     """A study's products as the sections share them; each is read once, or is None if absent."""
 
@@ -319,6 +328,16 @@ class Products:
     def matches(self) -> dict[str, Any] | None:
         """Agreement of outlines, by ground."""
         return self.json(self.study.inventory_path / "matches.json")
+
+    @cached_property
+    def periods(self) -> list[Products]:
+        """The products of every period that has an inventory, the earliest first."""
+        every = sorted(self.study.each_period(), key=lambda one: one.period.index)
+        return [
+            self if one.period == self.study.period else Products(one)
+            for one in every
+            if (one.inventory_path / "inventory.parquet").is_file()
+        ]
 
     def json(self, path: Path) -> Any | None:
         """Return the content of a JSON file, or None where there is none."""

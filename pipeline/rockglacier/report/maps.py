@@ -8,6 +8,7 @@ from typing import Any, Final
 import geopandas as gpd
 import numpy as np
 import shapely
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection, PatchCollection
 from matplotlib.colors import ListedColormap
@@ -20,6 +21,8 @@ from rockglacier.report.layers import Frame, hillshade
 from rockglacier.report.style import COLOURS, DPI, REFERENCE, WORDS, canvas
 
 README_PIXELS: Final = (1600, 600)
+HEIGHTS: Final = ListedColormap(colormaps["terrain"](np.linspace(0.25, 1, 256)))
+"""Of elevation, without the blue that looks like water."""
 
 
 def _map(frame: Frame, *, panels: int = 1) -> tuple[Figure, list[Axes]]:
@@ -63,7 +66,7 @@ def _outlines(axes: Axes, frame: Frame, found: gpd.GeoDataFrame) -> list[Line2D]
 def _legend(axes: Axes, handles: Sequence[Any]) -> None:
     if handles:
         axes.legend(
-            handles=list(handles), loc="upper center", bbox_to_anchor=(0.5, -0.09), ncols=2,
+            handles=list(handles), loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=2,
             fontsize=8, frameon=False,
         )  # fmt: skip
 
@@ -98,7 +101,7 @@ def basin_map(frame: Frame, elevation: NDArray[np.floating], area: gpd.GeoSeries
     figure, (axes,) = _map(frame)
     _shade(axes, frame, elevation)
     image = axes.imshow(
-        np.ma.masked_invalid(elevation), cmap="terrain", extent=frame.extent_km, alpha=0.55,
+        np.ma.masked_invalid(elevation), cmap=HEIGHTS, extent=frame.extent_km, alpha=0.55,
         interpolation="nearest",
     )  # fmt: skip
     draw_lines(axes, frame, area, color="black", linewidth=1.2)
@@ -159,6 +162,25 @@ def probability_map(
     axes.set_facecolor("#bfbfbf")
     figure.colorbar(image, ax=axes, label="probability of a rock glacier, %", shrink=0.7)
     _legend(axes, _veil(axes, frame, splits))
+    return figure
+
+
+def periods_map(
+    frame: Frame, periods: Sequence[tuple[str, NDArray[np.uint8], gpd.GeoDataFrame]]
+) -> Figure:
+    """Draw name, probability (y, x), and outlines of each period, three side by side."""
+    _, east, _, north = frame.extent_km
+    columns = min(len(periods), 3)
+    rows = -(-len(periods) // columns)
+    figure = canvas(width=3.6 * columns, height=rows * (3.4 * north / east + 0.4))
+    panels = figure.subplots(rows, columns, squeeze=False).flat
+    for axes in panels:
+        axes.set_axis_off()
+    for axes, (name, percent, found) in zip(figure.axes, periods, strict=False):
+        shown = np.ma.masked_equal(percent, 255)
+        axes.imshow(shown, cmap="gray_r", vmin=0, vmax=150, extent=frame.extent_km)
+        draw_lines(axes, frame, found.geometry, color=COLOURS["test"], linewidth=0.9)
+        axes.set(title=f"{name}: {len(found)}", xlim=(0, east), ylim=(0, north), aspect="equal")
     return figure
 
 

@@ -174,6 +174,7 @@ def _lines(products: Products) -> list[Lines]:
             ids=[""] * len(cells), titles=["training ground"] * len(cells),
         )  # fmt: skip
         lines.append(Lines(key="ground", label="training ground", shapes=drawn.shapes))
+    lines += _of_other_periods(products)
     lines += _only_in_one(products)
     reference = products.reference
     if reference is not None:
@@ -208,6 +209,25 @@ def _lines(products: Products) -> list[Lines]:
                 titles=titles,
             )
         )
+    return lines
+
+
+def _of_other_periods(products: Products) -> list[Lines]:
+    """Return what was found in the other periods, switched off at first."""
+    lines = []
+    for other in products.periods:
+        name, found = other.study.period.name, other.inventory
+        if other is not products:
+            titles = [
+                f"{name}: {own}, {area:.3f} km²"
+                for own, area in zip(found["candidate_id"], found["area_km2"], strict=True)
+            ]
+            lines.append(
+                webmap.lines_of(
+                    f"period-{other.study.period.index}", f"outlines of {name}", found.geometry,
+                    products.frame, ids=[""] * len(found), titles=titles, is_shown=False,
+                )
+            )  # fmt: skip
     return lines
 
 

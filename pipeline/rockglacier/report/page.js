@@ -11,7 +11,7 @@
     const calm = matchMedia("(prefers-reduced-motion: reduce)");
     const told = document.getElementById("map-told"), hatch = document.getElementById("hatch");
     let most = fit(whole);
-    let view = { ...whole }, moving = 0;
+    let view = { ...whole }, moving = 0, across = svg.clientWidth;
 
     function fit(v) {
       const side = svg.clientWidth / svg.clientHeight || 1;
@@ -159,8 +159,12 @@
       });
     }
     addEventListener("resize", () => {
+      const isWhole = view.w >= most.w, unit = view.w / (across || 1);
       most = fit(whole);
-      show(fit(view));
+      across = svg.clientWidth;
+      const w = unit * across, h = w * (svg.clientHeight / (across || 1));
+      const kept = { x: view.x + (view.w - w) / 2, y: view.y + (view.h - h) / 2, w, h };
+      show(isWhole ? most : limited(kept));
     });
     show(fit(whole));
   }

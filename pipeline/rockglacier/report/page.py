@@ -18,6 +18,7 @@ from rockglacier.report.layers import Products
 from rockglacier.report.parts import Section
 from rockglacier.report.sections import PAPER_NUMBERS, SECTIONS
 from rockglacier.report.style import COLOURS
+from rockglacier.report.words import WORDS_USED
 from rockglacier.storage import write_bytes, write_text
 from rockglacier.study import Study
 
@@ -54,7 +55,8 @@ def write_report(study: Study, *, progress: Progress = silent) -> dict[str, Any]
     products = Products(study)
     sections = []
     for done, make in enumerate(SECTIONS, start=1):
-        sections.append(make(products))
+        if (section := make(products)) is not None:
+            sections.append(section)
         progress("report", done, len(SECTIONS))
     text = render(products, sections)
     size = len(text.encode())
@@ -92,10 +94,19 @@ def render(products: Products, sections: list[Section]) -> str:
         version=version_of("rockglacier") or "",
         title=f"Rock glaciers of {study.config.name}, {study.period.name}",
         summary=f"{geodesic_area_km2(study.area):,.0f} km², EPSG:{study.grid.epsg}, "
-        f"{width} × {height} pixels of {study.grid.resolution:g} m.",
+        f"{width} × {height} pixels of {study.grid.resolution:g} m. "
+        f"Imagery from {study.period.start} to {study.period.end}{_of_several(study)}.",
+        words=WORDS_USED,
         facts=_facts(products),
         sections=sections,
     )
+
+
+def _of_several(study: Study) -> str:
+    if len(study.periods) == 1:
+        return ""
+    others = ", ".join(one.name for one in study.periods if one != study.period)
+    return f"; other periods: {others}"
 
 
 def _packaged(name: str) -> str:
@@ -123,7 +134,7 @@ def _facts(products: Products) -> list[tuple[str, str]]:
     if corrected.get("low_km2") is not None:
         low, high = corrected["low_km2"], corrected["high_km2"]
         found.append(
-            (f"{low:.1f}-{high:.1f} km²", "area of rock glaciers, corrected for errors, 95 %")
+            (f"{low:.1f} to {high:.1f} km²", "area of rock glaciers, corrected for errors, 95 %")
         )
     return found
 

@@ -12,7 +12,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from PIL import Image
 
-from rockglacier.report.style import to_png, to_svg
+from rockglacier.report.style import drawn
 from rockglacier.report.webmap import WebMap
 
 LONGEST = 34
@@ -46,7 +46,7 @@ class Picture:
 
 def picture(name: str, figure: Figure, *, alt: str, caption: str) -> Picture:
     """Return a drawn figure as a part of the page."""
-    png, svg = to_png(figure, trim=True), to_svg(figure, name=name)
+    png, svg = drawn(figure, name=name)
     return Picture(name=name, alt=alt, caption=caption, png=png, svg=svg)
 
 
@@ -73,14 +73,12 @@ class Table:
     @property
     def cells(self) -> list[list[tuple[str, str]]]:
         """Rows of texts, and the style of each, see :func:`style_of`."""
-        are_numbers = [is_number for _, is_number in self.heads]
-        return [
-            [
-                (text := shown(value), "n" if is_number else style_of(text))
-                for value, is_number in zip(row, are_numbers, strict=True)
-            ]
-            for row in self.frame.head(self.most).itertuples(index=False, name=None)
-        ]
+        columns = []
+        for place, (head, is_number) in enumerate(self.heads):
+            values = self.frame.iloc[: self.most, place]
+            texts = numbers_shown(values, head) if is_number else [shown(v) for v in values]
+            columns.append([(text, "n" if is_number else style_of(text)) for text in texts])
+        return [list(row) for row in zip(*columns, strict=True)]
 
     @property
     def left_out(self) -> int:
@@ -109,6 +107,31 @@ def style_of(text: str) -> str:
     if any(len(word) > LONGEST for word in text.split()):
         return "long"
     return "text" if len(text) > LONGEST else "short"
+
+
+def numbers_shown(values: pd.Series[Any], head: str) -> list[str]:
+    """Return the numbers of a column, all with the decimals that the column needs.
+
+    Parameters
+    ----------
+    values
+        Of the column.
+    head
+        Its title: percentages, which end with ``%``, have one decimal, others three at most.
+    """
+    if pd.api.types.is_bool_dtype(values):
+        return [shown(bool(value)) for value in values]
+    numbers = values.astype(float)
+    known = numbers[np.isfinite(numbers)]
+    most = 1 if head.endswith("%") else 3
+    digits = next(
+        (n for n in range(most) if np.array_equal(known.round(n), known.round(most))), most
+    )
+    return ["" if np.isnan(number) else _written(number, digits) for number in numbers]
+
+
+def _written(number: float, digits: int) -> str:
+    return f"{number:,.0f}" if abs(number) >= 1e4 else f"{number:.{digits}f}"
 
 
 def shown(value: Any) -> str:

@@ -30,10 +30,10 @@ COSTS: Final = {
 }
 ERRORS: Final = {
     "pixels": "pixels",
-    "false_alarm_rate": "false alarms",
-    "miss_rate": "misses",
-    "share_of_false_alarms": "of all false alarms",
-    "share_of_misses": "of all misses",
+    "false_alarm_rate": "false alarms, %",
+    "miss_rate": "misses, %",
+    "share_of_false_alarms": "of all false alarms, %",
+    "share_of_misses": "of all misses, %",
 }
 Evaluation = Mapping[str, Any]
 
@@ -145,8 +145,10 @@ def object_table(evaluation: Evaluation) -> pd.DataFrame:
                     "F1": paired["f1"],
                     "recall by cover": covered["recall"],
                     "precision by cover": covered["precision"],
-                    "count_ratio": own["count_ratio"],
-                    "area bias": own["area_bias"],
+                    "number ratio": own["count_ratio"],
+                    "area too large by, %": None
+                    if own["area_bias"] is None
+                    else 100 * own["area_bias"],
                 }
             )
     return pd.DataFrame(rows)
@@ -168,7 +170,7 @@ def joint_table(found: pd.DataFrame) -> pd.DataFrame:
             or "none",
             "networks": int(sum(flags)),
             "outlines": int(count),
-            "percent": 100 * count / len(found),
+            "of the reference, %": 100 * count / len(found),
         }
         for flags, count in groups.items()
     ]
@@ -187,4 +189,4 @@ def error_table(networks: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
         return pd.DataFrame()
     table = pd.DataFrame(rows)
     numbers = [head for head in ERRORS.values() if head != "pixels"]
-    return table.astype(dict.fromkeys(numbers, "float64"))
+    return table.assign(**{name: 100 * table[name].astype("float64") for name in numbers})

@@ -1,4 +1,7 @@
-"""The sections of the report, in order; each says what it lacks where its product is absent."""
+"""The sections of the report, in order; each says what it lacks where its product is absent.
+
+One that a study cannot have at all is None.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,11 @@ from rockglacier.report import ablated, closing, finding, ground, judging, learn
 from rockglacier.report.layers import Products
 from rockglacier.report.overview import overview
 from rockglacier.report.parts import Section
+from rockglacier.report.periods import periods
 
-SECTIONS: Final[tuple[Callable[[Products], Section], ...]] = (
+SECTIONS: Final[tuple[Callable[[Products], Section | None], ...]] = (
     overview,
+    periods,
     ground.basin,
     ground.scenes,
     ground.quality,

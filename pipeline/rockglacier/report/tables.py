@@ -27,6 +27,23 @@ METRICS: Final[dict[str, str]] = {
 }
 """Score to heading; the first four are of the rock glacier class."""
 
+GROUND_NAMES: Final = {
+    "test": "test ground",
+    "unseen": "unseen ground",
+    "validation": "validation ground",
+    "guard": "guard band",
+    "train": "training ground",
+    "all": "all, training ground included",
+}
+"""Grounds of which scores are told, the one that tells most first."""
+
+CURVE: Final = {
+    "iou": "IoU at least",
+    "matched_b": "matched 1:1",
+    "precision": "precision",
+    "recall": "recall",
+    "f1": "F1",
+}
 UNITS: Final = {"_km2": "km²", "_percent": "%", "_m": "m", "_deg": "°"}
 LEAKING: Final = "random 9:1 split (leaks)"
 
@@ -68,15 +85,13 @@ def leak_table(evaluation: Mapping[str, Any]) -> pd.DataFrame:
 
 def agreement_table(matches: Mapping[str, Any]) -> pd.DataFrame:
     """Return how found and reference outlines agree, a row a ground, unseen ground first."""
-    grounds = [name for name in ("test", "unseen", "validation", "guard", "train", "all")
-               if name in matches]  # fmt: skip
     rows = []
-    for name in grounds:
+    for name in [name for name in GROUND_NAMES if name in matches]:
         scores = matches[name]
         paired, covered = scores.get("iou_0.5", {}), scores.get("cover_0.5", {})
         rows.append(
             {
-                "ground": "all (training ground included)" if name == "all" else name,
+                "ground": GROUND_NAMES[name],
                 "found": scores["n_a"],
                 "in the reference": scores["n_b"],
                 "matched 1:1 at IoU ≥ 0.5": paired.get("matched_b"),
@@ -84,7 +99,7 @@ def agreement_table(matches: Mapping[str, Any]) -> pd.DataFrame:
                 "recall": paired.get("recall"),
                 "F1": paired.get("f1"),
                 "recall by cover ≥ 50 %": covered.get("recall"),
-                "count_ratio": scores.get("count_ratio"),
+                "number ratio": scores.get("count_ratio"),
                 "area found, km²": scores.get("area_a_km2"),
                 "area in the reference, km²": scores.get("area_b_km2"),
             }
@@ -109,7 +124,8 @@ def curve_table(matches: Mapping[str, Any]) -> tuple[str, pd.DataFrame]:
     for name, words in names.items():
         curve = (matches.get(name) or {}).get("curve")
         if curve:
-            return words, pd.DataFrame(curve)
+            frame = pd.DataFrame(curve).rename(columns=CURVE)
+            return words, frame[[name for name in CURVE.values() if name in frame]]
     return "", pd.DataFrame()
 
 

@@ -21,6 +21,18 @@ CALIBRATION: Final = {
 }
 
 
+AREAS: Final = {
+    "total_km2": "all that was mapped",
+    "mapped_km2": "mapped as rock glacier",
+    "adjusted_km2": "corrected for errors",
+    "low_km2": "corrected, 95 % from",
+    "high_km2": "corrected, 95 % to",
+    "pixel_low_km2": "from, if the errors of pixels had nothing to do with each other",
+    "pixel_high_km2": "to, likewise",
+}
+SHIFTS: Final = {"mean": "mean IoU", "min": "lowest IoU"}
+
+
 def trust(products: Products) -> Section:
     """Say how like the ground is to that which a given model was trained on."""
     key, title = "trust", "Is the ground like that of training?"
@@ -110,7 +122,7 @@ def boundaries(products: Products) -> Section:
             )
         )
         said = "IoU of the reference with itself, moved, over four directions"
-        found.append(Table(name="registration", caption=said, frame=frame))
+        found.append(Table(name="registration", caption=said, frame=frame.rename(columns=SHIFTS)))
     return Section(
         key=key, title=title, notes=tuple(notes), pictures=tuple(pictures), tables=tuple(found)
     )
@@ -212,11 +224,7 @@ def corrected(products: Products) -> Section:
         ),
     )
     warning = "So few blocks say little: the true interval is wider." if area["few_blocks"] else ""
-    numbers = {
-        tables.words_of(name): value
-        for name, value in area.items()
-        if isinstance(value, int | float) and not isinstance(value, bool)
-    }
-    frame = pd.DataFrame(numbers.items(), columns=["quantity", "value"])
+    rows = [(words, area[name]) for name, words in AREAS.items() if area.get(name) is not None]
+    frame = pd.DataFrame(rows, columns=["area", "km²"])
     table = Table(name="corrected-area", caption="Mapped and corrected area", frame=frame)
     return Section(key=key, title=title, notes=notes, warning=warning, tables=(table,))
