@@ -280,7 +280,10 @@ def errors_shown() -> Iterator[None]:
     except (RockGlacierError, StacError) as error:
         err.print(Text(f"error: {error}", style="red"))
         sys.exit(EXIT_FAILED)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit) as end:
+        # Typer makes of Ctrl-C an exit that says nothing
+        if isinstance(end, SystemExit) and end.code != EXIT_INTERRUPTED:
+            raise
         err.print("\nstopped. Finished work is kept: the same command goes on from there.")
         sys.exit(EXIT_INTERRUPTED)
     except Exception as error:

@@ -13,7 +13,7 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from rockglacier import __version__
-from rockglacier.cli import app
+from rockglacier.cli import app, main
 from rockglacier.stages import STAGES
 
 
@@ -102,16 +102,16 @@ def test_stage_alone_says_what_has_to_run_before(area, tmp_path):
     assert "rockglacier search" in answer.stderr
 
 
-def test_interrupt_says_that_finished_work_is_kept(tmp_path):
-    code = (
-        "from rockglacier.console import errors_shown\n"
-        "with errors_shown():\n    raise KeyboardInterrupt\n"
-    )
-    answer = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False
-    )
-    assert answer.returncode == 130
-    assert "Finished work is kept" in answer.stderr
+def test_interrupt_of_a_command_says_that_finished_work_is_kept(monkeypatch, capsys):
+    def interrupted():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("rockglacier.config.json_schema", interrupted)
+    monkeypatch.setattr(sys, "argv", ["rockglacier", "schema"])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 130
+    assert "Finished work is kept" in capsys.readouterr().err
 
 
 def test_two_inventories_are_compared(area, tmp_path):
