@@ -39,13 +39,17 @@ def main() -> None:
     """Measure and print."""
     options = parsed()
     with tempfile.TemporaryDirectory() as temporary:
-        world = World(folder=Path(options.folder or temporary) / "chips", size=options.size)
+        folder = Path(options.folder or temporary).absolute() / f"chips-{options.size}"
+        world = World(folder=folder, size=options.size)
         make(world)
-        cases = [(workers, origin) for workers in options.workers for origin in options.origins]
+        running = {name: start(world, options, name) for name in contenders(options)}
         found = [
-            measure(world, options, workers=workers, is_aligned=origin == "aligned")
-            for workers, origin in cases
+            measure(running, options, workers=workers, is_aligned=origin == "aligned")
+            for workers in options.workers
+            for origin in options.origins
         ]
+        for process in running.values():
+            process.communicate(timeout=60)
         steps = [train(world, options, workers=workers) for workers in options.workers]
     facts = {"machine": machine(), "options": vars(options), "cases": found, "training": steps}
     if options.json:
@@ -57,52 +61,49 @@ def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python tests/benchmarks/chips", description=__doc__)
     parser.add_argument("--folder", help="where the made-up basin is kept; default: nowhere")
     parser.add_argument("--size", type=int, default=4096, help="edge of the basin, pixels")
-    parser.add_argument("--chips", type=int, default=512, help="chips of a pass")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--chips", type=int, default=320, help="chips of a pass")
+    parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--workers", type=int, nargs="+", default=[0, 2])
     parser.add_argument("--origins", nargs="+", choices=ORIGINS, default=list(ORIGINS))
-    parser.add_argument("--only", nargs="+", default=list(NAMES), help="names of contenders")
-    parser.add_argument("--steps", type=int, default=20, help="training steps to time")
+    parser.add_argument("--only", nargs="+", choices=NAMES, default=list(NAMES), metavar="NAME")
+    parser.add_argument("--steps", type=int, default=6, help="training steps to time")
     parser.add_argument("--network", default="hrnet", help="that takes them, small")
     parser.add_argument("--json", help="write the numbers here")
     return parser.parse_args()
 
 
+def contenders(options: argparse.Namespace) -> list[str]:
+    """Return the names of those that take part."""
+    has_xarray = find_spec("rioxarray") is not None  # it cannot do without
+    return [name for name in options.only if name != SLOW or has_xarray]
+
+
 def measure(
-    world: World, options: argparse.Namespace, *, workers: int, is_aligned: bool
+    running: dict[str, "subprocess.Popen[str]"],
+    options: argparse.Namespace,
+    *,
+    workers: int,
+    is_aligned: bool,
 ) -> dict[str, Any]:
     """Let the contenders of one case take turns; print and return their table."""
-    has_xarray = find_spec("rioxarray") is not None and not workers  # a worker would open for ever
-    names = [name for name in options.only if name != SLOW or has_xarray]
-    given = {
-        "folder": str(world.folder),
-        "size": world.size,
-        "count": options.chips,
-        "workers": workers,
-        "is_aligned": is_aligned,
-    }
-    running = {name: start({**given, "name": name}) for name in names}
-    first = {name: answer(process) for name, process in running.items()}
+    # a worker of the slow one would open the file for ever
+    names = [name for name in running if name != SLOW or not workers]
+    case = {"workers": workers, "is_aligned": is_aligned}
+    first = {name: asked(running[name], case) for name in names}
     sums = {round(check["sum"], 1) for check in first.values()}
     if len(sums) != 1:
         raise SystemExit(f"contenders read other pixels: {first}")
     rates: dict[str, list[float]] = {name: [] for name in names}
     for number in range(options.rounds):
-        for name, process in running.items():
+        for name in names:
             if name == SLOW and number:
                 continue  # seconds a chip
-            tell(process, "go")
-            done = answer(process)
+            done = asked(running[name], {})
             rates[name].append(done["chips"] / done["seconds"])
-    rows = []
-    for name, process in running.items():
-        tell(process, "end")
-        peak = answer(process)["peak_bytes"]
-        process.wait(60)
-        rows.append(row_of(name, rates, peak))
-    case = {"workers": workers, "aligned": is_aligned, "rows": rows, "goals": goals(rates)}
-    show(case)
-    return case
+    rows = [row_of(name, rates, first[name]["peak_bytes"]) for name in names]
+    found = {"workers": workers, "aligned": is_aligned, "rows": rows, "goals": goals(rates)}
+    show(found)
+    return found
 
 
 def train(world: World, options: argparse.Namespace, *, workers: int) -> Row:
@@ -129,8 +130,9 @@ def train(world: World, options: argparse.Namespace, *, workers: int) -> Row:
     return row
 
 
-def start(given: dict[str, Any]) -> "subprocess.Popen[str]":
+def start(world: World, options: argparse.Namespace, name: str) -> "subprocess.Popen[str]":
     """Start a contender."""
+    given = {"folder": str(world.folder), "size": world.size, "count": options.chips, "name": name}
     return subprocess.Popen(
         [sys.executable, HERE / "contender.py", json.dumps(given)],
         stdin=subprocess.PIPE,
@@ -140,16 +142,12 @@ def start(given: dict[str, Any]) -> "subprocess.Popen[str]":
     )
 
 
-def tell(process: "subprocess.Popen[str]", word: str) -> None:
-    """Send a contender a line."""
+def asked(process: "subprocess.Popen[str]", request: dict[str, Any]) -> dict[str, Any]:
+    """Return what a contender answers."""
     assert process.stdin is not None
-    process.stdin.write(f"{word}\n")
-    process.stdin.flush()
-
-
-def answer(process: "subprocess.Popen[str]") -> dict[str, Any]:
-    """Return what a contender says."""
     assert process.stdout is not None
+    process.stdin.write(f"{json.dumps(request)}\n")
+    process.stdin.flush()
     line = process.stdout.readline()
     if not line:
         raise SystemExit(f"a contender ended with {process.wait()}: {process.args}")

@@ -18,23 +18,29 @@ TICK_S = 0.02
 class Memory:
     """The most that this process and its workers held at once, files in the cache left out."""
 
-    def __init__(self) -> None:
-        self.peak = 0
+    def __enter__(self) -> "Memory":
+        """Watch from now on."""
+        self.peak_bytes = 0
         self._is_done = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._thread.start()
+        return self
 
     def _watch(self) -> None:
-        own = psutil.Process()
         while not self._is_done.wait(TICK_S):
-            processes = [own, *own.children(recursive=True)]
-            self.peak = max(self.peak, sum(anonymous(process.pid) for process in processes))
+            self._look()
 
-    def end(self) -> int:
-        """Return bytes."""
+    def _look(self) -> None:
+        own = psutil.Process()
+        processes = [own, *own.children(recursive=True)]
+        held = sum(anonymous(process.pid) for process in processes)
+        self.peak_bytes = max(self.peak_bytes, held)
+
+    def __exit__(self, *_: object) -> None:
+        """Watch no more."""
         self._is_done.set()
         self._thread.join()
-        return self.peak
+        self._look()  # a pass may be shorter than a tick
 
 
 def anonymous(pid: int) -> int:
@@ -48,24 +54,27 @@ def anonymous(pid: int) -> int:
     return 0
 
 
-def main(name: str, world: World, count: int, workers: int, is_aligned: bool) -> None:
-    """Answer every line on stdin with a line of JSON on stdout."""
+def main(name: str, world: World, count: int) -> None:
+    """Answer every line of JSON on stdin with one on stdout: a case to take up, or a pass of it."""
     torch.set_num_threads(1)
     contender = CONTENDERS[name]
     share = max(LEAST_CHIPS, round(count * contender.chips / BATCH) * BATCH)
-    chips = windows(world, share, is_aligned=is_aligned, seed=1)
-    loader = contender.loader(world, chips, workers)
-    first = contender.image(next(iter(loader)))  # opens, warms up, and shows the pixels
-    check = {"sum": float(first[:LEAST_CHIPS].double().sum()), "shape": list(first.shape[1:])}
-    memory = Memory()
-    print(json.dumps(check), flush=True)
+    workers, loader = None, None
     for line in sys.stdin:
-        if line.strip() == "end":
-            break
-        begin = time.perf_counter()
-        done = sum(len(contender.image(batch)) for batch in loader)
-        print(json.dumps({"chips": done, "seconds": time.perf_counter() - begin}), flush=True)
-    print(json.dumps({"peak_bytes": memory.end()}), flush=True)
+        case = json.loads(line)
+        if not case:
+            begin = time.perf_counter()
+            chips = sum(len(contender.image(batch)) for batch in loader)
+            answer = {"chips": chips, "seconds": time.perf_counter() - begin}
+        else:
+            if case["workers"] != workers:
+                workers, loader = case["workers"], None  # let go before there is another
+                loader, tell = contender.loader(world, workers)
+            tell(windows(world, share, is_aligned=case["is_aligned"], seed=1))
+            with Memory() as memory:  # in the pass that warms up: it would slow the timed ones
+                sums = [contender.image(batch)[:LEAST_CHIPS].double().sum() for batch in loader]
+            answer = {"sum": float(sums[0]), "peak_bytes": memory.peak_bytes}
+        print(json.dumps(answer), flush=True)
     os._exit(0)  # workers that are spawned end with their parent, not after a grace of seconds
 
 

@@ -14,7 +14,7 @@ from world import BANDS, NORTH, RES, WEST, World
 
 from rockglacier.chips.basins import MultiBasinDataset
 from rockglacier.chips.batches import InBatches, empty_batch, whole
-from rockglacier.chips.dataset import CubeDataset, as_features
+from rockglacier.chips.dataset import CubeDataset, Query, as_features
 from rockglacier.grid import Window
 
 BATCH = 16
@@ -86,60 +86,63 @@ class Cogs(RasterDataset):
 
 @dataclass(frozen=True, kw_only=True)
 class Contender:
-    """How a loader is made, and what makes its batches floats."""
+    """How batches are read, and what makes them floats."""
 
-    loader: Callable[[World, list[Window], int], Any]
-    image: Callable[[Any], Tensor]
+    dataset: Callable[[World], Any]
+    query: Callable[[Any, Window], Any] = lambda _, window: window
+    """From the dataset and a window to what the dataset is asked."""
+    collate: Callable[[Any], Any] = default_collate
+    image: Callable[[Any], Tensor] = lambda batch: batch
     """From a batch to float32 (B, C, H, W)."""
     chips: float = 1.0
     """Share of the chips that it is given: some take seconds a chip."""
 
+    def loader(self, world: World, workers: int) -> tuple[Any, Callable[[list[Window]], None]]:
+        """Return the loader, and what tells it the chips of its next pass."""
+        dataset = self.dataset(world)
+        queries: list[Any] = []
+        loader = DataLoader(
+            dataset,
+            batch_size=BATCH,
+            sampler=queries,
+            collate_fn=self.collate,
+            num_workers=workers,
+            multiprocessing_context="spawn" if workers else None,
+            persistent_workers=workers > 0,
+            timeout=900 if workers else 0,
+        )
 
-def _loader(dataset: Any, sampler: list[Any], workers: int, collate: Any) -> Any:
-    return DataLoader(
-        dataset,
-        batch_size=BATCH,
-        sampler=sampler,
-        collate_fn=collate,
-        num_workers=workers,
-        multiprocessing_context="spawn" if workers else None,
-        persistent_workers=workers > 0,
-        timeout=300 if workers else 0,
-    )
+        def tell(chips: list[Window]) -> None:
+            queries[:] = [self.query(dataset, window) for window in chips]
+
+        return loader, tell
 
 
-def _plain(kind: type[Mapped], collate: Any) -> Callable[[World, list[Window], int], Any]:
-    return lambda world, chips, workers: _loader(kind(world), chips, workers, collate)
-
-
-def _ours(cache: str) -> Callable[[World, list[Window], int], Any]:
-    def make(world: World, chips: list[Window], workers: int) -> Any:
+def _ours(cache: str) -> Callable[[World], InBatches]:
+    def make(world: World) -> InBatches:
         kept = {"local": world.local, "memory": True, "none": False}[cache]
-        dataset = CubeDataset(world.features, cache=kept)
-        queries = [(0, dataset.query_of(window)) for window in chips]
-        return _loader(InBatches(MultiBasinDataset([dataset])), queries, workers, whole)
+        return InBatches(MultiBasinDataset([CubeDataset(world.features, cache=kept)]))
 
     return make
 
 
-def _query(window: Window) -> tuple[slice, slice]:
+def _our_query(dataset: InBatches, window: Window) -> tuple[int, Query]:
+    return 0, dataset.source.datasets[0].query_of(window)
+
+
+def _query(_: Any, window: Window) -> tuple[slice, slice]:
     west, north = WEST + RES * window.x, NORTH - RES * window.y
     return slice(west, west + RES * CHIP), slice(north - RES * CHIP, north)
 
 
-def _raster(world: World, chips: list[Window], workers: int) -> Any:
-    dataset = Cogs(world.cogs)
-    return _loader(dataset, [_query(window) for window in chips], workers, stack_samples)
-
-
-def _xarray(world: World, chips: list[Window], workers: int) -> Any:
+def _xarray(world: World) -> XarrayDataset:
     dataset = XarrayDataset(world.netcdf, data_vars=[f"b{band}" for band in range(BANDS)])
     # an entry of one moment is never found: TorchGeo looks for it in an interval open on the left
     (moment,) = dataset.index.index
     dataset.index.index = pd.IntervalIndex.from_tuples(
         [(moment.left, moment.left + pd.Timedelta(days=1))], closed="both", name="datetime"
     )
-    return _loader(dataset, [_query(window) for window in chips], workers, stack_samples)
+    return dataset
 
 
 def _features(batch: Any) -> Tensor:
@@ -152,18 +155,20 @@ def _scaled(batch: Any) -> Tensor:
     return image.reshape(len(image), BANDS, CHIP, CHIP) / SCALE
 
 
+OURS = {"query": _our_query, "collate": whole, "image": _features}
+TORCHGEO = {"query": _query, "collate": stack_samples, "image": _scaled}
 CONTENDERS: dict[str, Contender] = {
-    "memory map, batches in place": Contender(loader=_plain(MappedInPlace, whole), image=_features),
-    "memory map, default collate": Contender(
-        loader=_plain(Mapped, default_collate), image=lambda batch: batch
+    "memory map, batches in place": Contender(
+        dataset=MappedInPlace, collate=whole, image=_features
     ),
-    "ours, cache: memory": Contender(loader=_ours("memory"), image=_features),
-    "ours, cache: local": Contender(loader=_ours("local"), image=_features),
-    "ours, from the store": Contender(loader=_ours("none"), image=_features, chips=0.5),
-    "zarr-python": Contender(
-        loader=_plain(PlainZarr, default_collate), image=lambda batch: batch, chips=0.5
+    "memory map, default collate": Contender(dataset=Mapped),
+    "ours, cache: memory": Contender(dataset=_ours("memory"), **OURS),
+    "ours, cache: local": Contender(dataset=_ours("local"), **OURS),
+    "ours, from the store": Contender(dataset=_ours("none"), chips=0.5, **OURS),
+    "zarr-python": Contender(dataset=PlainZarr, chips=0.25),
+    "TorchGeo RasterDataset, COGs": Contender(
+        dataset=lambda world: Cogs(world.cogs), chips=0.25, **TORCHGEO
     ),
-    "TorchGeo RasterDataset, COGs": Contender(loader=_raster, image=_scaled, chips=0.25),
-    "TorchGeo XarrayDataset": Contender(loader=_xarray, image=_scaled, chips=0.0),
+    "TorchGeo XarrayDataset": Contender(dataset=_xarray, chips=0.0, **TORCHGEO),
 }
 LEAST_CHIPS = 2

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from contenders import BATCH, CHIP, _ours, windows
+from contenders import BATCH, CHIP, CONTENDERS, windows
 from world import BANDS, World
 
 from rockglacier.chips.dataset import as_features
@@ -29,9 +29,10 @@ def main(world: World, steps: int, workers: int, network: str) -> dict[str, Any]
     task = task.to(device).train()
     optimizer = task.configure_optimizers()["optimizer"]
     mask = torch.randint(0, 2, (BATCH, CHIP, CHIP), device=device)
-    chips = windows(world, BATCH * (WARM_UP + steps), is_aligned=False, seed=2)
+    loader, tell = CONTENDERS["ours, cache: local"].loader(world, workers)
+    tell(windows(world, BATCH * (WARM_UP + steps), is_aligned=False, seed=2))
     clock = BatchClock()
-    for number, batch in enumerate(_ours("local")(world, chips, workers)):
+    for number, batch in enumerate(loader):
         stored = batch["image"].to(device)
         if number >= WARM_UP:
             clock.arrived()
