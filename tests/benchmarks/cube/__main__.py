@@ -67,7 +67,8 @@ class Bench:
         self.prepared: dict[Path, dict[str, int]] = {}
         self.runs: list[Run] = []
         self.ideal_mb = 0.0
-        shutil.rmtree(self.studies, ignore_errors=True)
+        for left in (self.studies, *self.folder.glob("run-*")):  # of one that was stopped
+            shutil.rmtree(left, ignore_errors=True)
         affinity = getattr(os, "sched_getaffinity", None)
         self.cores = len(affinity(0)) if affinity else os.cpu_count() or 1
 
@@ -272,7 +273,8 @@ def parse(given: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--slow-rounds", type=int, default=1, help="rounds of what takes minutes")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
-    parser.add_argument("--only", nargs="+", help="names of contenders")
+    names = dict.fromkeys(name for part in PARTS.values() for name in part)
+    parser.add_argument("--only", nargs="+", choices=names, metavar="NAME")
     parser.add_argument("--delay", type=int, default=50, help="milliseconds, of `latency`")
     parser.add_argument("--json", type=Path, help="all numbers; default: in the folder")
     parser.add_argument(
