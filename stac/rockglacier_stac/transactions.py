@@ -316,9 +316,14 @@ def _without_nulls(value: Any) -> Any:
 
 
 def _widened(collection: Json, held: Json | None) -> Json:
-    """Return a collection whose extent and summaries also hold what the API's has."""
-    wanted = deepcopy(collection)
-    if held is None or "extent" not in held:
+    """Return a collection that also holds what the API has: extent, summaries, makers, notices."""
+    wanted, held = deepcopy(collection), held or {}
+    providers = list(wanted.get("providers", []))
+    providers += [found for found in held.get("providers", []) if found not in providers]
+    # in one order from the first time on, or the second time would change it
+    wanted["providers"] = sorted(providers, key=lambda found: json.dumps(found, sort_keys=True))
+    wanted["description"] = _with_notices(wanted["description"], held.get("description", ""))
+    if "extent" not in held:
         return wanted
     boxes = [found["extent"]["spatial"]["bbox"][0] for found in (wanted, held)]
     spans = [found["extent"]["temporal"]["interval"][0] for found in (wanted, held)]
@@ -341,10 +346,6 @@ def _widened(collection: Json, held: Json | None) -> Json:
     assets = {**held.get("item_assets", {}), **wanted.get("item_assets", {})}
     if assets:
         wanted["item_assets"] = dict(sorted(assets.items()))
-    providers = list(wanted.get("providers", []))
-    providers += [found for found in held.get("providers", []) if found not in providers]
-    wanted["providers"] = sorted(providers, key=lambda found: json.dumps(found, sort_keys=True))
-    wanted["description"] = _with_notices(wanted["description"], held.get("description", ""))
     said = {link["href"] for link in wanted["links"]}
     wanted["links"] += [
         {key: link[key] for key in ("rel", "href", "type", "title") if link.get(key)}
