@@ -230,14 +230,14 @@ class Study:
         return self.folder / "inventory" / self.period.name
 
     @property
-    def report_path(self) -> Path:
-        """The report, one HTML file."""
-        return self.folder / "report" / "index.html"
-
-    @property
     def reviews_path(self) -> Path:
         """What people decided on the outlines of the period, GeoParquet."""
         return self.inventory_path / "reviews.parquet"
+
+    @property
+    def report_path(self) -> Path:
+        """The report, one HTML file."""
+        return self.folder / "report" / "index.html"
 
     @property
     def stac_path(self) -> Path:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rockglacier.cli.app import StudyFile, app
 from rockglacier.cli.running import progress_shown, study_of, told
+
+if TYPE_CHECKING:
+    from rockglacier.study import Study
 
 SHOWN = 20
 """Findings of one file that are printed."""
@@ -31,12 +34,19 @@ def view(
     with serving(opened.folder, port=port) as server:
         place = f"http://{HOST}:{server.server_address[1]}/"
         out.print(f"report:  {place}")
-        for raster in sorted(opened.folder.glob("predictions/*/*.tif")):
+        for raster in _rasters(opened):
             out.print(f"raster:  {place}{raster.relative_to(opened.folder).as_posix()}")
         try:
             server.serve_forever()
         except KeyboardInterrupt:
             out.print("stopped")
+
+
+def _rasters(study: Study) -> list[Path]:
+    """Return the rasters of every period, of an area of several COGs the VRT over them."""
+    layers = ("probability", "classes", "spread", "agreement")
+    paths = [one.raster_path(name) for one in study.each_period() for name in layers]
+    return sorted(path for path in paths if path.is_file())
 
 
 @app.command()

@@ -128,7 +128,7 @@ def _matches(study: Study) -> gpd.GeoDataFrame | None:
 
 
 def _rasters(study: Study) -> list[tuple[str, str, int]]:
-    found = study.prediction_path / "probability.tif"
+    found = study.raster_path("probability")
     if not found.is_file():
         return []
     return [("probability", gdal_path(str(found.absolute())), study.grid.epsg)]
