@@ -34,7 +34,7 @@ def on_cluster(
     so alone at the end, as it may only have waited behind another; then it is set aside.
     """
     from distributed import KilledWorker, as_completed
-    from distributed.comm import CommClosedError
+    from distributed.comm.core import CommClosedError
 
     queue = iter(todo)
     flying: dict[Any, Sequence[Task]] = {}
