@@ -180,7 +180,8 @@ def _of_own(
 
 
 def _own_id(study: Study) -> str:
-    selection, which = read_json(study.selection_path), study.config.predict.ensemble
+    selection = read_json(study.require(study.selection_path, stage="train"))
+    which = study.config.predict.ensemble
     name = f"{study.config.name}/{selection['network']}"
     if which == "none":
         return f"{name}/trial-{selection['trial']}"
