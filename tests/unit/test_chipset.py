@@ -1,5 +1,9 @@
 """Chips for others: what is in them, who can read them, and that nothing is mixed."""
 
+import json
+import subprocess
+import sys
+
 import geopandas as gpd
 import numpy as np
 import pytest
@@ -149,6 +153,48 @@ def test_plain_torch_learns_from_table_and_normalisation(folder, table):
     loss = torch.nn.functional.cross_entropy(network(image), mask, ignore_index=255)
     assert torch.isfinite(loss)
     assert abs(float(image.mean())) < 0.5
+
+
+STRANGER = """
+import glob, json, os, sys
+for name in ("rockglacier", "geopandas", "pyarrow", "torch"):
+    sys.modules[name] = None  # what a stranger does not have
+import numpy as np
+import rasterio
+
+about = json.load(open("dataset.json"))
+mean, std = (np.array([c[key] for c in about["channels"]])[:, None] for key in ("mean", "std"))
+found = {}
+for split in about["splits"]:
+    images, masks = [], []
+    for path in sorted(glob.glob(f"images/{split}/*.tif")):
+        with rasterio.open(path) as image, rasterio.open("masks" + path[len("images") :]) as mask:
+            assert (image.transform, image.crs) == (mask.transform, mask.crs)
+            assert image.descriptions == tuple(c["name"] for c in about["channels"])
+            is_counted = mask.read(1) != mask.nodata
+            images.append((image.read()[:, is_counted] - mean) / std)
+            masks.append(mask.read(1)[is_counted])
+    pixels, labels = np.concatenate(images, axis=1), np.concatenate(masks)
+    found[split] = {
+        "chips": len(images), "pixels_counted": labels.size,
+        "pixels_landform": int((labels == 1).sum()),
+        "mean": pixels.mean(axis=1).tolist(), "std": pixels.std(axis=1).tolist(),
+    }
+print(json.dumps(found))
+"""
+
+
+def test_a_stranger_needs_numpy_and_rasterio_only(folder):
+    done = subprocess.run(
+        [sys.executable, "-c", STRANGER], cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    numbers = {split: (part.pop("mean"), part.pop("std")) for split, part in found.items()}
+    assert found == read_json(folder / "dataset.json")["splits"]
+    mean, std = numbers["train"]
+    assert mean == pytest.approx([0] * len(mean), abs=0.5)  # it is of some of these pixels
+    assert std == pytest.approx([1] * len(std), abs=0.5)
 
 
 def test_a_second_run_writes_only_what_is_missing(study, folder, table):
