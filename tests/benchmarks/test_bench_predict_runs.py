@@ -15,7 +15,18 @@ def test_the_plain_loop_has_our_map_and_every_number_is_written(tmp_path):
     numbers = tmp_path / "bench.json"
     command = [
         *(sys.executable, BENCH, "--here", "--no-peers", "--size", "96", "--window", "32"),
-        *("--network", "unet", "--rounds", "1", "--cog-size", "512", "--json", numbers),
+        *(
+            "--network",
+            "unet",
+            "--scale",
+            "small",
+            "--rounds",
+            "1",
+            "--cog-size",
+            "512",
+            "--json",
+            numbers,
+        ),
     ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr  # another map ends it

@@ -9,6 +9,7 @@ import rasterio
 import torch
 import zarr
 from scipy import ndimage
+from zarr.codecs import BloscCodec
 
 from rockglacier.config import parse_config
 from rockglacier.model.networks import make_network
@@ -29,6 +30,8 @@ class World:
     folder: Path
     size: int
     network: str
+    scale: str
+    """Of the network: small or standard."""
     window: int
     batch: int
 
@@ -40,7 +43,7 @@ class World:
     @property
     def base(self) -> Path:
         """Folder of this size and network."""
-        return self.folder / f"{self.network}-{self.size}-{self.window}"
+        return self.folder / f"{self.network}-{self.scale}-{self.size}-{self.window}"
 
     @property
     def windows(self) -> int:
@@ -53,7 +56,7 @@ class World:
             "name": "basin",
             "area": [74.0, 36.0, 74.1, 36.1],
             "cube": {"block": BLOCK},
-            "train": {"networks": [self.network], "size": "small"},
+            "train": {"networks": [self.network], "size": self.scale},
             "predict": {"window": self.window, "batch": self.batch, **settings},
         }
         return Study(config=parse_config(config, source="benchmark"), base=self.base)
@@ -73,6 +76,7 @@ def make(world: World) -> None:
     store = group.create_array(
         "features", shape=(CHANNELS, size, size), dtype="int16", fill_value=-32768,
         chunks=(CHANNELS, 128, 128), shards=(CHANNELS, BLOCK, BLOCK),
+        compressors=BloscCodec(cname="lz4", clevel=5, shuffle="bitshuffle"),
     )  # fmt: skip
     with rasterio.open(
         world.features_tif, "w", driver="GTiff", width=size, height=size, count=CHANNELS,
@@ -98,11 +102,11 @@ def write_grid(study: Study, size: int) -> None:
 
 def _write_model(world: World, study: Study, names: list[str]) -> None:
     torch.manual_seed(0)
-    network = make_network(world.network, size="small", channels=CHANNELS)
+    network = make_network(world.network, size=world.scale, channels=CHANNELS)
     _settle(network, world)
     place = study.models_path / world.network / "trial-0"
     settings = {
-        "network": world.network, "size": "small", "channels": names, "fusion": "f",
+        "network": world.network, "size": world.scale, "channels": names, "fusion": "f",
         "threshold": 0.5, "temperature": TEMPERATURE, "trial": 0,
     }  # fmt: skip
     write_json(place / "model.json", settings)
