@@ -141,21 +141,15 @@ def prediction_of(study: Study, bundle: Bundle | None, *, stay_here: bool) -> Pr
     folds = folds_of(study)
     grounds = [tuple(windows_of(read_table(fold.splits_path), "test")) for fold in folds]
     _warn_of_rest(study, grounds)
-    name = study.config.name
-    return _of_own(study, list(zip(folds, grounds, strict=True)), model_id=f"{name}/out-of-fold")
+    return _of_own(study, list(zip(folds, grounds, strict=True)))
 
 
 def own_prediction(study: Study) -> Prediction:
     """Return the prediction of all ground by the models of a study, or of one of its folds."""
-    return _of_own(study, [(study, None)], model_id=_own_id(study))
+    return _of_own(study, [(study, None)])
 
 
-def _of_own(
-    study: Study,
-    owners: Sequence[tuple[Study, tuple[Window, ...] | None]],
-    *,
-    model_id: str,
-) -> Prediction:
+def _of_own(study: Study, owners: Sequence[tuple[Study, tuple[Window, ...] | None]]) -> Prediction:
     """Return a prediction by trained models: of the study, or of its folds."""
     parts, ensembles = [], []
     for owner, ground in owners:
@@ -170,18 +164,18 @@ def _of_own(
             expected="the same networks and trials in every fold",
             todo="rockglacier train STUDY.yaml",
         )
+    is_out_of_fold = owners[0][1] is not None
     return Prediction(
         parts=tuple(parts),
         ensembles=tuple(ensembles),
         owners=tuple(owner for owner, _ in owners),
-        is_out_of_fold=owners[0][1] is not None,
-        model_id=model_id,
+        is_out_of_fold=is_out_of_fold,
+        model_id=f"{study.config.name}/out-of-fold" if is_out_of_fold else _own_id(study),
     )
 
 
 def _own_id(study: Study) -> str:
-    selection = read_json(study.require(study.selection_path, stage="train"))
-    which = study.config.predict.ensemble
+    selection, which = read_json(study.selection_path), study.config.predict.ensemble
     name = f"{study.config.name}/{selection['network']}"
     if which == "none":
         return f"{name}/trial-{selection['trial']}"
