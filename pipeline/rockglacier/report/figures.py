@@ -87,7 +87,7 @@ def history_figure(histories: Mapping[str, pd.DataFrame]) -> Figure:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("epoch")
     axes.set_ylabel("loss (pale: training)")
-    axes.legend(fontsize=8, frameon=False)
+    axes.legend(fontsize=8, frameon=False, loc="upper right")
     return figure
 
 
@@ -98,7 +98,7 @@ def curve_figure(curve: pd.DataFrame) -> Figure:
     for name, style in (("precision", "--"), ("recall", ":"), ("F1", "-")):
         axes.plot(curve["IoU at least"], curve[name].astype(float), style, marker=".", label=name)
     axes.set(xlabel="IoU that counts as a match", ylim=(0, 1.02))
-    axes.legend(fontsize=8, frameon=False)
+    axes.legend(fontsize=8, frameon=False, loc="lower left")
     return figure
 
 
@@ -109,7 +109,7 @@ def shift_figure(table: pd.DataFrame) -> Figure:
     axes.plot(table["shift, m"], table["mean"], marker=".", label="mean of four directions")
     axes.plot(table["shift, m"], table["min"], marker=".", linestyle=":", label="worst direction")
     axes.set(xlabel="moved by, m", ylabel="IoU with itself", ylim=(0, 1.02))
-    axes.legend(fontsize=8, frameon=False)
+    axes.legend(fontsize=8, frameon=False, loc="lower left")
     return figure
 
 
@@ -127,7 +127,7 @@ def error_figure(table: pd.DataFrame) -> Figure:
         axes.set_yticks(range(len(grounds)), grounds, fontsize=8)
         axes.set_xlabel(name)
     panels[0].invert_yaxis()
-    panels[1].legend(fontsize=8, frameon=False)
+    _legend_below(figure)
     return figure
 
 
@@ -142,9 +142,16 @@ def size_figure(table: pd.DataFrame) -> Figure:
         )
         axes.set_xlabel("area of a landform, km²")
         axes.set_ylabel("landforms" if unit == "n" else "area, km²")
-    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center",
-                  ncols=3, fontsize=8, frameon=False)  # fmt: skip
+    _legend_below(figure)
     return figure
+
+
+def _legend_below(figure: Figure) -> None:
+    """Explain what all panels show below them: no place inside is free of bars for sure."""
+    figure.legend(
+        *figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3,
+        fontsize=8, frameon=False,
+    )  # fmt: skip
 
 
 def _stacked(axes: Axes, table: pd.DataFrame, unit: str) -> None:
@@ -178,7 +185,7 @@ def elevation_figure(table: pd.DataFrame) -> Figure:
                 left += values
         axes.set_ylabel("median elevation, m" if unit == "n" else "elevation, m")
         axes.set_xlabel("landforms" if unit == "n" else "area, km²")
-        axes.legend(fontsize=8, frameon=False)
+    _legend_below(figure)
     return figure
 
 

@@ -101,10 +101,13 @@ def _small(pixels: NDArray[np.uint8], colours: int) -> bytes:
     common = coarse.quantize(colors=colours - len(KEPT), dither=Image.Dither.NONE)
     palette = Image.new("P", (1, 1))
     palette.putpalette(
-        [*(common.getpalette() or []), *(part for colour in KEPT for part in colour)]
+        [*(part for colour in KEPT for part in colour), *(common.getpalette() or [])]
     )
+    indices = np.array(picture.quantize(palette=palette, dither=Image.Dither.NONE))
+    for number, colour in enumerate(KEPT):  # the mapping takes colours for their neighbours
+        indices[(pixels == np.array(colour, np.uint8)).all(axis=-1)] = number
+    indexed = Image.fromarray(indices)
+    indexed.putpalette(palette.getpalette() or [])
     small = io.BytesIO()
-    picture.quantize(palette=palette, dither=Image.Dither.NONE).save(
-        small, format="png", compress_level=7
-    )
+    indexed.save(small, format="png", compress_level=7)
     return small.getvalue()
