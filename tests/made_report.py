@@ -11,8 +11,8 @@ from rockglacier.grid import Window
 from rockglacier.inventory.tables import build_inventory
 from rockglacier.labels.registration import shift_scores
 from rockglacier.model.metrics import as_json, confusion_matrix, scores
-from rockglacier.model.summary import summarize
 from rockglacier.model.scoring import Map
+from rockglacier.model.summary import summarize
 from rockglacier.report.page import write_report
 from rockglacier.storage import read_json, write_json
 
