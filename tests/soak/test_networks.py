@@ -25,7 +25,7 @@ from rockglacier.study import open_study
 
 pytestmark = pytest.mark.soak
 
-FULL_MINUTES, FULL_KM = 20.0, 20.0
+FULL_MINUTES, FULL_KM = 12.0, 20.0
 MINUTES = float(os.environ.get("ROCKGLACIER_SOAK_MINUTES", FULL_MINUTES))
 KM = float(os.environ.get("ROCKGLACIER_SOAK_KM", FULL_KM))
 IS_FULL = MINUTES >= FULL_MINUTES and KM >= FULL_KM
