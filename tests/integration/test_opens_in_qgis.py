@@ -87,4 +87,4 @@ def test_a_decision_made_in_qgis_comes_back(opened):
     assert list(reviews["candidate_id"]) == [told["decided"]]
     assert list(reviews["status"]) == ["confirmed"]
     assert list(reviews["reviewer"]) == ["somebody"]
-    assert taken.older == 0
+    assert taken.older == ()
