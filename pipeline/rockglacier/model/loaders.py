@@ -106,7 +106,8 @@ def _ground(
     if is_random:
         every = chip_lattice(CubeDataset(features).shape, chip=config.train.chip)
         drawn = labelled_chips(open_array(labels / "labels"), every)
-        train, validation = random_split(drawn, config.labels.seed)
+        # a basin of several may hold none
+        train, validation = random_split(drawn, config.labels.seed) if drawn else ([], [])
     else:
         splits = gpd.read_parquet(readable(study.require(study.splits_path, stage="label")))
         train = largest_rectangles(windows_of(splits, "train"))
@@ -260,7 +261,7 @@ def _sampler(
     if not number_of:
         raise InputError(
             f"no ground to train on in {_names(grounds)}",
-            expected="training cells in splits.parquet",
+            expected="training cells in splits.parquet; for the random split, chips with landforms",
             todo="lower labels.test_share, labels.validation_share or labels.guard",
         )
     samplers = {}
