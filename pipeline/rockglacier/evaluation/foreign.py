@@ -193,10 +193,11 @@ def _polygons(path: Path, grid: Grid, ground: BaseGeometry, *, min_area_km2: flo
     shapes = table.geometry[has_polygons(table)].make_valid()
     near = shapes[shapes.intersects(projected(ground, epsg=grid.epsg))]
     large = near[near.area >= 1e6 * min_area_km2]
+    outlines = gpd.GeoSeries([areal(shape) for shape in large], crs=grid.epsg)
     burned = burnt(list(near), grid, grid.whole)
     return ForeignMap(
         probability=burned.astype(np.float32),
-        outlines=gpd.GeoDataFrame(geometry=large.map(areal).to_crs(4326)),
+        outlines=gpd.GeoDataFrame(geometry=outlines.to_crs(4326)),
         is_probability=False,
         small=len(near) - len(large),
     )
