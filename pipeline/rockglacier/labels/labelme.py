@@ -249,7 +249,7 @@ def _polygon(shape: Mapping[str, Any]) -> BaseGeometry:
         raise ValueError(f"a {kind} is no area")
     try:
         points = np.asarray(shape.get("points"), float).reshape(-1, 2)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise ValueError("its points are no pairs of numbers") from None
     if not np.isfinite(points).all():
         raise ValueError("its points are no pairs of numbers")
