@@ -21,7 +21,7 @@ lint: env ## style, types, layers, lock
 	@! grep -nE '(--(extra-)?index-url|--find-links|https?://)' requirements.lock
 
 real: env ## the pipeline on real pixels; needs ../shared/data
-	@$(BIN)/pytest -m real tests/real -s
+	@ROCKGLACIER_WHOLE_TABLE=1 $(BIN)/pytest -m real tests/real -s
 
 soak: env ## long trials: minutes to hours
 	@$(BIN)/pytest -m soak -s

@@ -2,7 +2,8 @@
 
 The class is land cover, a stand-in: no chip holds a rock glacier. Two of the four chips that train
 do not have it, and are background. What is shown is that real pixels of five zones and two
-hemispheres pass every stage. The scores of the networks are printed, beside what the random split
+hemispheres pass every stage. ``make real`` trains all three networks on both splits, other runs
+HRNet alone. The scores of the networks are printed, beside what the random split
 claims and what one answer everywhere has, and not asserted.
 
 Class and unseen chip were chosen for being learnable from the other chips, by trying. Trees (class
@@ -14,6 +15,7 @@ networks were hardly ever better than one answer everywhere (crops on 433D: 0.00
 """
 
 import importlib.util
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,7 +42,9 @@ TRAINED_ON = ("433D_629L_3_1", "637U_59R_1_3", "38D_378R_2_3", "609U_541L_3_0")
 BACKGROUND = ("38D_378R_2_3", "609U_541L_3_0")
 ZONES = {32616, 32632, 32718, 32722, 32736}
 EPOCHS = 16
-NETWORKS = ["unet", "deeplabv3plus", "hrnet"]
+NETWORKS = ["hrnet", "unet", "deeplabv3plus"]
+if not os.environ.get("ROCKGLACIER_WHOLE_TABLE"):
+    NETWORKS = NETWORKS[:1]
 SEARCH = {
     "catalog": "items.parquet",
     "collection": "sentinel-2-l2a",
@@ -211,7 +215,7 @@ def test_the_map_covers_the_chip_and_the_networks_are_told_beside_one_answer(job
             f"\nreal chip {UNSEEN}, never seen, stand-in class 2 (trees), chosen for being "
             f"learnable from the four others: IoU"
         )
-        print(f"{'':16}" + "".join(f"{name:>14}" for name in rows["hrnet"]))
+        print(f"{'':16}" + "".join(f"{name:>14}" for name in rows[NETWORKS[0]]))
         for name, row in rows.items():
             cells = ("-" if score is None else f"{score:.3f}" for score in row.values())
             print(f"{name:16}" + "".join(f"{cell:>14}" for cell in cells))
@@ -251,6 +255,6 @@ def table(job):
             "accuracy": found["accuracy"],
         }
     everywhere = {"unseen": share, "F1 unseen": 2 * share / (1 + share), "accuracy": share}
-    rows["class anywhere"] = {name: everywhere.get(name) for name in rows["hrnet"]}
-    rows["nowhere"] = {**dict.fromkeys(rows["hrnet"]), "unseen": 0.0, "accuracy": 1 - share}
+    rows["class anywhere"] = {name: everywhere.get(name) for name in rows[NETWORKS[0]]}
+    rows["nowhere"] = {**dict.fromkeys(rows[NETWORKS[0]]), "unseen": 0.0, "accuracy": 1 - share}
     return rows

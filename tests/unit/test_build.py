@@ -24,6 +24,7 @@ from rockglacier.cube.writer import write_window
 from rockglacier.engine import Receipts, Selection
 from rockglacier.errors import BlocksFailedError, ContractError, InputError, NotFoundError
 from rockglacier.grid import Window
+from rockglacier.scenes.asset import Retries
 from rockglacier.scenes.record import (
     read_dem_tiles,
     read_scenes,
@@ -426,7 +427,7 @@ def test_store_is_sharded_by_block(make_basin):
 
 def test_work_travels_to_another_process(make_basin):
     study = make_basin()
-    work = build._work(study)
+    work = build._work(study, Retries())
     again = pickle.loads(pickle.dumps(work))  # noqa: S301
     assert isinstance(again, GroupWork)
     assert again.grid == work.grid

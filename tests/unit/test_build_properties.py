@@ -24,6 +24,7 @@ from rockglacier.cube.look import Look
 from rockglacier.cube.store import create_cube, open_arrays
 from rockglacier.engine import run_groups
 from rockglacier.grid import Window
+from rockglacier.scenes.asset import Retries
 from rockglacier.scenes.record import read_scenes
 
 REPEATED = {
@@ -93,7 +94,7 @@ def build_by(study, *, shape, strip, workers, seed, client=None):
     order = random.Random(seed)  # noqa: S311
     tasks, receipts = cube_tasks(study)
     named = {task.name: task for task in tasks}
-    work = dataclasses.replace(build._work(study), strip=strip)
+    work = dataclasses.replace(build._work(study, Retries()), strip=strip)
     create_cube(study)
     groups = [
         [named[block.name] for block in shuffled(group, order)]

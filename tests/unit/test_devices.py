@@ -1,6 +1,7 @@
 """One network on several devices: the same training, shared out."""
 
 import csv
+import importlib
 
 import pytest
 import torch
@@ -78,14 +79,13 @@ def test_a_sampler_is_shared_without_rest():
     assert [len(part) for part in shared] == [4, 4, 4]
 
 
-def _give_up(rank, code):
-    raise SystemExit(code)
-
-
-def test_a_process_that_ends_early_is_named():
+def test_a_process_that_ends_early_is_named(tmp_path, monkeypatch):
+    (tmp_path / "giving_up.py").write_text("def follow(rank, code):\n    raise SystemExit(code)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    follow = importlib.import_module("giving_up").follow
     with (
         pytest.raises(RemoteError, match=r"1 of the 1 other processes .* \(exit 3\)"),
-        in_step(2, _give_up, (3,)),
+        in_step(2, follow, (3,)),
     ):
         _wait_for_the_other()
 

@@ -57,7 +57,7 @@ def test_finished_trials_are_kept_until_their_inputs_change(make_ground):
     second = train(study)
     assert (second["built"], second["kept"]) == (0, 1)
     labels = zarr.open_array(study.labels_path / "labels", mode="r+")
-    labels[0, 200] = 1
+    labels[100, 200] = 1 - labels[100, 200]
     assert train(study)["built"] == 1
     assert (study.models_path / "hrnet" / "trial-0" / "model.ckpt").read_bytes() != weights
 
