@@ -240,6 +240,7 @@ def test_ground_without_a_landform_is_told(tmp_path, caplog):
     assert facts["landform_pixels"]["test"] == facts["landform_pixels"]["validation"] == 0
     assert "the test ground holds no rock glacier" in caplog.text
     assert "the train ground" not in caplog.text
+    assert "labels.guard, 10 px, is narrower than a chip, 256 px" in caplog.text
 
 
 def test_basin_without_rock_glaciers_is_background_where_it_is_complete(tmp_path, caplog):

@@ -19,7 +19,7 @@ from zarr.codecs import BloscCodec
 from rockglacier.engine import EVERYTHING, Progress, Receipts, Selection, Task, run_tasks, silent
 from rockglacier.errors import InputError
 from rockglacier.grid import Grid, Window, projected
-from rockglacier.labels.facts import facts_of
+from rockglacier.labels.facts import facts_of, tell_of_narrow_guard
 from rockglacier.labels.reference import read_ground, read_reference, repaired_shape
 from rockglacier.labels.split import make_folds, make_splits
 from rockglacier.scenes.record import write_table
@@ -210,6 +210,7 @@ def label_basin(
         The study names no reference, or the reference cannot be used.
     """
     given = _given(study)
+    tell_of_narrow_guard(study.config)
     splits = make_splits(study.grid, study.config.labels, sub_basins=given.sub_basins)
     receipts = Receipts(study.receipts_path / "label")
     study.splits_path.unlink(missing_ok=True)

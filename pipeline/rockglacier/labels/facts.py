@@ -10,6 +10,7 @@ import geopandas as gpd
 import numpy as np
 import zarr
 
+from rockglacier.config import Config
 from rockglacier.engine import Receipts
 from rockglacier.grid import Window
 from rockglacier.labels.registration import shift_scores
@@ -82,6 +83,19 @@ def _shifts(labels: zarr.Array[Any], windows: Sequence[Window]) -> dict[str, Any
             for shift, score in scores.items()
         },
     }
+
+
+def tell_of_narrow_guard(config: Config) -> None:
+    """Warn where a window on test ground may reach over the guard into ground that trained."""
+    guard, chip = config.labels.guard, config.train.chip
+    if guard < chip and config.labels.split != "train-only":
+        logger.warning(
+            "labels.guard, %d px, is narrower than a chip, %d px: windows at the border of test "
+            "ground see ground that trained; set it to %d or more",
+            guard,
+            chip,
+            chip,
+        )
 
 
 def _landform_pixels(
