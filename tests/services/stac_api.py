@@ -6,6 +6,7 @@ import pwd
 import shutil
 import subprocess
 import time
+from tempfile import gettempdir
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -56,7 +57,7 @@ def postgres(folder, port):
         os.chown(folder, known.pw_uid, known.pw_gid)
         user = {"user": known.pw_uid, "group": known.pw_gid, "extra_groups": []}
         for parent in folder.parents:  # it has to get there
-            if parent.stat().st_uid == 0 and parent.is_relative_to("/tmp"):  # noqa: S108
+            if parent.stat().st_uid == 0 and parent.is_relative_to(gettempdir()):
                 parent.chmod(parent.stat().st_mode | 0o011)
     make = ["-D", data, "-U", "stac", "-A", "trust", "--no-sync", "--locale=C.UTF-8", "-E", "UTF8"]
     subprocess.run([postgres_program("initdb"), *make], check=True, capture_output=True, **user)
