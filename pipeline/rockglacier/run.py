@@ -337,7 +337,7 @@ def require_files(study: Study, stages: Sequence[Stage]) -> None:
             raise InputError(
                 f"no file {uri!r}",
                 expected=f"a file that the stage `{stage.name}` reads",
-                todo="mend its path in the study's file; it is meant from the folder of that file",
+                todo="mend its path; in a study's file it is meant from the folder of that file",
             )
 
 
