@@ -6,9 +6,9 @@ import pwd
 import shutil
 import subprocess
 import time
-from tempfile import gettempdir
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import gettempdir
 
 import requests
 
