@@ -8,9 +8,13 @@ cd "$(dirname "$0")/.."
 export UV_SYSTEM_CERTS=1 UV_NATIVE_TLS=1
 
 packages=
+extensions=${POSTGRESQL_SHARE:-/usr/share/postgresql}
 if ! ls "${POSTGRESQL:-/usr/lib/postgresql}"/*/bin/initdb >/dev/null 2>&1 &&
   ! command -v initdb >/dev/null 2>&1; then
   packages="postgresql postgis postgresql-postgis"
+elif ls -d "$extensions"/*/extension >/dev/null 2>&1 &&
+  ! ls "$extensions"/*/extension/postgis.control >/dev/null 2>&1; then
+  packages="postgis postgresql-postgis"
 fi
 command -v nginx >/dev/null 2>&1 || packages="$packages nginx-light"
 if [ -n "$packages" ]; then

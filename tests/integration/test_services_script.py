@@ -38,7 +38,11 @@ class Machine:
 
     def run(self):
         self.log.write_text("")
-        environment = {"PATH": str(self.bin), "POSTGRESQL": str(self.bin / "none")}
+        environment = {
+            "PATH": str(self.bin),
+            "POSTGRESQL": str(self.bin / "none"),
+            "POSTGRESQL_SHARE": str(self.root.parent / "share"),
+        }
         answer = subprocess.run(
             ["sh", str(self.root / "scripts" / "services.sh")],
             env=environment, capture_output=True, text=True, check=False,
@@ -68,6 +72,19 @@ def test_only_what_is_missing_is_installed(tmp_path):
     machine.tool("initdb")
     machine.run()
     assert machine.said[1].endswith("recommends nginx-light")
+
+
+def test_postgresql_without_postgis_gets_it(tmp_path):
+    machine = Machine(tmp_path)
+    for name in ("initdb", "nginx"):
+        machine.tool(name)
+    extensions = tmp_path / "share" / "15" / "extension"
+    extensions.mkdir(parents=True)
+    machine.run()
+    assert machine.said[1].endswith("recommends postgis postgresql-postgis")
+    (extensions / "postgis.control").touch()
+    machine.run()
+    assert machine.said == []
 
 
 def test_a_browser_is_installed_apart_as_not_every_system_has_one(tmp_path):
