@@ -58,8 +58,8 @@ class Drawn:
     """Left out: under the minimum area."""
     outside: int
     """Left out: their point lies outside the area."""
-    given: frozenset[int] = frozenset()
-    """Places of outlines that a person drew or kept: their pixels are those inside them."""
+    footprints: list[Footprint | None]
+    """Their pixels; None of an outline that a person drew or kept: they are those inside it."""
     across: Drawn | None = None
     """Of those outside, the ones that reach into the area: a basin beside it may not draw them."""
 
@@ -72,7 +72,7 @@ class Drawn:
             exact=self.exact.iloc[order].reset_index(drop=True),
             outlines=self.outlines.iloc[order].reset_index(drop=True),
             points=self.points.iloc[order].reset_index(drop=True),
-            given=frozenset(np.flatnonzero(np.isin(order, list(self.given))).tolist()),
+            footprints=[self.footprints[place] for place in order],
         )
 
     def in_file_order[Value](self, values: Sequence[Value]) -> tuple[Drawn, list[Value]]:
@@ -109,22 +109,26 @@ def draw(study: Study, probability: Any, *, threshold: float, progress: Progress
     )
     landforms = [landform for landform in found if landform.pixels >= rule.min_pixels]
 
-    def outlines_in(patch: Patch) -> list[Polygon]:
+    def outlines_in(patch: Patch) -> list[tuple[Footprint, Polygon]]:
         values = held(probability, patch.window)
         footprints = [_footprint(values, landforms[place], rule) for place in patch.places]
         with rasterio.Env():  # one for all of them: each would set up its own
             return [
-                trace(footprint.is_landform, grid.window_geobox(footprint.window).affine)
+                (
+                    footprint,
+                    trace(footprint.is_landform, grid.window_geobox(footprint.window).affine),
+                )
                 for footprint in footprints
             ]
 
-    traced: dict[int, Polygon] = {}
+    traced: dict[int, tuple[Footprint, Polygon]] = {}
     patches = patches_of(landforms, grid.shape)
     done = in_order(outlines_in, patches, threads=threads())
     for patch, found_there in zip(patches, done, strict=True):
         traced |= dict(zip(patch.places, found_there, strict=True))
         progress("outlines: traced", len(traced), len(landforms))
-    exact = [traced[place] for place in range(len(landforms))]
+    footprints: list[Footprint | None] = [traced[place][0] for place in range(len(landforms))]
+    exact = [traced[place][1] for place in range(len(landforms))]
     outlines = gpd.GeoSeries(simplify(exact, tolerance_m=settings.simplify_m), crs=grid.epsg)
     points = outlines.representative_point()
     area = projected(study.area, epsg=grid.epsg)
@@ -137,13 +141,14 @@ def draw(study: Study, probability: Any, *, threshold: float, progress: Progress
         points=points,
         small=len(found) - len(landforms),
         outside=int((~inside).sum()),
+        footprints=footprints,
     )
     across = ~inside & outlines.intersects(area).to_numpy(bool)
     return replace(every.at(np.flatnonzero(inside)), across=every.at(np.flatnonzero(across)))
 
 
 def _footprint(probability: Raster, landform: Landform, rule: Rule) -> Footprint:
-    return footprint_of(
+    found = footprint_of(
         probability,
         landform,
         threshold=rule.threshold,
@@ -151,6 +156,8 @@ def _footprint(probability: Raster, landform: Landform, rule: Rule) -> Footprint
         min_pixels=rule.min_pixels,
         fill_pixels=rule.fill_pixels,
     )
+    # lest one that is kept hold all that was read with it in memory
+    return replace(found, probability=found.probability.copy())
 
 
 def _inside(outline: BaseGeometry, probability: Raster, window: Window, grid: Grid) -> Footprint:
@@ -201,14 +208,11 @@ def measured(
     arrays = {name: in_one_pass(array) for name, array in arrays.items()}
     probability = in_one_pass(probability)
 
-    def row_of(
-        place: int, values: Held, layers: Mapping[str, Held]
-    ) -> tuple[dict[str, Any], dict[int, int]]:
+    def row_of(place: int, layers: Mapping[str, Held]) -> tuple[dict[str, Any], dict[int, int]]:
         landform = drawn.landforms[place]
-        if place in drawn.given:
-            footprint = _inside(drawn.exact.iloc[place], values, landform.window, grid)
-        else:
-            footprint = _footprint(values, landform, drawn.rule)
+        footprint = drawn.footprints[place]
+        if footprint is None:
+            footprint = _inside(drawn.exact.iloc[place], probability, landform.window, grid)
         ground = _layers(layers, footprint)
         area, perimeter = area_and_perimeter(outlines.iloc[place])
         cut = {
@@ -233,10 +237,9 @@ def measured(
         return row, hypsometry(ground.elevation[footprint.is_landform])
 
     def rows_in(patch: Patch) -> list[tuple[dict[str, Any], dict[int, int]]]:
-        values = held(probability, patch.window)
         time = study.period.index
         layers = {name: held(array, patch.window, time=time) for name, array in arrays.items()}
-        return [row_of(place, values, layers) for place in patch.places]
+        return [row_of(place, layers) for place in patch.places]
 
     known: dict[int, tuple[dict[str, Any], dict[int, int]]] = {}
     patches = patches_of(drawn.landforms, grid.shape)

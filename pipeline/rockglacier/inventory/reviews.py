@@ -138,7 +138,7 @@ def with_reviews(
         exact=_joined(drawn.exact.iloc[free], kept.geometry, grid),
         outlines=outlines,
         points=_joined(drawn.points.iloc[free], kept.geometry.representative_point(), grid),
-        given=frozenset(range(len(free), len(values))),
+        footprints=[*(drawn.footprints[place] for place in free), *(None for _ in kept.index)],
     )
     return together.in_file_order(values)
 
