@@ -1,5 +1,8 @@
 """Files that people bring are opened in one way, and refused in one, whoever reads them."""
 
+import json
+import zipfile
+
 import geopandas as gpd
 import pandas as pd
 import pyogrio
@@ -24,6 +27,15 @@ def write(path, *shapes, crs=4326, layer=None, **columns):
     )
     table.to_file(path, **({"layer": layer} if layer else {}))
     return path
+
+
+def zipped(folder):
+    """Write ``outlines.zip`` with a Shapefile in it, and return its address."""
+    write(folder / "inner.shp", SQUARE)
+    with zipfile.ZipFile(folder / "outlines.zip", "w") as archive:
+        for path in sorted(folder.glob("inner.*")):
+            archive.write(path, path.name)
+    return f"{folder / 'outlines.zip'}!inner.shp"
 
 
 READERS = {
@@ -51,6 +63,10 @@ def faulty(tmp_path_factory):
     gpd.GeoDataFrame({"name": ["a"]}, geometry=metres.set_crs(4326, allow_override=True)).to_file(
         folder / "metres.gpkg"
     )
+    geojson = json.loads(gpd.GeoSeries([SQUARE, SQUARE], crs=4326).to_json())
+    geojson["features"][1]["geometry"]["coordinates"][0][1][0] = float("nan")
+    (folder / "nan.geojson").write_text(json.dumps(geojson))
+    zipped(folder)
     return folder
 
 
@@ -66,6 +82,8 @@ def faulty(tmp_path_factory):
         ("table.gpkg", "is a table without geometry"),
         ("bare.shp", r"has no CRS.*\.prj"),
         ("metres.gpkg", "says that it is in degrees"),
+        ("nan.geojson", r"has coordinates that are no numbers, in feature\(s\) 2\n"),
+        ("outlines.zip!none.shp", "cannot be read"),
     ],
 )
 def test_a_file_that_nobody_can_use_is_refused_alike(faulty, what, name, message):
@@ -87,6 +105,14 @@ def test_a_layer_that_is_missing_is_told_beside_those_that_are_there(tmp_path):
         read_features(str(path), what="the file", layer="west")
     with pytest.raises(InputError, match=r"(?s)no layer 'west'.*north, south"):
         read_basins(str(path), AREA, name="name", layer="west")
+
+
+def test_a_shapefile_is_read_from_its_archive(tmp_path):
+    address = zipped(tmp_path)
+    for path in tmp_path.glob("inner.*"):
+        path.unlink()
+    assert read_reference(address, area=AREA)["action"].tolist() == ["kept"]
+    assert read_area(str(tmp_path / "outlines.zip")).equals(read_area(address))
 
 
 def test_layers_without_geometry_are_passed_over(tmp_path):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 import geopandas as gpd
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyogrio
@@ -28,6 +30,8 @@ logger = logging.getLogger(__name__)
 
 PARQUET: Final = (".parquet", ".geoparquet")
 POLYGONS: Final = ("Polygon", "MultiPolygon")
+SHOWN: Final = 5
+"""Features that a message names."""
 FORMATS: Final = "a vector file (GeoPackage, GeoParquet, Shapefile, GeoJSON)"
 
 UNREADABLE: Final = (
@@ -64,7 +68,9 @@ def _at_hand(uri: str, what: str) -> Iterator[str]:
     is_remote = scheme in SCHEMES or (mark and scheme != "file" and uri.lower().endswith(PARQUET))
     place = file_at(uri)
     if not is_remote:
-        if not mark and not uri.startswith("/vsi") and not place.exists():
+        in_archive = file_at(uri.partition("!")[0])  # as in hunza.zip!outlines.shp
+        is_there = mark or uri.startswith("/vsi") or place.exists() or in_archive.is_file()
+        if not is_there:
             raise _missing(uri, what)
         yield uri
         return
@@ -118,8 +124,8 @@ def read_features(uri: str, *, what: str, layer: str | None = None) -> gpd.GeoDa
     Raises
     ------
     InputError
-        There is no such file or layer, it cannot be read, it has no geometry or no CRS, or it says
-        that it is in degrees and is not.
+        There is no such file or layer, it cannot be read, it has no geometry or no CRS, a
+        coordinate is no number, or it says that it is in degrees and is not.
     """
     with _at_hand(uri, what) as path:
         table = _read(path, uri, what, layer)
@@ -132,6 +138,7 @@ def read_features(uri: str, *, what: str, layer: str | None = None) -> gpd.GeoDa
             todo="set it in QGIS (Layer > Set CRS) and save the layer again; a Shapefile needs its "
             ".prj beside it",
         )
+    _require_numbers(table, uri, what)
     if table.crs.is_geographic and len(table):
         _require_degrees(table, uri, what)
     return table
@@ -227,13 +234,30 @@ def areal(shape: BaseGeometry) -> BaseGeometry:
 
 def _opened[Found](read: Callable[[], Found], uri: str, what: str) -> Found:
     try:
-        return read()
+        with warnings.catch_warnings():
+            # of coordinates that are no numbers, which are refused, and rings that are not closed
+            warnings.simplefilter("ignore", RuntimeWarning)
+            return read()
     except UNREADABLE as error:
         raise InputError(
             f"{what} {uri!r} cannot be read: {error}",
             expected=FORMATS,
             todo="open it in QGIS, and save it as GeoPackage",
         ) from error
+
+
+def _require_numbers(table: gpd.GeoDataFrame, uri: str, what: str) -> None:
+    """Refuse outlines with a corner that lies nowhere: without it they would be others."""
+    places, rows = shapely.get_coordinates(table.geometry.to_numpy(), return_index=True)
+    broken = np.unique(rows[~np.isfinite(places).all(axis=1)])
+    if len(broken):
+        shown = ", ".join(str(row + 1) for row in broken[:SHOWN])
+        raise InputError(
+            f"{what} {uri!r} has coordinates that are no numbers, in feature(s) "
+            f"{shown}{', ...' if len(broken) > SHOWN else ''}",
+            expected="a number for every coordinate",
+            todo="draw them again in QGIS, or delete them",
+        )
 
 
 def _require_degrees(table: gpd.GeoDataFrame, uri: str, what: str) -> None:
@@ -244,7 +268,7 @@ def _require_degrees(table: gpd.GeoDataFrame, uri: str, what: str) -> None:
         return
     raise InputError(
         f"{what} {uri!r} says that it is in degrees ({table.crs.name}), and lies within "
-        f"{west:.0f}, {south:.0f}, {east:.0f}, {north:.0f}",
+        f"{west:.6g}, {south:.6g}, {east:.6g}, {north:.6g}",
         expected="longitudes within 180 and latitudes within 90",
         todo="set its CRS in QGIS (Layer > Set CRS) to the one that it is in",
     )
