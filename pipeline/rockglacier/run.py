@@ -170,12 +170,11 @@ def _inputs(study: Study, stage: Stage, context: Context) -> dict[str, Any]:
     inputs = {f"{name} settings": fingerprint(_setting(resolved, name)) for name in stage.sections}
     if stage.name == "search":
         inputs["area"] = fingerprint(resolved["area"])
-    files = [file(study) for file in stage.files]
+    files = _files_of(study, stage)
     if stage.name == "inventory":
-        files += [study.resolve(uri) for uri in study.config.inventory.overlaps.values()]
         files += [str(one.reviews_path) for one in study.each_period()[1:]]
     for uri in files:
-        if uri and (path := file_at(uri)).is_file():
+        if (path := file_at(_archive(uri))).is_file():
             stat = path.stat()
             name = path.name if path.name not in inputs else f"{path.parent.name}/{path.name}"
             inputs[name] = fingerprint([stat.st_size, stat.st_mtime_ns])
@@ -189,6 +188,19 @@ def _inputs(study: Study, stage: Stage, context: Context) -> dict[str, Any]:
     if context.bundle is not None and stage.name not in ("search", "cube"):
         inputs["the model"] = context.bundle.fingerprint
     return inputs
+
+
+def _files_of(study: Study, stage: Stage) -> list[str]:
+    """Return the files of the person that a stage reads."""
+    files = [uri for file in stage.files if (uri := file(study))]
+    if stage.name == "inventory":
+        files += [study.resolve(uri) for uri in study.config.inventory.overlaps.values()]
+    return files
+
+
+def _archive(uri: str) -> str:
+    """Return the file itself of an address such as ``hunza.zip!outlines.shp``."""
+    return uri.partition("!")[0]
 
 
 def _teachers(study: Study) -> dict[str, Any]:
@@ -330,9 +342,10 @@ def require_files(study: Study, stages: Sequence[Stage]) -> None:
         One is missing. What a run made itself, and what lies on servers, is not looked for.
     """
     for stage in stages:
-        for uri in filter(None, (file(study) for file in stage.files)):
+        for uri in _files_of(study, stage):
             is_ours = Path(uri).is_relative_to(str(study.folder))
-            if "://" in uri or uri.startswith("/vsi") or is_ours or Path(uri).exists():
+            is_there = Path(uri).exists() or Path(_archive(uri)).is_file()
+            if "://" in uri or uri.startswith("/vsi") or is_ours or is_there:
                 continue
             raise InputError(
                 f"no file {uri!r}",

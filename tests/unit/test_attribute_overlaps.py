@@ -84,6 +84,31 @@ def test_mean_of_a_raster_weights_pixels_by_what_of_them_lies_inside(tmp_path):
     assert np.isnan(values["permafrost_mean"][1])
 
 
+def test_first_band_is_taken_with_its_scale_and_offset(tmp_path):
+    path = tmp_path / "scaled.tif"
+    with rasterio.open(
+        path, "w", driver="GTiff", height=4, width=8, count=2, dtype="uint8", crs="EPSG:32643",
+        transform=Affine(400, 0, 499_600, 0, -400, 4_000_800),
+    ) as file:  # fmt: skip
+        file.write(np.full((2, 4, 8), [[[40]], [[99]]], dtype=np.uint8))
+        file.scales, file.offsets = (0.01, 1.0), (0.1, 0.0)
+    _, values = overlap_columns(OUTLINES, {"permafrost": str(path)})
+    assert values["permafrost_mean"] == pytest.approx([0.5, 0.5])
+
+
+@pytest.mark.parametrize("kind", ["rivers.gpkg", "pzi.tif"])
+def test_what_lies_elsewhere_is_told(tmp_path, caplog, kind):
+    path = (
+        raster(tmp_path, np.ones((2, 2)), west=900_000)
+        if kind == "pzi.tif"
+        else saved(tmp_path, kind, shapely.LineString([(900_000, 4_000_000), (901_000, 4_000_000)]))
+    )
+    _, values = overlap_columns(OUTLINES, {"given": path})
+    assert np.isnan(next(iter(values.values()))).all()
+    assert "inventory.overlaps.given has nothing near the landforms" in caplog.text
+    assert "79.4" in caplog.text  # degrees east
+
+
 def test_raster_of_another_projection_is_read(tmp_path):
     path = raster(tmp_path, np.full((4, 4), 0.7), west=8_300_000, pixel=20_000, crs="EPSG:3857")
     with rasterio.open(path, "r+") as file:

@@ -21,7 +21,7 @@ from rockglacier.errors import ContractError, InputError, NotFoundError
 from rockglacier.grid import Grid, Window
 from rockglacier.inventory.schema import COLUMNS
 from rockglacier.inventory.tables import build_inventory
-from rockglacier.run import run_stages, standings
+from rockglacier.run import require_files, run_stages, standings
 from rockglacier.scenes.record import write_table
 from rockglacier.stages import Context, stage_named
 from rockglacier.storage import write_json
@@ -481,6 +481,23 @@ def test_overlaps_become_columns_and_reasons_to_review(tmp_path):
     assert (row["review_reason"], row["review_rank"]) == ("glacier", 1)
     package = gpd.read_file(study.inventory_path / "inventory.gpkg", layer="outlines")
     assert package["glaciers_share"].iloc[0] == row["glaciers_share"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"overlaps": {"rivers": "lost.gpkg"}}, r"inventory.overlaps.rivers.*lost.gpkg"),
+        ({"domains": "lost.yaml"}, r"no template of RGIK values .*lost.yaml"),
+    ],
+)
+def test_files_that_are_not_there_are_told_before_anything_is_measured(tmp_path, settings, message):
+    study = study_with(tmp_path, LARGE, inventory=settings)
+    told = set()
+    with pytest.raises(InputError, match=message):
+        build_inventory(study, progress=lambda what, done, total: told.add(what))
+    assert "outlines: measured" not in told
+    with pytest.raises(InputError, match=r"no file '.*lost"):
+        require_files(study, [stage_named("inventory")])
 
 
 def test_overlap_with_the_name_of_a_column_is_refused(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -16,6 +17,8 @@ from numpy.typing import NDArray
 from rockglacier.errors import InputError
 from rockglacier.inventory.schema import Column
 from rockglacier.storage.vector import POLYGONS, read_features
+
+logger = logging.getLogger(__name__)
 
 RASTERS: Final = (".tif", ".tiff", ".vrt", ".nc", ".img")
 
@@ -36,7 +39,7 @@ def overlap_columns(
         Name to file. Of polygons comes ``NAME_share`` (of the outline's area, 0 to 1); of lines
         and points ``NAME_distance_m`` (0 where they touch, NaN beyond 5 km), of lines also
         ``NAME_km`` (length inside); of a raster ``NAME_mean`` (pixels weighted by what of them lies
-        inside, its first band, NaN where it has no data).
+        inside, its first band with its scale and offset, NaN where it has no data).
 
     Raises
     ------
@@ -73,16 +76,29 @@ def features_of(uri: str, name: str, around: gpd.GeoSeries) -> gpd.GeoDataFrame:
     InputError
         The file cannot be read or has no CRS.
     """
-    table = read_features(uri, what=f"inventory.overlaps.{name}")
-    table = table[~(table.geometry.isna() | table.geometry.is_empty)].to_crs(around.crs)
-    if around.empty:
+    every = read_features(uri, what=f"inventory.overlaps.{name}")
+    every = every[~(every.geometry.isna() | every.geometry.is_empty)]
+    table = every.to_crs(around.crs)
+    if around.empty or every.empty:
         return table
     west, south, east, north = around.total_bounds
     reach = MAX_DISTANCE_M
     box = shapely.box(west - reach, south - reach, east + reach, north + reach)
     near = table[table.intersects(box)]
+    if near.empty:
+        _warn_of_elsewhere(name, every.geometry)
     # a file that only lies elsewhere still says what kind of features it holds
     return near if len(near) else table
+
+
+def _warn_of_elsewhere(name: str, found: gpd.GeoSeries) -> None:
+    box = ", ".join(f"{edge:.2f}" for edge in found.to_crs(4326).total_bounds)
+    logger.warning(
+        "inventory.overlaps.%s has nothing near the landforms: it lies within %s (west, south, "
+        "east, north); if it should have, check its CRS",
+        name,
+        box,
+    )
 
 
 def _pairs(
@@ -144,11 +160,13 @@ def _means(outlines: gpd.GeoSeries, uri: str, name: str) -> NDArray[np.float64]:
     means = np.full(len(outlines), np.nan)
     moved = outlines.to_crs(crs)
     inside = np.flatnonzero(moved.intersects(shapely.box(*bounds)).to_numpy(bool))
+    if len(outlines) and not inside.size:
+        _warn_of_elsewhere(name, gpd.GeoSeries([shapely.box(*bounds)], crs=crs))
     if inside.size:
         table = gpd.GeoDataFrame(geometry=moved.iloc[inside].reset_index(drop=True))
         with rasterio.open(uri) as raster:
             found = exact_extract(
                 raster, table, ["mean"], strategy="feature-sequential", output="pandas"
             )
-        means[inside] = found[found.columns[-1]].to_numpy(np.float64)
+        means[inside] = found[found.columns[0]].to_numpy(np.float64)
     return means

@@ -16,7 +16,7 @@ from rockglacier.inventory.about import about_inventory
 from rockglacier.inventory.across import write_across
 from rockglacier.inventory.attributes import BAND_M
 from rockglacier.inventory.candidates import draw, ground_of, measured
-from rockglacier.inventory.domains import domains_of
+from rockglacier.inventory.domains import Domains, domains_of
 from rockglacier.inventory.ids import names_of
 from rockglacier.inventory.overlaps import overlap_columns
 from rockglacier.inventory.references import (
@@ -93,6 +93,10 @@ def build_inventory(
     reviews = read_reviews(study)
     drawn, decided = with_reviews(drawn, reviews, study.grid)
     outlines, points = drawn.outlines.to_crs(4326), drawn.points.to_crs(4326)
+    # what is wrong with a file is told before hours of measuring
+    domains = study_domains(study)
+    overlaps = {name: study.resolve(uri) for name, uri in study.config.inventory.overlaps.items()}
+    extra, values = overlap_columns(drawn.outlines, overlaps)
     previous, others = previous_names(study), other_periods(study)
     history = history_of(study)
     names = names_of(
@@ -106,8 +110,6 @@ def build_inventory(
     splits = splits_of(study, bundle)
     doubts = doubts_of(study)
     rows, bands = measured(study, drawn, probability, cube, doubts=doubts, progress=progress)
-    overlaps = {name: study.resolve(uri) for name, uri in study.config.inventory.overlaps.items()}
-    extra, values = overlap_columns(drawn.outlines, overlaps)
     origin = {
         "model_id": source.model_id,
         "run_id": source.run_id,
@@ -151,7 +153,8 @@ def build_inventory(
     write_across(study, drawn, reviews, probability, cube, origin, taken=frozenset(names.ids))
     write_json(study.inventory_path / "reviews.json", review_counts(reviews, waiting=len(waiting)))
     matched = matched_with(study, table)
-    facts |= _write(study, table, points, dict(zip(names.ids, bands, strict=True)), matched)
+    hypsometries = dict(zip(names.ids, bands, strict=True))
+    facts |= _write(study, table, points, hypsometries, matched, domains)
     write_tables(study, table, drawn, cube, reference=known_outlines(study), progress=progress)
     facts |= _write_water(study, table)
     return facts | write_matches(study, table, splits, matched)
@@ -163,6 +166,7 @@ def _write(
     points: gpd.GeoSeries,
     bands: dict[str, dict[int, int]],
     matched: Matched | None,
+    domains: Domains,
 ) -> dict[str, Any]:
     folder = study.inventory_path
     package, record = folder / "inventory.gpkg", study.receipts_path / "inventory" / "gpkg.json"
@@ -178,7 +182,7 @@ def _write(
         period=study.period.name,
         reference=None if matched is None else matched.reference[list(REFERENCE_COLUMNS)],
         matches=None if matched is None else matched.links,
-        domains=study_domains(study),
+        domains=domains,
         about=about,
     )
     qgis.remember(package, record)
