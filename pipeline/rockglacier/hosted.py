@@ -38,6 +38,12 @@ WORKER_SECONDS = 900
 ALLOWED_FAILURES = {"name": "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES", "value": "1"}
 """A block that takes two workers down with it is set aside."""
 
+SENT = {"distributed.scheduler.allowed-failures": 1}
+"""The same, where the client's own settings of Dask go to the scheduler and win there."""
+
+LEAST_CORES = 2
+"""Of a machine of Coiled: its client refuses fewer, as no x86 machine has one."""
+
 KUBERNETES_OPTIONS = ("namespace", "image", "secret", "service_account", "scheduler_memory")
 """Keys of `compute.options`; the others of the resource follow from `compute`."""
 
@@ -105,7 +111,10 @@ def _start_kubernetes(library: Any, compute: ComputeConfig) -> Any:
 
 
 def _start_coiled(library: Any, compute: ComputeConfig) -> Any:
-    return library.Cluster(**coiled_arguments(compute))
+    import dask
+
+    with dask.config.set(SENT):
+        return library.Cluster(**coiled_arguments(compute))
 
 
 STARTS: Mapping[str, Callable[[Any, ComputeConfig], Any]] = {
@@ -243,7 +252,10 @@ def _account(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def coiled_arguments(compute: ComputeConfig) -> dict[str, Any]:
-    """Return the arguments of ``coiled.Cluster``; those of ``options`` win."""
+    """Return the arguments of ``coiled.Cluster``; those of ``options`` win.
+
+    Cores and memory of machines with a GPU are what they come with, unless ``compute`` says them.
+    """
     threads = compute.threads or 1
     workers: Any = list(compute.adaptive) if compute.adaptive else compute.workers or WORKERS
     worker_options: dict[str, Any] = {"nthreads": threads}
@@ -251,8 +263,8 @@ def coiled_arguments(compute: ComputeConfig) -> dict[str, Any]:
         worker_options["resources"] = {"GPU": compute.gpu}
     asked = {
         "n_workers": workers,
-        "worker_cpu": threads,
-        "worker_memory": compute.memory or "4GiB",
+        "worker_cpu": max(threads, LEAST_CORES) if compute.threads or not compute.gpu else None,
+        "worker_memory": compute.memory or (None if compute.gpu else "4GiB"),
         "worker_gpu": compute.gpu or None,
         "worker_options": worker_options,
         "spot_policy": "spot_with_fallback",

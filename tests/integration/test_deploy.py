@@ -1,6 +1,8 @@
 """The files of deploy/: parsed, rendered, validated, and compared where they must agree."""
 
 import importlib.util
+import json
+import os
 import re
 import shutil
 import subprocess
@@ -10,13 +12,14 @@ from functools import partial
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
+import dask
 import jsonschema
 import pytest
 import yaml
 
 from rockglacier import __version__
 from rockglacier.config import ComputeConfig, load_config
-from rockglacier.errors import InputError
+from rockglacier.errors import InputError, RemoteError
 from rockglacier.hosted import (
     coiled_arguments,
     gateway_options,
@@ -253,13 +256,74 @@ def test_coiled_is_asked_for_sizes_and_options_win():
     assert on_gpu["worker_gpu"] == 1
 
 
-def test_coiled_knows_what_it_is_asked_for():
-    coiled = pytest.importorskip("coiled", reason="needs the extra coiled", exc_type=ImportError)
-    from inspect import signature
+@pytest.fixture
+def ask_coiled(tmp_path):
+    """Give Coiled's client the arguments of a cluster, and return what it asks its service for."""
+    python = ROOT / ".services" / "bin" / "python"
+    if not next((ROOT / ".services").glob("lib/python*/site-packages/coiled"), None):
+        pytest.skip("no client of Coiled: sh scripts/services.sh")
 
-    compute = load_config(DEPLOY / "coiled" / "study.yaml").compute
-    known = set(signature(coiled.Cluster.__init__).parameters)
-    assert set(coiled_arguments(compute)) | {"worker_gpu"} <= known
+    def ask(compute, **more):
+        path = tmp_path / "arguments.json"
+        path.write_text(json.dumps({**coiled_arguments(compute), **more}))
+        program = Path(__file__).with_name("asked_of_coiled.py")
+        environment = {**os.environ, "HOME": str(tmp_path), "DASK_CONFIG": str(tmp_path)}
+        answer = subprocess.run(
+            [python, program, path], env=environment, capture_output=True, text=True, check=False
+        )
+        assert answer.returncode == 0, answer.stderr
+        return json.loads(answer.stdout.splitlines()[-1])
+
+    return ask
+
+
+CONTAINER = {"container": "registry.example/rockglacier:0.1.0"}
+"""In place of the packages that are installed here, which Coiled's client would look through."""
+
+
+def test_coiled_passes_on_what_it_is_asked_for(ask_coiled):
+    asked = ask_coiled(load_config(DEPLOY / "coiled" / "study.yaml").compute, **CONTAINER)
+    assert asked["looked_for"] == [
+        "page=1&memory__gte=3823&memory__lte=4724&cores=2&backend_type=vm_aws&arch=x86_64"
+    ]
+    cluster = asked["cluster"]
+    assert (cluster["name"], cluster["workers"]) == ("rockglacier-hunza", 2)
+    assert cluster["worker_options"] == {"nthreads": 1}
+    assert cluster["scheduler_options"]["idle_timeout"] == "10 minutes"
+    assert cluster["tags"] == {"project": "rockglacier"}
+    options = cluster["options"]
+    assert options["region_name"] == "us-west-2"
+    assert options["spot"]
+    assert options["spot_on_demand_fallback"]
+
+
+@pytest.mark.parametrize(
+    ("values", "types", "workers"),
+    [({}, ["c6i.large"], 2), ({"gpu": 1, "workers": 3}, ["g4dn.xlarge"], 3)],
+)
+def test_coiled_finds_machines_of_the_sizes_that_are_left_to_us(ask_coiled, values, types, workers):
+    cluster = ask_coiled(ComputeConfig.model_validate(values), **CONTAINER)["cluster"]
+    assert cluster["worker_instance_types"] == types
+    assert cluster["workers"] == workers
+    assert cluster["worker_options"].get("resources") == ({"GPU": 1} if values else None)
+
+
+def test_coiled_sends_how_often_a_block_may_take_its_worker_down(monkeypatch):
+    sent = {}
+
+    class Library:
+        @staticmethod
+        def Cluster(**arguments):  # noqa: N802 - Coiled's name
+            sent.update(dask.config.get("distributed.scheduler"))
+            raise OSError("no account")
+
+    monkeypatch.setattr("rockglacier.hosted._library", lambda kind: Library)
+    with (
+        pytest.raises(RemoteError, match="coiled gave no cluster: OSError: no account"),
+        hosted_client("coiled", ComputeConfig.model_validate({})),
+    ):
+        pass
+    assert sent["allowed-failures"] == 1
 
 
 @pytest.mark.parametrize("kind", ["gateway", "kubernetes", "coiled"])
