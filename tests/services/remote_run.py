@@ -78,11 +78,16 @@ def texts_of(path):
 
 
 def without_places(document):
-    """Return a STAC object without what has to differ: addresses, times, hashes of settings."""
+    """Return a STAC object without what has to differ: addresses, times, hashes of settings.
+
+    Nor what is null, which pgstac leaves out.
+    """
     if isinstance(document, dict):
         dropped = {"href", "created", "updated", "file:checksum", "file:size", "catalog", "area"}
         return {
-            name: without_places(value) for name, value in document.items() if name not in dropped
+            name: without_places(value)
+            for name, value in document.items()
+            if name not in dropped and value is not None
         }
     if isinstance(document, list):
         return [without_places(value) for value in document]
