@@ -12,7 +12,7 @@ import zarr
 from rockglacier.config import parse_config
 from rockglacier.cube.store import create_cube
 from rockglacier.cube.terrain import slope_aspect
-from rockglacier.cube.writer import write_window
+from rockglacier.cube.writer import CubeWriter
 from rockglacier.features.fusion import Fusion
 from rockglacier.grid import Grid
 from rockglacier.storage import write_json
@@ -79,7 +79,7 @@ def make_taught(folder, name="taught", **train):
     create_cube(study)
     for block in study.grid.blocks():
         part = {key: values[(..., *block.window.slices)] for key, values in layers.items()}
-        write_window(study.cube_path, block.window, part)
+        CubeWriter(study.cube_path).write(block.window, part)
     write_array(study.labels_path, "labels", labels, chunks=(64, 64))
     return study
 

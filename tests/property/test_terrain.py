@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from rockglacier.cube.curvature import curvature
 from rockglacier.cube.flat import STRIP
-from rockglacier.cube.light import cast_shadow, hillshade, illumination, shadow_window
-from rockglacier.cube.roughness import position, roughness
+from rockglacier.cube.light import cast_shadow, illumination, shadow_window
+from rockglacier.cube.roughness import roughness
 from rockglacier.cube.terrain import slope_aspect
 from rockglacier.grid import Window
 
@@ -19,9 +19,7 @@ FUNCTIONS = {
         lambda z, turn: illumination(z, 10, turn, sun_azimuth=140, sun_elevation=40),
         1,
     ),
-    "hillshade": (lambda z, turn: hillshade(z, 10), 1),
     "curvature": (lambda z, turn: curvature(z, 10), 1),
-    "position": (lambda z, turn: position(z, 4), 4),
     "roughness": (lambda z, turn: roughness(z, 5), 5),
 }
 """Each with its halo."""

@@ -20,7 +20,7 @@ from rockglacier.cube.look import looks_of
 from rockglacier.cube.store import create_cube, open_arrays, open_cube
 from rockglacier.cube.sun import sun_at
 from rockglacier.cube.surface import mean_sun
-from rockglacier.cube.writer import write_window
+from rockglacier.cube.writer import CubeWriter
 from rockglacier.engine import Receipts, Selection
 from rockglacier.errors import BlocksFailedError, ContractError, InputError, NotFoundError
 from rockglacier.grid import Window
@@ -370,7 +370,7 @@ def test_full_disk_is_said_before_and_during_the_work(make_basin, monkeypatch):
     monkeypatch.setattr(store.zarr, "open_group", full)
     window = Window(y=0, x=0, height=128, width=128)
     with pytest.raises(InputError, match="is full") as caught:
-        write_window(study.cube_path, window, {"slope": np.zeros((128, 128), np.float32)})
+        CubeWriter(study.cube_path).write(window, {"slope": np.zeros((128, 128), np.float32)})
     assert "finished blocks are kept" in caught.value.todo
 
 
@@ -385,8 +385,7 @@ def test_part_of_a_block_is_not_written(make_basin):
     study = make_basin()
     create_cube(study)
     with pytest.raises(ContractError, match="not a whole block"):
-        write_window(
-            study.cube_path,
+        CubeWriter(study.cube_path).write(
             Window(y=0, x=0, height=64, width=128),
             {"slope": np.zeros((64, 128), np.float32)},
         )

@@ -69,7 +69,7 @@ def test_packing_twice_gives_the_same_file(trained_ground, packed, tmp_path):
 
 def test_outlines_without_a_licence_make_weights_that_may_not_be_passed_on(packed):
     bundle = read_bundle(packed, device=CPU)
-    assert not bundle.is_redistributable
+    assert not bundle.facts["redistributable"]
     assert "**not redistributable**" in bundle.card
 
 

@@ -14,7 +14,7 @@ from rockglacier.cube.curvature import curvature
 from rockglacier.cube.roughness import roughness
 from rockglacier.cube.store import create_cube
 from rockglacier.cube.terrain import slope_aspect
-from rockglacier.cube.writer import CubeWriter, write_window
+from rockglacier.cube.writer import CubeWriter
 from rockglacier.engine import Receipts, Selection
 from rockglacier.errors import InputError, NotFoundError
 from rockglacier.features import build
@@ -86,7 +86,7 @@ def make_study(tmp_path):
             change(layers)
         for one in grid.blocks():
             part = {key: values[(..., *one.window.slices)] for key, values in layers.items()}
-            write_window(study.cube_path, one.window, part)
+            CubeWriter(study.cube_path).write(one.window, part)
         return study
 
     return make
@@ -448,7 +448,7 @@ def test_a_scene_that_joins_rebuilds_the_blocks_it_touches_and_leaves_the_fusion
     for row, col in ((0, 1), (1, 1)):
         window = next(b.window for b in study.grid.blocks() if (b.row, b.col) == (row, col))
         brighter = layers["reflectance"][(slice(None), *window.slices)] + np.uint16(900)
-        write_window(study.cube_path, window, {"reflectance": brighter})
+        CubeWriter(study.cube_path).write(window, {"reflectance": brighter})
     receive(study, changed=("r0000c0001", "r0001c0001"))
     facts = fuse(study)
     assert (facts["built"], facts["kept"], facts["frozen"]) == (2, 7, True)
@@ -488,7 +488,7 @@ def test_numbers_are_fitted_anew_on_request_and_for_other_ground(make_study):
     layers["reflectance"][:, :, :] += 200
     for block in study.grid.blocks():
         part = layers["reflectance"][(slice(None), *block.window.slices)]
-        write_window(study.cube_path, block.window, {"reflectance": part})
+        CubeWriter(study.cube_path).write(block.window, {"reflectance": part})
     assert fuse(study)["frozen"]
     assert held(study).hash == first
     assert not fuse(study, refit=True)["frozen"]

@@ -6,7 +6,7 @@ import geopandas as gpd
 import pytest
 import shapely
 
-from rockglacier.inventory.ids import candidate_id, names_of, place_ids, stable_ids
+from rockglacier.inventory.ids import names_of, place_ids, stable_ids
 
 
 @pytest.mark.parametrize(
@@ -19,7 +19,7 @@ from rockglacier.inventory.ids import candidate_id, names_of, place_ids, stable_
     ],
 )
 def test_id_is_the_place(longitude, latitude, expected):
-    assert candidate_id(longitude, latitude) == expected
+    assert place_ids([(longitude, latitude)]) == [expected]
     assert len(expected) == 18
 
 

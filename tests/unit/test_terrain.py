@@ -7,8 +7,8 @@ from pyproj import CRS, Geod, Transformer
 
 from rockglacier.cube.convergence import convergence_of, meridian_convergence
 from rockglacier.cube.curvature import curvature
-from rockglacier.cube.light import cast_shadow, hillshade, illumination
-from rockglacier.cube.roughness import position, roughness
+from rockglacier.cube.light import cast_shadow, illumination
+from rockglacier.cube.roughness import roughness
 from rockglacier.cube.terrain import slope_aspect
 from rockglacier.errors import ContractError, InputError
 from rockglacier.grid import Window
@@ -158,7 +158,6 @@ def test_arrays_smaller_than_the_halo_are_all_unknown(shape):
         assert layer.shape == shape
         assert np.isfinite(layer).sum() <= 1
     assert np.isnan(roughness(ground, 3)).all()
-    assert np.isnan(position(ground, 3)).all()
 
 
 def test_illumination_faces_the_sun():
@@ -178,14 +177,6 @@ def test_illumination_of_a_hole_and_its_neighbours_is_nan():
     lit = illumination(ground, 10, 0.0, sun_azimuth=135, sun_elevation=50)
     assert np.isnan(lit[3:6, 4:7]).all()
     assert np.isfinite(lit[1:-1, 1:4]).all()
-
-
-def test_hillshade_is_bright_toward_the_light_and_0_where_there_is_none():
-    ground = plane(315, 45)
-    shaded = hillshade(ground, 10)
-    assert (shaded[1:-1, 1:-1] == 255).all()
-    assert (hillshade(plane(135, 45), 10)[1:-1, 1:-1] == 1).all()
-    assert (shaded[0] == 0).all()
 
 
 @pytest.mark.parametrize(
@@ -223,23 +214,13 @@ def test_curvature_is_positive_on_a_ridge():
     assert np.isnan(bent[0]).all()
 
 
-def test_position_is_height_above_the_surroundings():
-    ground = plane(70, 35, (15, 15))
-    assert np.nanmax(np.abs(position(ground, 3))) < 1e-3
-    ground[7, 7] += 12
-    index = position(ground, 3)
-    assert index[7, 7] == pytest.approx(12, abs=1e-3)
-    assert index[7, 8] == pytest.approx(-12 / 48, abs=1e-3)
-    assert np.isnan(index[2]).all()
-
-
 def test_a_hole_spreads_by_the_radius():
     ground = plane(70, 35, (15, 17))
     ground[7, 8] = np.nan
-    for layer in (position(ground, 2), roughness(ground, 2)):
-        assert np.isnan(layer[5:10, 6:11]).all()
-        assert np.isfinite(layer[2:5, 2:-2]).all()
-        assert np.isfinite(layer[2:-2, 11:-2]).all()
+    layer = roughness(ground, 2)
+    assert np.isnan(layer[5:10, 6:11]).all()
+    assert np.isfinite(layer[2:5, 2:-2]).all()
+    assert np.isfinite(layer[2:-2, 11:-2]).all()
     layer = curvature(ground, 10)
     assert np.isnan(layer[7, 7:10]).all()
     assert np.isfinite(layer[1:6, 1:-1]).all()

@@ -145,31 +145,6 @@ def _incidence(
         lit[x] = one if facing > one else facing
 
 
-def hillshade(
-    elevation: NDArray[np.float32],
-    resolution: float,
-    *,
-    azimuth: float = 315,
-    altitude: float = 45,
-) -> NDArray[np.uint8]:
-    """Return shaded relief for maps, 1 (dark) to 255 (bright), 0 where there is none; halo 1.
-
-    Parameters
-    ----------
-    elevation
-        (y, x) metres, rows from north to south.
-    resolution
-        Edge of a pixel, metres.
-    azimuth
-        Where the light comes from, degrees clockwise from the top of the map.
-    altitude
-        Degrees above the horizon.
-    """
-    lit = illumination(elevation, resolution, 0.0, sun_azimuth=azimuth, sun_elevation=altitude)
-    shaded = np.nan_to_num(1.5 + 254 * lit, nan=0)
-    return shaded.astype(np.uint8)
-
-
 def cast_shadow(
     elevation: NDArray[np.float32],
     resolution: float,

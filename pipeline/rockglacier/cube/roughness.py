@@ -1,4 +1,4 @@
-"""The ground against its surroundings: position and roughness, with a halo of their radius."""
+"""How rough the ground is against its surroundings, with a halo of their radius."""
 
 from __future__ import annotations
 
@@ -8,56 +8,6 @@ from numpy.typing import NDArray
 
 from rockglacier.cube.flat import STRIP, flat
 from rockglacier.cube.halo import ground_of, inside, rimmed
-
-
-def position(elevation: NDArray[np.float32], radius: int) -> NDArray[np.float32]:
-    """Return the topographic position index (TPI), metres: positive above its surroundings.
-
-    Elevation minus the mean of the other pixels in a square of ``2 * radius + 1``. Halo ``radius``.
-
-    Parameters
-    ----------
-    elevation
-        (y, x) metres.
-    radius
-        At least 1, pixels.
-    """
-    result = rimmed(elevation, radius)
-    z, (step, _) = ground_of(elevation)
-    inner = inside(result, radius)
-    target, (target_step, _) = flat(inner, is_output=True)
-    _position(z, step, int(radius), target, target_step, inner.shape)
-    return result
-
-
-@njit(nogil=True, cache=True)
-def _position(
-    z: NDArray[np.float32],
-    step: int,
-    radius: int,
-    out: NDArray[np.float32],
-    out_step: int,
-    shape: tuple[int, int],
-) -> None:
-    height, width = shape
-    edge = 2 * radius + 1
-    column, total = np.empty(width + 2 * radius), np.empty(width)
-    for y in range(height):
-        column[:] = 0.0
-        for k in range(edge):
-            line = z[(y + k) * step : (y + k) * step + width + 2 * radius]
-            for x in range(line.size):
-                column[x] += line[x]
-        total[:] = 0.0
-        for k in range(edge):
-            part = column[k : k + width]
-            for x in range(width):
-                total[x] += part[x]
-        at = (y + radius) * step + radius
-        middle, result = z[at : at + width], out[y * out_step : y * out_step + width]
-        for x in range(width):
-            own = np.float64(middle[x])
-            result[x] = own - (total[x] - own) / (edge * edge - 1)
 
 
 def roughness(elevation: NDArray[np.float32], radius: int) -> NDArray[np.float32]:

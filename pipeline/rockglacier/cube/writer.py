@@ -120,11 +120,6 @@ class _Noting(WrapperStore[Any]):
         self.written[key] = [len(value), zlib.crc32(value.as_numpy_array())]
 
 
-def write_window(path: Path, window: Window, layers: Mapping[str, NDArray[Any]]) -> None:
-    """Write layers of one block of a cube; as `CubeWriter.write`."""
-    CubeWriter(path).write(window, layers)
-
-
 def _require_block(shape: tuple[int, int], block: int, window: Window) -> None:
     height, width = shape
     whole = window.y % block == 0 and window.x % block == 0

@@ -30,17 +30,6 @@ SAME: Final = 1 - 1e-6
 """Intersection over union from which an outline has not changed."""
 
 
-def candidate_id(longitude: float, latitude: float) -> str:
-    """Return the id of a place in WGS 84 degrees, to 1e-4 degrees (about 11 m).
-
-    Examples
-    --------
-    >>> candidate_id(74.52341, 36.10004)
-    'RGC361000N0745234E'
-    """
-    return _code(round(longitude * 1e4), round(latitude * 1e4))
-
-
 def _code(longitude_e4: int, latitude_e4: int) -> str:
     north, east = "N" if latitude_e4 >= 0 else "S", "E" if longitude_e4 >= 0 else "W"
     return f"RGC{abs(latitude_e4):06d}{north}{abs(longitude_e4):07d}{east}"
@@ -49,7 +38,7 @@ def _code(longitude_e4: int, latitude_e4: int) -> str:
 def place_ids(
     places: Sequence[tuple[float, float]], *, taken: frozenset[str] = frozenset()
 ) -> list[str]:
-    """Return an id for every place, none twice.
+    """Return an id for every place, to 1e-4 degrees (about 11 m), none twice.
 
     Parameters
     ----------
@@ -63,6 +52,11 @@ def place_ids(
     list of str
         In the order of the places. Where two places would share an id, they are served from south
         to north, then west to east, and the later one moves east by steps of 1e-4 degrees.
+
+    Examples
+    --------
+    >>> place_ids([(74.52341, 36.10004)])
+    ['RGC361000N0745234E']
     """
     used = set(taken)
     ids = [""] * len(places)

@@ -81,11 +81,6 @@ class Bundle:
         """SPDX identifier, or ``other``."""
         return str(self.facts["license"])
 
-    @property
-    def is_redistributable(self) -> bool:
-        """Whether its licence lets others pass it on."""
-        return bool(self.facts["redistributable"])
-
 
 def write_bundle(study: Study, path: Path, *, item: Mapping[str, Any] | None = None) -> Path:
     """Pack a study's selected model.

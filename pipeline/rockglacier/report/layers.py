@@ -15,6 +15,7 @@ from affine import Affine
 from numpy.typing import NDArray
 from rasterio.features import geometry_mask
 
+from rockglacier.cube.light import illumination
 from rockglacier.grid import Grid, Window
 from rockglacier.storage import open_group, read_json, readable
 from rockglacier.study import Study
@@ -200,16 +201,12 @@ def stretched(
     return colours
 
 
-def hillshade(elevation: NDArray[np.floating], *, pixel_m: float) -> NDArray[np.float64]:
-    """Return light from the north-west on a terrain (y, x), 0 to 1; NaN stays NaN."""
+def hillshade(elevation: NDArray[np.floating], *, pixel_m: float) -> NDArray[np.float32]:
+    """Return light from the north-west on a terrain (y, x), 0 to 1; NaN beside a hole too."""
     if min(elevation.shape) < 2:
-        return np.full(elevation.shape, 0.5)
-    down, right = np.gradient(elevation.astype(np.float64), pixel_m)
-    slope = np.arctan(np.hypot(down, right))
-    aspect = np.arctan2(-right, down)  # of steepest descent, clockwise from north
-    light, height = np.radians(315), np.radians(45)
-    shade = np.sin(height) * np.cos(slope) + np.cos(height) * np.sin(slope) * np.cos(light - aspect)
-    return np.clip(shade, 0, 1)
+        return np.full(elevation.shape, 0.5, np.float32)
+    rimmed = np.pad(elevation.astype(np.float32), 1, mode="reflect", reflect_type="odd")
+    return illumination(rimmed, pixel_m, 0.0, sun_azimuth=315, sun_elevation=45)[1:-1, 1:-1]
 
 
 def read_percent(study: Study, name: str = "probability") -> NDArray[np.uint8]:
