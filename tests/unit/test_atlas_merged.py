@@ -12,6 +12,7 @@ import zarr
 from rockglacier.atlas.merged import merge_inventories, write_merged
 from rockglacier.config import parse_config
 from rockglacier.grid import Grid, Window, geodesic_area_km2, projected
+from rockglacier.inventory.reviews import review_table, write_reviews
 from rockglacier.inventory.tables import build_inventory
 from rockglacier.storage import write_json
 from rockglacier.study import Study
@@ -114,6 +115,30 @@ def test_what_a_person_decided_on_stays_and_what_is_cut_off_goes(world):
     assert kept(merged) == {("east", "seen"), ("east", "all")}
 
 
+def test_what_a_person_rejected_does_not_come_back_through_a_neighbour(world):
+    row = {"a": (-300, 0, 100, 400), "b": (-300, 600, 100, 900), "c": (-300, 1100, 100, 1400)}
+    reviews = world.table(
+        **{f"no-{name}": (*shape, {"status": "rejected"}) for name, shape in row.items()}
+    )
+    east = world.table(
+        again=(-290, 0, 110, 400),
+        seen=(-300, 600, 100, 900, {"status": "confirmed"}),
+        larger=(-300, 1100, 700, 1400),
+    )
+    across = world.table(over=(-310, 10, 90, 400))
+    merged = merge_inventories(
+        {"west": world.table(), "east": east},
+        world.areas,
+        {"east": across},
+        {"west": reviews, "east": world.table()},
+    )
+    assert kept(merged) == {("east", "seen"), ("east", "larger")}
+    found = merged.rejected.set_index("candidate_id")
+    assert found["same_as"].to_dict() == {"again": "no-a", "over": "no-a"}
+    assert set(found["rejected_in"]) == {"west"}
+    assert merged.doubles.empty
+
+
 def test_two_landforms_of_one_id_get_two(world):
     west = world.table(RGC361000N0745234E=(-900, 0, -500, 400))
     east = world.table(RGC361000N0745234E=(900, 0, 1300, 400))
@@ -207,3 +232,19 @@ def test_landform_on_the_seam_is_in_the_inventory_of_all_exactly_once(case, tmp_
     assert merged["candidate_id"].is_unique
     assert merged["area_km2"].notna().all()
     assert write_merged([east, west], tmp_path) == facts
+
+
+def test_an_outline_rejected_in_a_basin_stays_away_when_its_neighbour_draws_it(tmp_path):
+    place = World(*PLACES["Hunza"])
+    cross = (-300, 0, 100, 200)
+    west = mapped(tmp_path, "west", place.shape(-1000, -1000, 0, 1000), ALONE, cross)
+    east = mapped(tmp_path, "east", place.shape(0, -1000, 1000, 1000), cross)
+    assert write_merged([west, east], tmp_path)["outlines"] == 2
+    held = gpd.read_parquet(west.inventory_path / "inventory.parquet")
+    (row,) = held[held.intersects(place.shape(*cross))].to_dict("records")
+    write_reviews(west, review_table([{**row, "status": "rejected", "origin": "model"}]))
+    build_inventory(west, bundle=Given())
+    assert len(gpd.read_parquet(east.inventory_path / "across.parquet")) == 1
+    facts = write_merged([west, east], tmp_path)
+    assert (facts["outlines"], facts["rejected"]) == (1, 1)
+    assert pd.read_csv(tmp_path / "rejected.csv")["rejected_in"].tolist() == ["west"]

@@ -19,6 +19,7 @@ from rockglacier.inventory.across import across_path
 from rockglacier.inventory.geoparquet import hilbert_order, write_geoparquet
 from rockglacier.inventory.ids import place_ids
 from rockglacier.inventory.match import EQUAL_AREA
+from rockglacier.inventory.reviews import read_reviews
 from rockglacier.storage import readable, write_json, write_text
 from rockglacier.study import Study
 
@@ -31,7 +32,12 @@ SEAM_DEG: Final = 1e-6
 DECIDED: Final = ("confirmed", "edited")
 """Status of an outline that a person has looked at."""
 
+REJECTED: Final = "rejected"
+"""Status of an outline of which a person said that it is no rock glacier."""
+
 DOUBLE_COLUMNS: Final = ("candidate_id", "basin", "same_as", "kept_in", "share")
+
+REJECTED_COLUMNS: Final = ("candidate_id", "basin", "same_as", "rejected_in", "share")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +49,10 @@ class Merged:
     doubles: pd.DataFrame
     """Outlines left out, a row each: ``candidate_id, basin``, the one it is the ``same_as``, the
     basin that this is ``kept_in``, and the ``share`` of the smaller that both have in common."""
+    rejected: pd.DataFrame
+    """Outlines left out because a person rejected them, a row each:
+    ``candidate_id, basin``, the one it is the ``same_as``, the basin that this was ``rejected_in``,
+    and the ``share`` of the outline that lies in it."""
     renamed: dict[str, str]
     """New id to ``BASIN/OLD-ID``, where two basins gave one id to two landforms."""
     basins: pd.DataFrame
@@ -55,6 +65,7 @@ def merge_inventories(
     tables: Mapping[str, gpd.GeoDataFrame],
     areas: Mapping[str, BaseGeometry],
     across: Mapping[str, gpd.GeoDataFrame] | None = None,
+    reviews: Mapping[str, gpd.GeoDataFrame] | None = None,
 ) -> Merged:
     """Put inventories together, each landform once.
 
@@ -68,6 +79,8 @@ def merge_inventories(
     across
         Basin to the landforms that reach into it with their point in another; see
         :mod:`rockglacier.inventory.across`.
+    reviews
+        Basin to what people decided there; see :func:`rockglacier.inventory.reviews.read_reviews`.
 
     Notes
     -----
@@ -79,7 +92,8 @@ def merge_inventories(
     inventory, before one across; then that which a person decided on, then the one with the larger
     share of its ground in its own basin, then the one that is not truncated, then the larger, then
     the one whose basin and id come first; the order of the basins does not matter.
-    An outline that stays keeps its id.
+    An outline that stays keeps its id. One that a model drew and that lies to a half or more in
+    what a person rejected, in whichever basin, is in none.
     """
     parts = [table.assign(basin=name) for name, table in sorted(tables.items())]
     beside = [
@@ -91,6 +105,10 @@ def merge_inventories(
     whole = gpd.GeoDataFrame(pd.concat(parts, ignore_index=True), crs=4326)
     whole = whole[["basin", *(name for name in whole.columns if name != "basin")]]
     ground = shapely.make_valid(whole.geometry.to_crs(EQUAL_AREA).to_numpy())
+    rejected = _rejected(whole, ground, reviews or {})
+    is_free = ~whole.index.isin(rejected.index)
+    owned -= int(np.count_nonzero(~is_free[:owned]))
+    whole, ground = whole[is_free].reset_index(drop=True), ground[is_free]
     doubles = _doubles(whole, ground, areas, owned=owned)
     is_kept = ~np.isin(np.arange(len(whole)), list(doubles))
     rows = [
@@ -110,6 +128,7 @@ def merge_inventories(
     return Merged(
         table=table.iloc[hilbert_order(table.geometry)].reset_index(drop=True),
         doubles=left_out,
+        rejected=rejected.reset_index(drop=True),
         renamed=renamed,
         basins=_by_basin(table, left_out, areas, sorted(tables)),
         outlines_km2=round(float(shapely.area(shapely.union_all(ground[is_kept]))) / 1e6, 6),
@@ -120,6 +139,42 @@ def _within(table: gpd.GeoDataFrame, areas: Mapping[str, BaseGeometry]) -> NDArr
     """Say whose point lies in any of the basins, also on the border between two."""
     together = shapely.union_all([area.buffer(SEAM_DEG) for area in areas.values()])
     return table.geometry.representative_point().within(together).to_numpy(bool)
+
+
+def _rejected(
+    whole: gpd.GeoDataFrame, ground: NDArray[Any], reviews: Mapping[str, gpd.GeoDataFrame]
+) -> pd.DataFrame:
+    """Return the rows that a person rejected elsewhere, by their place: the worst overlap of each.
+
+    What another person decided on stays.
+    """
+    parts = [
+        table.loc[table["status"] == REJECTED, ["candidate_id", "geometry"]].assign(basin=name)
+        for name, table in sorted(reviews.items())
+    ]
+    parts = [part for part in parts if len(part)]
+    if not parts:
+        return pd.DataFrame(columns=list(REJECTED_COLUMNS))
+    refused = gpd.GeoDataFrame(pd.concat(parts, ignore_index=True), crs=4326)
+    shapes = shapely.make_valid(refused.geometry.to_crs(EQUAL_AREA).to_numpy())
+    places, others = shapely.STRtree(shapes).query(ground, predicate="intersects")
+    share = shapely.area(shapely.intersection(ground[places], shapes[others]))
+    share /= shapely.area(ground[places])
+    found: dict[int, dict[str, Any]] = {}
+    for place, other, part in sorted(
+        zip(places, others, share, strict=True), key=lambda one: one[2]
+    ):
+        if part >= DOUBLE_SHARE and whole["status"].iloc[place] not in DECIDED:
+            found[int(place)] = {
+                "candidate_id": whole["candidate_id"].iloc[place],
+                "basin": whole["basin"].iloc[place],
+                "same_as": refused["candidate_id"].iloc[other],
+                "rejected_in": refused["basin"].iloc[other],
+                "share": round(float(part), 4),
+            }
+    return pd.DataFrame.from_dict(
+        found, orient="index", columns=list(REJECTED_COLUMNS)
+    ).sort_index()
 
 
 def _doubles(
@@ -218,13 +273,14 @@ def write_merged(studies: Sequence[Study], folder: Path) -> dict[str, Any]:
     studies
         Each of a name of its own.
     folder
-        Gets ``inventory.parquet``, ``doubles.csv``, ``basins.csv`` and ``inventory.json``.
+        Gets ``inventory.parquet``, ``doubles.csv``, ``rejected.csv``, ``basins.csv`` and
+        ``inventory.json``.
 
     Returns
     -------
     dict
-        ``basins``, ``outlines``, ``doubles``, ``renamed``, ``area_km2`` (of the ground under the
-        outlines, every place once); nothing where no basin has an inventory yet.
+        ``basins``, ``outlines``, ``doubles``, ``rejected``, ``renamed``, ``area_km2`` (of the
+        ground under the outlines, every place once); nothing where no basin has an inventory yet.
     """
     ready = [study for study in studies if _path(study).is_file()]
     if not ready:
@@ -237,16 +293,19 @@ def write_merged(studies: Sequence[Study], folder: Path) -> dict[str, Any]:
             for study in ready
             if across_path(study).is_file()
         },
+        {study.config.name: read_reviews(study) for study in ready},
     )
     facts = {
         "basins": len(ready),
         "outlines": len(merged.table),
         "doubles": len(merged.doubles),
+        "rejected": len(merged.rejected),
         "renamed": merged.renamed,
         "area_km2": merged.outlines_km2,
     }
     write_geoparquet(merged.table, folder / "inventory.parquet")
     write_text(folder / "doubles.csv", merged.doubles.to_csv(index=False))
+    write_text(folder / "rejected.csv", merged.rejected.to_csv(index=False))
     write_text(folder / "basins.csv", merged.basins.to_csv(index=False))
     write_json(folder / "inventory.json", facts)
     return facts
