@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -18,7 +19,7 @@ import shapely
 import stamina
 
 from rockglacier_stac import guard
-from rockglacier_stac.errors import CatalogError, ServiceError
+from rockglacier_stac.errors import AccessError, CatalogError, ServiceError
 from rockglacier_stac.globe import HALF, sides
 from rockglacier_stac.search import (
     Query,
@@ -30,6 +31,17 @@ from rockglacier_stac.search import (
 from rockglacier_stac.sign import TRANSIENT
 
 PART_BYTES = 2**20
+
+STORE_ATTEMPTS: Final = 4
+"""Rounds of the 30 tries within seconds that Arrow makes by itself: a store may be away longer."""
+STORE_REFUSED: Final = re.compile(
+    r"ACCESS_DENIED|INVALID_ACCESS_KEY|SIGNATURE|EXPIRED_TOKEN|PERMISSION_DENIED|UNAUTHENTICATED"
+)
+STORE_AWAY: Final = re.compile(
+    r"NETWORK_CONNECTION|HTTP status (?:429|50\d)|SLOW_DOWN|THROTTLING|SERVICE_UNAVAILABLE|"
+    r"INTERNAL_FAILURE|REQUEST_TIMEOUT|UNAVAILABLE"
+)
+"""What Arrow's words for a failure of S3 or GCS hold."""
 
 
 class ParquetCatalog:
@@ -202,8 +214,10 @@ def read_bytes(address: str) -> bytes:
 
     Raises
     ------
+    AccessError
+        A store wants keys, or other ones.
     CatalogError
-        It is not there.
+        It is not there, or too large.
     ServiceError
         The server failed, after it was asked again.
     """
@@ -211,9 +225,7 @@ def read_bytes(address: str) -> bytes:
         if address.startswith(("http://", "https://")):
             return _download(address)
         if "://" in address:
-            filesystem, path = pyarrow.fs.FileSystem.from_uri(address)
-            with filesystem.open_input_file(path) as file:
-                return file.read()
+            return _fetch(address)
         return Path(address).read_bytes()
     except requests.HTTPError as error:
         if _status(error) in TRANSIENT:
@@ -222,9 +234,31 @@ def read_bytes(address: str) -> bytes:
     except requests.RequestException as error:
         raise _failed(address, error) from error
     except (OSError, pa.ArrowException) as error:
+        if "://" in address and _is_away(error):
+            raise _failed(address, error) from error
+        if "://" in address and STORE_REFUSED.search(str(error)):
+            raise AccessError(
+                f"{address!r} may not be read: {error}",
+                expected="credentials in the environment that may read there",
+                todo="set those of the store (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and "
+                "AWS_REGION; GOOGLE_APPLICATION_CREDENTIALS)",
+            ) from error
         raise CatalogError(
             f"{address!r} cannot be read: {error}", todo="check the address"
         ) from error
+
+
+def _is_away(error: Exception) -> bool:
+    """Say whether a store failed in a way that passes."""
+    return isinstance(error, OSError) and STORE_AWAY.search(str(error)) is not None
+
+
+@stamina.retry(on=_is_away, attempts=STORE_ATTEMPTS, timeout=180, wait_initial=1.0)
+def _fetch(address: str) -> bytes:
+    filesystem, path = pyarrow.fs.FileSystem.from_uri(address)
+    with filesystem.open_input_file(path) as file:
+        guard.check_size(file.size(), source=address)
+        return file.read()
 
 
 def _failed(address: str, error: Exception) -> ServiceError:

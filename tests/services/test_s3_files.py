@@ -1,6 +1,7 @@
 """Files and cubes in a real S3 server, reached straight and through a line that fails."""
 
 import os
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
@@ -29,6 +30,8 @@ from rockglacier.storage import (
     zarr_store,
 )
 from rockglacier.study import Study
+from rockglacier_stac import files
+from rockglacier_stac.errors import AccessError, CatalogError, ServiceError
 
 FAULTS = [{"busy": 0.2}, {"reset": 0.2}, {"lost": 0.2}, {"truncated": 0.2}]
 
@@ -204,3 +207,41 @@ def test_gdal_reads_by_the_same_variables(s3, tmp_path):
     address = f"/vsis3/{s3.bucket}/{s3.object_name}/scene.tif"
     with rasterio.Env(**gdal_settings()), rasterio.open(address) as raster:
         np.testing.assert_array_equal(raster.read(), values)
+
+
+@pytest.mark.parametrize("faults", FAULTS, ids=str)
+def test_catalogs_are_read_through_faults(s3, fault_proxy, faults):
+    content = bytes(100_000)
+    (s3 / "items.parquet").write_bytes(content)
+    fault_proxy.set(**dict.fromkeys(faults, 0.5))
+    for _ in range(5):
+        assert files.read_bytes(str(s3 / "items.parquet")) == content
+    assert sum(fault_proxy.faults.values())
+
+
+def test_a_store_of_catalogs_that_is_away_for_a_while_is_waited_for(s3, fault_proxy):
+    (s3 / "catalog.json").write_bytes(b"{}")
+    fault_proxy.set(busy=1)
+    back = threading.Timer(8, fault_proxy.set)  # Arrow by itself gives up before
+    back.start()
+    assert files.read_bytes(str(s3 / "catalog.json")) == b"{}"
+    back.join()
+
+
+def test_why_a_catalog_of_a_store_cannot_be_read_is_told(s3, fault_proxy, monkeypatch):
+    place = s3 / "catalog.json"
+    place.write_bytes(b"{}")
+    monkeypatch.setattr("rockglacier_stac.guard.LARGEST_BYTES", 1)
+    with pytest.raises(CatalogError, match="leads to 0 MB"):
+        files.read_bytes(str(place))
+    with pytest.raises(CatalogError, match="cannot be read"):
+        files.read_bytes(str(s3 / "none.json"))
+    fault_proxy.set(expired=1)
+    with pytest.raises(AccessError, match="may not be read") as caught:
+        files.read_bytes(str(place))
+    assert "AWS_SECRET_ACCESS_KEY" in caught.value.todo
+    assert fault_proxy.requests == 1
+    monkeypatch.setattr(files, "_fetch", files._fetch.__wrapped__)  # one round of tries
+    fault_proxy.set(reset=1)
+    with pytest.raises(ServiceError, match="cannot be read now"):
+        files.read_bytes(str(place))
