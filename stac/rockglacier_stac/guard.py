@@ -7,6 +7,7 @@ import json
 import os
 import socket
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, NoReturn
 from urllib.parse import unquote, urljoin, urlsplit
@@ -14,6 +15,9 @@ from urllib.parse import unquote, urljoin, urlsplit
 import requests
 
 from rockglacier_stac.errors import CatalogError
+from rockglacier_stac.providers import provider_of
+
+type Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 LARGEST_BYTES: Final = 512 * 2**20
 """Of one JSON or Parquet document of a catalog."""
@@ -24,6 +28,14 @@ LARGEST_EDGE: Final = 10**7
 METADATA_HOSTS: Final = frozenset({"metadata", "metadata.google.internal", "instance-data"})
 METADATA_ADDRESSES: Final = frozenset({"100.100.100.200", "fd00:ec2::254", "192.0.0.192"})
 SCHEMES: Final = frozenset({"http", "https", "s3", "gs", "az", "abfs", "file", "memory"})
+PRIVATE_NETWORKS: Final = tuple(
+    ipaddress.ip_network(network)
+    for network in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7")
+)
+"""RFC 1918, RFC 6598, RFC 4193."""
+HOSTS: Final = "ROCKGLACIER_HOSTS"
+"""Environment: hosts of a private network, apart by commas, to which catalogs of the internet may
+lead."""
 ROOTS: Final = "ROCKGLACIER_ROOTS"
 """Environment: folders, apart by the path separator, to which catalogs on this machine may lead
 beside their own folder and that of the study."""
@@ -48,6 +60,11 @@ def check_href(href: str, *, base: str, roots: Iterable[str | Path] = ()) -> str
         It leads from a server to a file of this machine, or out of the allowed folders; to an
         address that only this machine or its network sees, link-local and metadata services among
         them; or it is no address.
+
+    Notes
+    -----
+    Where the document comes from the internet, names of hosts are looked up: one may mean an
+    address of a private network. :data:`HOSTS` allows those that are meant.
     """
     scheme = urlsplit(href).scheme.lower() if "://" in href else ""
     if scheme and scheme not in SCHEMES:
@@ -104,21 +121,90 @@ def follow_checked(response: requests.Response, **_: Any) -> None:
 
 
 def _check_host(href: str, base: str) -> None:
-    host = (_host(href) or "").rstrip(".").lower()
     if urlsplit(href).scheme not in ("http", "https"):
         return
-    if host in METADATA_HOSTS or host in METADATA_ADDRESSES:
-        raise _refused(href, base, "a metadata service", "a host of the internet")
-    address = _address(host)
-    if address is None and host != "localhost" and not host.endswith(".localhost"):
+    host = _plain(_host(href))
+    is_outside = not _is_within(base)
+    addresses = _addresses(host) if is_outside and provider_of(href) is None else _said(host)
+    _refuse_services(href, base, host, addresses)
+    if not is_outside:
         return
-    if address is not None and (address.is_link_local or address.is_multicast):
-        raise _refused(href, base, "a link-local address", "a host of the internet")
-    if address is not None and str(address) in METADATA_ADDRESSES:
-        raise _refused(href, base, "a metadata service", "a host of the internet")
-    is_own = address is None or address.is_loopback or address.is_unspecified
-    if is_own and not _is_own(_host(base)) and "://" in base:
+    if any(address.is_loopback or address.is_unspecified for address in addresses):
         raise _refused(href, base, "this machine itself", "a host of the internet")
+    if any(_is_private(address) for address in addresses) and host not in _said_hosts():
+        raise _refused(
+            href,
+            base,
+            "a private network",
+            "a host of the internet",
+            todo=f"if you trust this catalog, allow the host: export {HOSTS}={host}",
+        )
+
+
+def check_read(href: str) -> None:
+    """Refuse to read from an address, whoever said it, that nobody keeps rasters at.
+
+    Raises
+    ------
+    CatalogError
+        It is of a link-local address or a metadata service, by its name or by what that name
+        means now.
+    """
+    if urlsplit(href).scheme in ("http", "https") and provider_of(href) is None:
+        host = _plain(_host(href))
+        _refuse_services(href, href, host, _addresses(host))
+
+
+def _refuse_services(href: str, base: str, host: str, addresses: tuple[Address, ...]) -> None:
+    named = {host, *map(str, addresses)}
+    if named & (METADATA_HOSTS | METADATA_ADDRESSES):
+        raise _refused(href, base, "a metadata service", "a host of the internet")
+    if any(address.is_link_local or address.is_multicast for address in addresses):
+        raise _refused(href, base, "a link-local address", "a host of the internet")
+
+
+def _is_within(base: str) -> bool:
+    """Say whether a document is a file, or from a server of this machine or a private network."""
+    if "://" not in base or base.startswith("file://"):
+        return True
+    if urlsplit(base).scheme not in ("http", "https"):
+        return False
+    return any(
+        address.is_loopback or _is_private(address) for address in _addresses(_plain(_host(base)))
+    )
+
+
+def _is_private(address: Address) -> bool:
+    return any(address in network for network in PRIVATE_NETWORKS)
+
+
+def _said_hosts() -> list[str]:
+    return [_plain(host.strip()) for host in os.environ.get(HOSTS, "").split(",")]
+
+
+def _plain(host: str | None) -> str:
+    return (host or "").rstrip(".").lower()
+
+
+def _said(host: str) -> tuple[Address, ...]:
+    """Return the address that a host is, if it is one, without asking anybody."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return (ipaddress.IPv4Address("127.0.0.1"),)
+    address = _address(host)
+    return () if address is None else (address,)
+
+
+@lru_cache(maxsize=4096)
+def _addresses(host: str) -> tuple[Address, ...]:
+    """Return the addresses of a host; none if nobody knows it here, as behind a proxy."""
+    if said := _said(host):
+        return said
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        return ()
+    known = (_address(str(entry[4][0])) for entry in found)
+    return tuple(dict.fromkeys(address for address in known if address is not None))
 
 
 def _host(address: str) -> str | None:
@@ -133,7 +219,7 @@ def _is_own(host: str | None) -> bool:
     return host == "localhost" or (address is not None and address.is_loopback)
 
 
-def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+def _address(host: str) -> Address | None:
     """Return a host that is an address, in any spelling that resolvers take: 0xA9FEA9FE too."""
     try:
         found = ipaddress.ip_address(host.partition("%")[0])

@@ -1,6 +1,7 @@
 """Catalogs of strangers that mean harm: each is refused, and the message says for what."""
 
 import json
+import socket
 import threading
 from contextlib import ExitStack, suppress
 from datetime import date
@@ -39,6 +40,9 @@ STRANGER = "https://stac.example/catalog.json"
         ("http://localhost/x.tif", "this machine itself"),
         ("http://127.1/x.tif", "this machine itself"),
         ("http://0.0.0.0/x.tif", "this machine itself"),
+        ("http://10.0.0.7/x.tif", "a private network"),
+        ("http://192.168.1.1/x.tif", "a private network"),
+        ("http://[fd00::7]/x.tif", "a private network"),
         ("https://data.example/a/../../b.tif", r"'\.\.' in a path"),
         ("https://data.example/a/%2e%2e/b.tif", r"'\.\.' in a path"),
         ("s3://bucket/../other/x.tif", r"'\.\.' in a path"),
@@ -58,7 +62,11 @@ def test_an_address_that_leads_astray_is_refused(href, reason):
         ("https://sentinel-cogs.s3.us-west-2.amazonaws.com/43/S/DA/B02.tif", STRANGER),
         ("https://data.example/a..b/x.tif", STRANGER),
         ("s3://bucket/x.tif", STRANGER),
-        ("https://10.0.0.7/x.tif", STRANGER),
+        ("https://10.0.0.7/x.tif", "http://10.0.0.5/catalog.json"),
+        ("https://10.0.0.7/x.tif", "http://127.0.0.1:8081/"),
+        ("https://10.0.0.7/x.tif", "/data/catalog.json"),
+        ("https://198.18.0.7/x.tif", STRANGER),
+        ("https://nobody-knows.example/x.tif", STRANGER),
         ("/data/x.tif", "/data/catalog.json"),
         ("file:///data/deep/x.tif", "file:///data/catalog.json"),
         ("http://127.0.0.1:8333/x.tif", "http://127.0.0.1:8081/"),
@@ -67,6 +75,72 @@ def test_an_address_that_leads_astray_is_refused(href, reason):
 )
 def test_honest_addresses_are_followed(href, base):
     assert guard.check_href(href, base=base) == href
+
+
+@pytest.fixture
+def names(monkeypatch):
+    """What names of hosts mean, as a stranger's DNS could say it."""
+    known = {
+        "inside.example": "10.0.0.7",
+        "home.example": "127.0.0.1",
+        "aws.example": "169.254.169.254",
+        "alibaba.example": "100.100.100.200",
+        "six.example": "fd00::7",
+        "corp.example": "192.168.7.1",
+        "stac.example": "192.0.2.1",
+        "data.example": "192.0.2.2",
+        "sentinel-cogs.s3.us-west-2.amazonaws.com": "10.0.0.8",
+    }
+
+    def resolve(host, *_, **__):
+        if host not in known:
+            raise socket.gaierror(host)
+        return [(0, 0, 0, "", ("192.0.2.9", 0)), (0, 0, 0, "", (known[host], 0))]
+
+    monkeypatch.setattr(guard.socket, "getaddrinfo", resolve)
+    guard._addresses.cache_clear()
+    yield
+    guard._addresses.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("host", "reason"),
+    [
+        ("inside.example", "a private network"),
+        ("INSIDE.example.", "a private network"),
+        ("six.example", "a private network"),
+        ("home.example", "this machine itself"),
+        ("aws.example", "a link-local address"),
+        ("alibaba.example", "a metadata service"),
+    ],
+)
+def test_a_name_that_means_an_address_within_is_refused(names, host, reason):
+    with pytest.raises(CatalogError, match=f"refused: .* leads to {reason}"):
+        guard.check_href(f"https://{host}/x.tif", base=STRANGER)
+
+
+def test_names_are_followed_where_they_are_meant(names, monkeypatch):
+    within = "https://inside.example/x.tif"
+    for base in ("https://corp.example/", "http://127.0.0.1:8081/", "/data/catalog.json"):
+        assert guard.check_href(within, base=base) == within
+    for href in (
+        "https://data.example/x.tif",
+        "https://unknown.example/x.tif",
+        # a cloud's own machines may reach it by a private address
+        "https://sentinel-cogs.s3.us-west-2.amazonaws.com/x.tif",
+    ):
+        assert guard.check_href(href, base=STRANGER) == href
+    with pytest.raises(CatalogError) as caught:
+        guard.check_href(within, base=STRANGER)
+    assert "export ROCKGLACIER_HOSTS=inside.example" in caught.value.todo
+    monkeypatch.setenv("ROCKGLACIER_HOSTS", "other.example, inside.example")
+    assert guard.check_href(within, base=STRANGER) == within
+
+
+@pytest.mark.parametrize("host", ["aws.example", "169.254.169.254", "metadata"])
+def test_no_raster_is_read_from_a_service_of_the_machine(names, host):
+    with ExitStack() as stack, pytest.raises(CatalogError, match=r"leads to a (link|metadata)"):
+        open_raster(f"http://{host}/x.tif", stack)
 
 
 def test_a_message_shows_no_signature():

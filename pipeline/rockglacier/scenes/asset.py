@@ -20,6 +20,7 @@ from rockglacier.errors import InputError, RemoteError
 from rockglacier.scenes.patience import Patience, whole_headers
 from rockglacier.scenes.record import Scene
 from rockglacier.storage import gdal_settings, redact
+from rockglacier_stac import guard
 from rockglacier_stac.access import gdal_options, read_slot
 from rockglacier_stac.errors import CatalogError, StacError
 from rockglacier_stac.sign import sign
@@ -179,8 +180,9 @@ def open_raster(href: str, stack: ExitStack) -> Any:
     RasterioIOError
         It cannot be opened, or does not say where it lies, which half a header does not.
     CatalogError
-        It is remote, and of a format that leads on to other files.
+        It is remote, and of a format that leads on to other files, or of a link-local address.
     """
+    guard.check_read(href)
     raster = stack.enter_context(rasterio.open(gdal_path(href)))
     if "://" in href and raster.driver not in PLAIN:
         raise CatalogError(
