@@ -305,7 +305,17 @@ def test_geoparquet_says_its_version_crs_and_boxes(built):
     assert metadata.metadata[b"attribution"].startswith(b"Contains modified Copernicus Sentinel")
     assert metadata.metadata[b"title"] == f"Rock glaciers of toy, {study.period.name}".encode()
     assert metadata.metadata[b"license"] == b"CC-BY-4.0"
+    assert b"with a tolerance of 10 m" in metadata.metadata[b"outlines"]
     assert len(gpd.read_parquet(study.inventory_path / "inventory.parquet"))
+
+
+def test_rows_lie_along_a_hilbert_curve(tmp_path):
+    squares = [square(y, x, 8, 8) for y in (8, 31, 47, 92) for x in (9, 33, 58, 91)]
+    study = study_with(tmp_path, *squares, inventory={"min_area_km2": 0.001})
+    build_inventory(study)
+    distance = read(study).to_crs(study.grid.epsg).geometry.hilbert_distance()
+    assert len(distance) == 16
+    assert distance.is_monotonic_increasing
 
 
 def test_geopackage_holds_the_layers_of_an_rgik_inventory(built):
@@ -327,6 +337,7 @@ def test_geopackage_holds_the_layers_of_an_rgik_inventory(built):
     assert "Copernicus" in told["attribution"]
     assert "Candidates" in told["summary"]
     assert told["license"] == "CC-BY-4.0"
+    assert "with a tolerance of 10 m" in told["outlines"]
     with closing(sqlite3.connect(package)) as data:
         (text,) = data.execute(
             "SELECT metadata FROM gpkg_metadata JOIN gpkg_metadata_reference ON md_file_id = id "
