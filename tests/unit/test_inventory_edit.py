@@ -1,5 +1,6 @@
 """The editing loop: exported for QGIS, edited with OGR, taken over, kept by every later run."""
 
+import re
 import shutil
 import sqlite3
 import zipfile
@@ -72,6 +73,16 @@ def edit(package, *, drop=(), add=None, **rows):
         table = gpd.GeoDataFrame(pd.concat([table, add], ignore_index=True), crs=4326)
     table.to_file(package, layer="outlines", driver="GPKG", geometry_type="MultiPolygon",
                   promote_to_multi=True)  # fmt: skip
+
+
+def free_ground(study):
+    """Return a box where no model drew anything, degrees."""
+    west, south, east, _ = study.area.bounds
+    shape = shapely.box(
+        west + 0.4 * (east - west), south + 0.0005, west + 0.5 * (east - west), south + 0.003
+    )
+    assert not shape.intersects(inventory(study).geometry.union_all())
+    return shape
 
 
 def test_project_names_layers_that_are_there_with_forms_of_the_domains(study):
@@ -240,15 +251,59 @@ def test_a_cut_outline_keeps_its_id_for_the_larger_part(study):
     assert kept["PrimaryID"].nunique() == 2
 
 
-def test_an_outline_that_a_person_drew_joins_and_is_no_hit_of_the_model(study):
-    places = inventory(study).geometry.union_all()
-    west, south, east, _ = study.area.bounds
-    shape = shapely.box(
-        west + 0.4 * (east - west), south + 0.0005, west + 0.5 * (east - west), south + 0.003
-    )
-    assert not shape.intersects(places)
+def test_a_file_that_is_edited_on_may_be_imported_again(study):
+    a, b = inventory(study)["candidate_id"]
+    row = inventory(study).iloc[0]
+    west, south, east, north = row.geometry.bounds
+    middle = west + 0.6 * (east - west)
     package = exported(study)
-    add = gpd.GeoDataFrame({"reviewer": ["A"]}, geometry=[shape], crs=4326)
+    table = gpd.read_file(package, layer="outlines")
+    part = table[table["candidate_id"] == a].assign(reviewer="A")
+    part["geometry"] = row.geometry.intersection(shapely.box(middle, south, east, north))
+    new = gpd.GeoDataFrame({"reviewer": ["A"]}, geometry=[free_ground(study)], crs=4326)
+    larger = row.geometry.intersection(shapely.box(west, south, middle, north))
+    edit(
+        package,
+        add=pd.concat([part, new], ignore_index=True),
+        **{
+            a: {"geometry": larger, "reviewer": "A"},
+            b: {"status": "confirmed", "reviewer": "A"},
+        },
+    )
+    import_edited(study, package, today=NOON)
+    build_inventory(study)
+    before = read_reviews(study)
+    import_edited(study, package, today=datetime(2026, 4, 1))
+    pd.testing.assert_frame_equal(read_reviews(study), before)  # dates and ids stay
+
+    table = gpd.read_file(package, layer="outlines")
+    moved = shapely.affinity.scale(table.geometry.iloc[-1], 0.9, 0.9)
+    table.loc[table.index[-1:], "geometry"] = gpd.GeoSeries([moved], index=table.index[-1:])
+    table.loc[table["candidate_id"] == b, "Comment"] = "seen in the field"
+    table.to_file(package, layer="outlines")
+    taken = import_edited(study, package, today=datetime(2026, 4, 1))
+    after = read_reviews(study)
+    assert taken.older == ()
+    assert after[["candidate_id", "PrimaryID"]].equals(before[["candidate_id", "PrimaryID"]])
+    changed = after["review_date"] != before["review_date"]
+    (drawn,) = after["candidate_id"][after.geometry.intersects(moved)]
+    assert set(after["candidate_id"][changed]) == {b, drawn}
+
+
+def test_outlines_that_a_file_lacks_are_told_unless_another_took_their_place(study):
+    table = inventory(study)
+    a, b = table["candidate_id"]
+    package = exported(study)
+    both = shapely.box(*table.total_bounds)
+    edit(package, drop=[b])
+    assert import_edited(study, package).missing == 1
+    edit(package, **{a: {"geometry": both, "reviewer": "A"}})
+    assert import_edited(study, package).missing == 0
+
+
+def test_an_outline_that_a_person_drew_joins_and_is_no_hit_of_the_model(study):
+    package = exported(study)
+    add = gpd.GeoDataFrame({"reviewer": ["A"]}, geometry=[free_ground(study)], crs=4326)
     edit(package, add=add)
     assert import_edited(study, package).added == 1
     build_inventory(study)
@@ -517,3 +572,15 @@ def test_the_commands_go_round(study, tmp_path):
     assert (study.inventory_path / "reviewed" / "outlines.gpkg").is_file()
     without = CliRunner().invoke(app, ["import", str(package)])
     assert isinstance(without.exception, InputError)
+
+
+def test_an_import_of_what_is_not_there_says_so(study, tmp_path):
+    for given, message in (
+        (["none.gpkg"], "there is nothing at '.*none.gpkg'"),
+        (["outlines.zip!edited.shp"], "there is nothing at"),
+        ([".", "reference.gpkg"], "2 paths, of which some are files"),
+    ):
+        paths = [str(study.base / name) for name in given]
+        failed = CliRunner().invoke(app, ["import", *paths, "--study", "hunza.yaml"])
+        assert isinstance(failed.exception, InputError)
+        assert re.search(message, str(failed.exception))

@@ -138,10 +138,33 @@ def import_(
 
     Example: rockglacier import hunza/export/qgis/hunza-2024.gpkg --study hunza.yaml
     """
-    if len(given) == 1 and given[0].is_file():
-        _import_inventory(given[0], study, period)
-    else:
+    if _are_folders(given):
         _import_chips(given, labels, to)
+    else:
+        _import_inventory(given[0], study, period)
+
+
+def _are_folders(given: list[Path]) -> bool:
+    """Say whether chips were given, and not one inventory."""
+    from rockglacier.errors import InputError
+
+    for path in given:
+        # an inventory may lie in an archive, as in edited.zip!outlines.shp
+        if not path.exists() and not Path(str(path).partition("!")[0]).is_file():
+            raise InputError(
+                f"there is nothing at {str(path)!r}",
+                expected="a folder of chips, or an inventory that was edited in QGIS",
+                todo="check the path",
+            )
+    if all(path.is_dir() for path in given):
+        return True
+    if len(given) > 1:
+        raise InputError(
+            f"{len(given)} paths, of which some are files",
+            expected="folders of chips, or one edited inventory",
+            todo="import one inventory after the other",
+        )
+    return False
 
 
 def _import_chips(given: list[Path], labels: str, to: Path | None) -> None:

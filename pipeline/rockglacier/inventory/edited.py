@@ -17,14 +17,18 @@ from rockglacier.inventory.domains import RELIABILITIES, REVIEWED
 from rockglacier.inventory.edited_file import (
     in_period_of,
     inventory_ids,
+    inventory_outlines,
     known_ids,
     problems_of,
     read_edited,
 )
 from rockglacier.inventory.ids import place_ids
-from rockglacier.inventory.match import EQUAL_AREA
+from rockglacier.inventory.match import EQUAL_AREA, compare
 from rockglacier.inventory.reviews import (
     KEPT,
+    REVIEW_COLUMNS,
+    decided_on,
+    outline_hash,
     read_reviews,
     review_counts,
     review_table,
@@ -81,7 +85,8 @@ def import_edited(study: Study, path: Path, *, today: datetime | None = None) ->
     Decisions go to ``reviews.parquet`` beside the inventory, which every later run puts over what a
     model draws. An outline that was moved counts as ``edited``. Of one that was cut in two, the
     larger part keeps the id. A decision is replaced by a later one, never by a run nor by a file
-    that lacks it.
+    that lacks it. A file may be taken over again: what it says as before stays as it was, and an
+    outline without an id is the one that was drawn there before.
     """
     study = in_period_of(study, path)
     table = read_edited(study, path)
@@ -96,14 +101,11 @@ def import_edited(study: Study, path: Path, *, today: datetime | None = None) ->
         )
     held = read_reviews(study)
     decided = _identified(table[table["status"].isin(REVIEWED)], study, held)
-    decided["review_date"] = decided["review_date"].fillna(_now(today))
-    decided = decided.drop(columns="date_given")
-    rows, older = _merged(held, decided)
+    rows, older = _merged(held, decided.drop(columns="date_given"), now=_now(today))
     proposed = _propose_primary_ids(rows, _primary_ids_elsewhere(study))
     reviews = review_table(rows)
     _require_apart(reviews, path)
     write_reviews(study, reviews)
-    known = inventory_ids(study)
     own = decided[decided["origin"] == "model"]
     return Taken(
         **{status: int((own["status"] == status).sum()) for status in REVIEWED},
@@ -111,7 +113,7 @@ def import_edited(study: Study, path: Path, *, today: datetime | None = None) ->
         proposed=proposed,
         older=older,
         waiting=int((table["status"] == "candidate").sum()),
-        missing=len(known - set(table["candidate_id"].dropna())),
+        missing=_missing(study, table, reviews),
     )
 
 
@@ -131,6 +133,11 @@ def _identified(table: gpd.GeoDataFrame, study: Study, held: gpd.GeoDataFrame) -
     table["origin"] = from_person.map({True: "person", False: "model"})
     # parts of a cut outline are one finding of the model: the part that keeps the id counts
     table.loc[nameless, "origin"] = "person"
+    again = _drawn_before(
+        table.loc[nameless], held[~held["candidate_id"].isin(table["candidate_id"])]
+    )
+    table.loc[nameless, "candidate_id"] = again
+    nameless = nameless[again.isna()]
     points = table.geometry.representative_point()
     places = [(points[k].x, points[k].y) for k in nameless]
     taken = frozenset(known_ids(study) | set(table["candidate_id"].dropna()))
@@ -139,22 +146,66 @@ def _identified(table: gpd.GeoDataFrame, study: Study, held: gpd.GeoDataFrame) -
     return table
 
 
+def _drawn_before(nameless: gpd.GeoDataFrame, held: gpd.GeoDataFrame) -> pd.Series[str]:
+    """Return the ids of outlines that a person drew and that were imported before, else NA.
+
+    The file in which they were drawn knows nothing of the ids that they got.
+    """
+    drawn = held[held["origin"] == "person"]
+    ids = pd.Series(pd.NA, index=nameless.index, dtype="string")
+    if len(nameless) and len(drawn):
+        now = gpd.GeoDataFrame(
+            {"row": nameless.index}, geometry=nameless.geometry.to_numpy(), crs=4326
+        )
+        links = compare(now, drawn, id_a="row", id_b="candidate_id").links
+        matched = links[links["relation"] == "matched"]
+        ids.loc[matched["id_a"].astype(int)] = matched["id_b"].to_numpy()
+    return ids
+
+
 def _merged(
-    held: gpd.GeoDataFrame, decided: gpd.GeoDataFrame
+    held: gpd.GeoDataFrame, decided: gpd.GeoDataFrame, *, now: pd.Timestamp
 ) -> tuple[list[dict[str, Any]], tuple[str, ...]]:
-    """Return the decisions of both, of two on one outline the later; and which were older."""
+    """Return the decisions of both, of two on one outline the later; and which were older.
+
+    A decision without a date is of ``now``, or of the same date as before if it is the same.
+    """
     rows = {row["candidate_id"]: row for row in held.to_dict("records")}
     older = []
     for row in decided.to_dict("records"):
-        before = rows.get(row["candidate_id"])
-        if before is not None and before["review_date"] > row["review_date"]:
-            older.append(str(row["candidate_id"]))
-            continue
         ratings = [row[name] for name in RELIABILITIES]
         if all(not pd.isna(rating) for rating in ratings):
             row["RelIndex"] = sum(int(rating) for rating in ratings)
+        before = rows.get(row["candidate_id"])
+        if before is not None and pd.isna(row["PrimaryID"]):
+            row["PrimaryID"] = before["PrimaryID"]
+        if pd.isna(row["review_date"]):
+            is_same = before is not None and _is_same(before, row)
+            row["review_date"] = before["review_date"] if is_same else now
+        if before is not None and before["review_date"] > row["review_date"]:
+            older.append(str(row["candidate_id"]))
+            continue
         rows[row["candidate_id"]] = row
     return list(rows.values()), tuple(older)
+
+
+def _is_same(before: Mapping[str, Any], row: Mapping[str, Any]) -> bool:
+    """Say whether two decisions on an outline differ in nothing but their dates."""
+    names = [name for name in REVIEW_COLUMNS if name != "review_date"]
+    is_alike = all(
+        (pd.isna(before[name]) and pd.isna(row[name])) or str(before[name]) == str(row[name])
+        for name in names
+    )
+    return is_alike and outline_hash(before["geometry"]) == outline_hash(row["geometry"])
+
+
+def _missing(study: Study, table: gpd.GeoDataFrame, reviews: gpd.GeoDataFrame) -> int:
+    """Count the outlines of the inventory that a file lacks and that nobody decided on."""
+    left = inventory_outlines(study)
+    left = left[
+        ~left["candidate_id"].isin([*table["candidate_id"].dropna(), *reviews["candidate_id"]])
+    ]
+    return int((~decided_on(left.geometry, reviews, study.grid)).sum())
 
 
 def _primary_ids_elsewhere(study: Study) -> dict[str, str]:

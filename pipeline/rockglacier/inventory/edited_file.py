@@ -145,13 +145,18 @@ def _are_moved(study: Study, table: gpd.GeoDataFrame) -> list[bool]:
 
 def _outlines_of(study: Study) -> dict[str, BaseGeometry]:
     """Return the outlines of the inventory and of the decisions by id, EPSG:4326."""
-    path = study.require(study.inventory_path / "inventory.parquet", stage="inventory")
-    tables = [gpd.read_parquet(readable(path)), read_reviews(study)]
+    tables = [inventory_outlines(study), read_reviews(study)]
     return {
         name: shape
         for table in reversed(tables)
         for name, shape in zip(table["candidate_id"], table.geometry, strict=True)
     }
+
+
+def inventory_outlines(study: Study) -> gpd.GeoDataFrame:
+    """Return ids and outlines of the inventory as it is."""
+    path = study.require(study.inventory_path / "inventory.parquet", stage="inventory")
+    return gpd.read_parquet(readable(path), columns=["candidate_id", "geometry"])
 
 
 def _naive(dates: pd.Series[Any]) -> pd.Series[Any]:

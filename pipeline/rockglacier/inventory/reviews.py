@@ -111,10 +111,9 @@ def with_reviews(
     """
     if reviews.empty:
         return drawn, [{} for _ in drawn.landforms]
-    ground = reviews.to_crs(grid.epsg)
-    is_kept = ground["status"].isin(KEPT).to_numpy(bool)
-    free = np.flatnonzero(~_decided(drawn.outlines, ground.geometry, is_kept))
-    kept = ground[is_kept].reset_index(drop=True)
+    is_kept = reviews["status"].isin(KEPT).to_numpy(bool)
+    free = np.flatnonzero(~decided_on(drawn.outlines, reviews, grid))
+    kept = reviews[is_kept].to_crs(grid.epsg).reset_index(drop=True)
     values: list[dict[str, Any]] = [{} for _ in free]
     values += [
         {
@@ -143,15 +142,17 @@ def with_reviews(
     return together.in_file_order(values)
 
 
-def _decided(
-    outlines: gpd.GeoSeries, ground: gpd.GeoSeries, is_kept: np.ndarray[Any, np.dtype[np.bool_]]
+def decided_on(
+    outlines: gpd.GeoSeries, reviews: gpd.GeoDataFrame, grid: Grid
 ) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    """Say of which drawings somebody decided already."""
-    reviewed = ground.to_numpy()
+    """Say on which drawings, in any CRS, somebody decided already: see :func:`with_reviews`."""
+    is_kept = reviews["status"].isin(KEPT).to_numpy(bool)
+    reviewed = reviews.geometry.to_crs(grid.epsg).to_numpy()
+    drawn = outlines.to_crs(grid.epsg).to_numpy()
     found = np.zeros(len(outlines), bool)
-    places, others = shapely.STRtree(reviewed).query(outlines.to_numpy(), predicate="intersects")
+    places, others = shapely.STRtree(reviewed).query(drawn, predicate="intersects")
     for place in np.unique(places):
-        outline = outlines.iloc[place]
+        outline = drawn[place]
         near = others[places == place]
         inside = shapely.union_all(reviewed[near]).intersection(outline).area
         found[place] = inside >= SAME_LANDFORM * outline.area
