@@ -180,8 +180,8 @@ def _merged(
         if before is not None and pd.isna(row["PrimaryID"]):
             row["PrimaryID"] = before["PrimaryID"]
         if pd.isna(row["review_date"]):
-            is_same = before is not None and _is_same(before, row)
-            row["review_date"] = before["review_date"] if is_same else now
+            was_told = before is not None and _is_same(before, row)
+            row["review_date"] = rows[row["candidate_id"]]["review_date"] if was_told else now
         if before is not None and before["review_date"] > row["review_date"]:
             older.append(str(row["candidate_id"]))
             continue
