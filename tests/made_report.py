@@ -3,8 +3,10 @@
 import numpy as np
 import zarr
 
+from rockglacier.evaluation.everywhere import GROUNDS, table_of
 from rockglacier.evaluation.judge import StudyJudge
 from rockglacier.evaluation.mapped import write_adjusted_area
+from rockglacier.evaluation.objects import judge_outlines
 from rockglacier.evaluation.worth import ABLATION
 from rockglacier.features.fitted import SCALE
 from rockglacier.grid import Window
@@ -14,7 +16,7 @@ from rockglacier.model.metrics import as_json, confusion_matrix, scores
 from rockglacier.model.scoring import Map
 from rockglacier.model.summary import summarize
 from rockglacier.report.page import write_report
-from rockglacier.storage import read_json, write_json
+from rockglacier.storage import read_json, write_json, write_text
 
 NETWORKS = {"unet": 6, "deeplabv3plus": 3, "hrnet": 1}
 """Pixels by which the map of each lies off, to the right."""
@@ -27,6 +29,7 @@ def make_report(products, folder, **publish):
     write_features(products, study)
     write_doubts(study, labels)
     write_evaluation(products, study, labels)
+    write_everywhere(study, labels)
     write_ablation(study)
     (study.inventory_path / "inventory.gpkg").unlink()  # else it counts as edited
     build_inventory(study)
@@ -91,6 +94,24 @@ def write_evaluation(products, study, labels):
             **judge.conclude(dict.fromkeys(networks, 0)),
         },
     )  # fmt: skip
+
+
+def write_everywhere(study, labels):
+    """What ``protocol: paper`` adds: every network's map of all ground, counted."""
+    judged = {
+        name: judge_outlines(
+            study, np.where(np.roll(labels == 1, off, axis=1), 90, 10).astype(np.uint8),
+            threshold=0.5,
+        )
+        for name, off in NETWORKS.items()
+    }  # fmt: skip
+    folder = study.models_path / "evaluation"
+    write_text(folder / "everywhere.csv", table_of(judged).to_csv(index=False))
+    scores = {
+        name: {ground: own.on(split) for ground, split in GROUNDS.items()}
+        for name, own in judged.items()
+    }
+    write_json(folder / "everywhere.json", scores)
 
 
 def write_ablation(study):

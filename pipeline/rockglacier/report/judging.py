@@ -191,8 +191,8 @@ def landforms(products: Products) -> Section:
     ]
     notes = [
         (
-            "The number ratio is the number found over that in the reference: not an accuracy. "
-            "All numbers are of test ground, which no network has seen."
+            "The count ratio is the number found over that in the reference: not an accuracy. "
+            "Only numbers of test ground are of ground that no network has seen."
         )
     ]
     by = products.csv(products.study.models_path / "evaluation" / "found.csv")
@@ -207,7 +207,29 @@ def landforms(products: Products) -> Section:
         )
     if agreed := _agreed(products):
         notes.append(agreed)
+    found += _everywhere(products)
     return Section(key=key, title=title, notes=tuple(notes), tables=tuple(found))
+
+
+def _everywhere(products: Products) -> list[Table]:
+    """Return what every network draws on all ground, where the evaluation mapped it."""
+    folder = products.study.models_path / "evaluation"
+    every = products.csv(folder / "everywhere.csv")
+    if every is None:
+        return []
+    said = (
+        "Number and area of outlines on all ground, training ground included, by size class, per "
+        "network and in the reference; found by all: matched one to one by every network"
+    )
+    return [
+        Table(name="landforms-everywhere", caption=said, frame=scored.everywhere_size_table(every)),
+        Table(
+            name="landform-scores-everywhere",
+            caption="The same networks by ground; drawn by all: half of the outline or more lies "
+            "in outlines of every other network",
+            frame=scored.everywhere_table(every, products.json(folder / "everywhere.json") or {}),
+        ),
+    ]
 
 
 def _agreed(products: Products) -> str:

@@ -7,6 +7,8 @@ from typing import Any, Final
 
 import pandas as pd
 
+from rockglacier.report.tables import GROUND_NAMES
+
 TRIAL_SCORES: Final = {
     "iou_rock_glacier": "IoU",
     "f1_rock_glacier": "F1",
@@ -35,6 +37,9 @@ ERRORS: Final = {
     "share_of_false_alarms": "of all false alarms, %",
     "share_of_misses": "of all misses, %",
 }
+REFERENCE: Final = "reference"
+"""Where a table of networks has the reference among them."""
+
 Evaluation = Mapping[str, Any]
 
 
@@ -145,12 +150,65 @@ def object_table(evaluation: Evaluation) -> pd.DataFrame:
                     "F1": paired["f1"],
                     "recall by cover": covered["recall"],
                     "precision by cover": covered["precision"],
-                    "number ratio": own["count_ratio"],
+                    "count ratio": own["count_ratio"],
                     "area too large by, %": None
                     if own["area_bias"] is None
                     else 100 * own["area_bias"],
                 }
             )
+    return pd.DataFrame(rows)
+
+
+def everywhere_size_table(found: pd.DataFrame) -> pd.DataFrame:
+    """Return a row a size class, on all ground: number and area by network, and in the reference.
+
+    Parameters
+    ----------
+    found
+        ``models/evaluation/everywhere.csv``.
+    """
+    whole = found[found["ground"] == "all"]
+    networks = list(dict.fromkeys(whole["network"]))
+    table = pd.DataFrame({"class, km²": list(dict.fromkeys(whole["class_km2"]))})
+    for name in networks:
+        own = whole[whole["network"] == name].set_index("class_km2").loc[table["class, km²"]]
+        table[f"{name}, n"] = own["n"].to_numpy(int)
+        table[f"{name}, km²"] = own["area_km2"].to_numpy(float)
+        if name == REFERENCE:
+            table[f"{name}, n found by all"] = own["n_of_all"].to_numpy(int)
+    return table
+
+
+def everywhere_table(found: pd.DataFrame, scores: Mapping[str, Any]) -> pd.DataFrame:
+    """Return a row a ground and network: what it draws beside the reference, and its scores.
+
+    Parameters
+    ----------
+    found
+        ``models/evaluation/everywhere.csv``.
+    scores
+        ``models/evaluation/everywhere.json``.
+    """
+    whole = found[found["class_km2"] == "all"]
+    known = whole[whole["network"] == REFERENCE].set_index("ground")["n"]
+    rows = []
+    for row in whole[whole["network"] != REFERENCE].to_dict("records"):
+        paired = scores.get(row["network"], {}).get(row["ground"], {}).get("iou_0.5", {})
+        rows.append(
+            {
+                "ground": GROUND_NAMES[row["ground"]],
+                "network": row["network"],
+                "found": row["n"],
+                "found, km²": row["area_km2"],
+                "drawn by all": row["n_of_all"],
+                "in the reference": known[row["ground"]],
+                "matched 1:1": paired.get("matched_b"),
+                "precision": paired.get("precision"),
+                "recall": paired.get("recall"),
+                "F1": paired.get("f1"),
+                "count ratio": row["count_ratio"],
+            }
+        )
     return pd.DataFrame(rows)
 
 

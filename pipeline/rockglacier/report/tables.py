@@ -99,7 +99,7 @@ def agreement_table(matches: Mapping[str, Any]) -> pd.DataFrame:
                 "recall": paired.get("recall"),
                 "F1": paired.get("f1"),
                 "recall by cover ≥ 50 %": covered.get("recall"),
-                "number ratio": scores.get("count_ratio"),
+                "count ratio": scores.get("count_ratio"),
                 "area found, km²": scores.get("area_a_km2"),
                 "area in the reference, km²": scores.get("area_b_km2"),
             }

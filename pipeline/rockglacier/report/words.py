@@ -20,7 +20,7 @@ WORDS_USED: Final = {
     "precision": "Share of what was found that is in the reference, or that people confirmed.",
     "recall": "Share of the reference that was found.",
     "F1": "One number for precision and recall, their harmonic mean.",
-    "number ratio": "Number found over number in the reference; 1 says nothing of being right.",
+    "count ratio": "Number found over number in the reference; 1 says nothing of being right.",
     "agreement, spread": "Of several networks: the share that calls a pixel a rock glacier, and "
     "the standard deviation of their probabilities.",
     "chip": "A square of pixels that a network is trained on.",
