@@ -17,9 +17,12 @@ from PIL import Image
 
 from rockglacier.config import ReportConfig
 from rockglacier.errors import NotFoundError
+from rockglacier.inventory.match import SIZE_CLASSES
+from rockglacier.inventory.reviews import review_counts
 from rockglacier.report import (
     details,
     examples,
+    finding,
     ground,
     judging,
     layers,
@@ -266,6 +269,27 @@ def test_scenes_that_were_skipped_are_told(full_report):
     assert "cut off <early>" in text
 
 
+def test_all_ground_stands_beside_unseen_ground_where_networks_mapped_it(
+    full_report, make_products
+):
+    study, _ = full_report
+    sizes = pd.read_csv(study.report_path.parent / "landforms-everywhere.csv")
+    assert sizes["class, km²"].tolist() == [*SIZE_CLASSES, "all"]
+    assert sizes.columns[-3:].tolist() == [
+        "reference, n", "reference, km²", "reference, n found by all",
+    ]  # fmt: skip
+    assert sizes[["unet, n", "reference, n"]].iloc[-1].tolist() == [2, 2]
+    assert pd.read_csv(study.report_path.parent / "landforms.csv")["reference, n"].iloc[-1] == 1
+    by_ground = pd.read_csv(study.report_path.parent / "landform-scores-everywhere.csv")
+    assert by_ground["ground"].value_counts().to_dict() == {
+        "all, training ground included": 3, "test ground": 3,
+    }  # fmt: skip
+    assert by_ground["drawn by all"].tolist() == [2, 2, 2, 1, 1, 1]
+    assert by_ground["count ratio"].tolist() == [1.0] * 6
+    other = layers.Products(make_products())
+    assert all("everywhere" not in table.name for table in judging.landforms(other).tables)
+
+
 def test_outlines_that_all_networks_found_are_counted():
     found = pd.DataFrame(
         {"label_id": list("abcd"), "unet": [1, 1, 0, 0], "hrnet": [1, 1, 1, 0]}
@@ -379,6 +403,32 @@ def test_every_period_is_told_beside_the_one_that_the_page_is_of(make_products):
     assert (last.cube.composite != first.cube.composite).any()
     page = Page(render(products, [section])).text
     assert "Imagery from 2023-01-01 to 2023-12-31; other periods: 2024." in page
+
+
+def test_decisions_of_every_period_are_told(make_products):
+    study = make_products(years=("2023", "2024"))
+    products = layers.Products(study)
+    assert finding.reviews(products).missing == "Nobody has looked yet; 2 outlines wait."
+    first, last = study.each_period()
+    shutil.copytree(first.inventory_path, last.inventory_path)
+    outlines = {
+        "origin": ["model", "model", "person"],
+        "status": ["confirmed", "rejected", "added"],
+        "split": ["test", "train", "test"],
+    }
+    for one, count in ((first, 1), (last, 3)):
+        decided = gpd.GeoDataFrame(outlines, geometry=[shapely.Point(0, 0)] * 3).iloc[:count]
+        counts = review_counts(decided, waiting=3 - count)
+        write_json(one.inventory_path / "reviews.json", counts)
+    section = finding.reviews(layers.Products(study))
+    assert section.notes[0].startswith("2023: 1 outlines of the model were reviewed, 0 were added")
+    assert section.notes[1].startswith("2024: 2 outlines of the model were reviewed, 1 were added")
+    table = section.tables[0].frame
+    assert table["period"].tolist() == ["2023", "2023", "2024", "2024", "2024"]
+    assert table["ground"].tolist()[2:] == [
+        "all, training ground included", "test ground", "training ground",
+    ]  # fmt: skip
+    assert table["precision"].tolist() == [1, 1, 0.5, 1, 0]
 
 
 def test_numbers_of_a_column_have_the_same_decimals():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import pandas as pd
 
@@ -20,6 +20,9 @@ BY: Final = {
     "illumination": "By light: cosine of the angle between the sun and the normal of the slope",
 }
 """Captions of tables whose file names do not say enough."""
+DECIDED: Final = (
+    "reviewed", "confirmed", "edited", "rejected", "precision", "precision_low", "precision_high",
+)  # fmt: skip
 FOUND: Final = "found: outside training ground"
 
 
@@ -103,7 +106,7 @@ def reference(products: Products) -> Section:
         )
         found.append(Table(name="curve", caption=said, frame=curve))
     note = (
-        "Only the row of test ground says what the network finds by itself. The number ratio is "
+        "Only the row of test ground says what the network finds by itself. The count ratio is "
         "the number found over the number in the reference: not an accuracy."
     )
     return Section(
@@ -240,26 +243,42 @@ def water(products: Products) -> Section:
 
 
 def reviews(products: Products) -> Section:
-    """Show what people decided, and the precision that follows."""
+    """Show what people decided in every period, and the precision that follows."""
     key, title = "reviews", "What people decided"
-    counts = products.json(products.study.inventory_path / "reviews.json")
-    if not counts or not counts["reviewed"] + counts["added"]:
-        waiting = counts["waiting"] if counts else len(products.inventory)
+    every = [(one, _counts(one)) for one in products.periods]
+    decided = [(one, c) for one, c in every if c["reviewed"] + c["added"]]
+    if not decided:
+        waiting = sum(counts["waiting"] for _, counts in every)
         return Section(
             key=key, title=title, missing=f"Nobody has looked yet; {waiting} outlines wait."
         )
-    note = (
-        f"{counts['reviewed']} outlines of the model were reviewed, {counts['added']} were added "
-        f"by people, {counts['waiting']} wait. Precision is the share of the reviewed ones that "
-        "are rock glaciers; only that of test or unseen ground says how the model does elsewhere."
+    are_several = len(products.study.periods) > 1
+    notes = [
+        (f"{one.study.period.name}: " if are_several else "")
+        + f"{counts['reviewed']} outlines of the model were reviewed, {counts['added']} were added "
+        f"by people, {counts['waiting']} wait."
+        for one, counts in every
+    ]
+    notes.append(
+        "Precision is the share of the reviewed ones that are rock glaciers; only that of test or "
+        "unseen ground says how the model does elsewhere."
     )
     frame = pd.DataFrame(
         [
-            {"ground": ground, **{k: v for k, v in row.items() if not isinstance(v, dict)}}
+            ({"period": one.study.period.name} if are_several else {})
+            | {"ground": tables.GROUND_NAMES.get(ground, ground)}
+            | {tables.words_of(name): row[name] for name in DECIDED}
+            for one, counts in decided
             for ground, row in (("all", counts), *counts["splits"].items())
         ]
-    ).drop(columns=["added", "waiting"], errors="ignore")
+    )
     table = Table(
         name="reviews", caption="Precision with its interval of 95 % (Wilson)", frame=frame
     )
-    return Section(key=key, title=title, notes=(note,), tables=(table,))
+    return Section(key=key, title=title, notes=tuple(notes), tables=(table,))
+
+
+def _counts(products: Products) -> dict[str, Any]:
+    """Return how the outlines of a period fared with people; without a record all of them wait."""
+    counts = products.json(products.study.inventory_path / "reviews.json")
+    return counts or {"reviewed": 0, "added": 0, "waiting": len(products.inventory)}
