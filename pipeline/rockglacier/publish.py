@@ -16,7 +16,7 @@ from rockglacier.deposit import write_deposit
 from rockglacier.engine import Progress, silent
 from rockglacier.errors import ContractError
 from rockglacier.scenes.notices import license_of, makers
-from rockglacier.shelf import add_to_catalog
+from rockglacier.shelf import add_to_catalog, is_own
 from rockglacier.storage import listing, open_place, put, read_json, sha256_of
 from rockglacier.study import Study
 from rockglacier_stac.collection import COLLECTIONS, CollectionName, Publication, collection_id
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from rockglacier.model.bundle import Bundle
 
 logger = logging.getLogger(__name__)
+
+GLOBE = ((-180,), (-90,), (180,), (90,))
+"""West, south, east, north: where items across the antimeridian are asked for."""
 
 
 def publish(
@@ -52,7 +55,7 @@ def publish(
     dict
         ``items``, ``collections``, and ``changed``, the number of files whose content changed; with
         a shared catalog ``changed_in_catalog``; with an API ``sent``, the number of its objects
-        that were created or replaced.
+        that were created, replaced or deleted.
 
     Raises
     ------
@@ -131,6 +134,9 @@ def _published(study: Study) -> dict[CollectionName, list[Json]]:
 def send(study: Study, url: str) -> Sent:
     """Put the published items, and their earlier versions, into a STAC API.
 
+    Items that this study had put there from the same place and does not make any more are deleted;
+    those of other basins and periods, of other publishers, and earlier versions are not.
+
     Raises
     ------
     NotFoundError
@@ -151,7 +157,25 @@ def send(study: Study, url: str) -> Sent:
                 if link["rel"] not in SERVER_LINKS
             ]
             (collections if document["type"] == "Collection" else items).append(document)
-    return api.send(collections, items)
+    sent = api.send(collections, items)
+    made = {item["id"] for item in items}
+
+    def is_gone(item: Json) -> bool:
+        hrefs = [asset["href"] for asset in item.get("assets", {}).values()]
+        return (
+            item["id"] not in made
+            and is_own(item, study)
+            and not is_old(item)
+            and bool(hrefs)
+            and all(href.startswith(f"{base.rstrip('/')}/") for href in hrefs)
+        )
+
+    boxes = [item["bbox"] for item in items if item["bbox"][0] <= item["bbox"][2]]
+    west, south, east, north = zip(*boxes, strict=True) if len(boxes) == len(items) else GLOBE
+    bbox = [min(west), min(south), max(east), max(north)]
+    for name in COLLECTIONS:
+        sent.removed += api.remove(collection_id(name), is_gone, bbox=bbox)
+    return sent
 
 
 def _api_link(link: Json, api: TransactionApi, collection: str, *, base: str) -> Json:

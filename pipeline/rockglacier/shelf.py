@@ -71,8 +71,8 @@ def add_to_catalog(
             new = editions(folder / name, brought, now=now, keep=keep)
             ids = {document["id"] for document in new}
             left = [document for document in held[name] if document["id"] not in ids]
-            others = [document for document in left if not _is_of(document, study)]
-            gone += [folder / name / f"{one['id']}.json" for one in left if _is_of(one, study)]
+            others = [document for document in left if not is_own(document, study)]
+            gone += [folder / name / f"{one['id']}.json" for one in left if is_own(one, study)]
             if new or others:
                 together[name] = sorted([*new, *others], key=lambda found: str(found["id"]))
         changed = write_documents(folder, _shared(publication, providers, together), together)
@@ -87,14 +87,14 @@ def add_to_catalog(
 def _without_others(items: Sequence[Json], held: Sequence[Json], study: Study) -> list[Json]:
     """Leave out what another basin has published: a model that this one was mapped with."""
     known = {document["id"]: _said(document) for document in held}
-    return [item for item in items if _is_of(item, study) or known.get(item["id"]) != _said(item)]
+    return [item for item in items if is_own(item, study) or known.get(item["id"]) != _said(item)]
 
 
 def _said(item: Json) -> Json:
     return {name: value for name, value in item["properties"].items() if name not in STAMPS}
 
 
-def _is_of(document: Json, study: Study) -> bool:
+def is_own(document: Json, study: Study) -> bool:
     """Say whether an item was made by this study, of all its time or of one of its periods."""
     basin, identifier = study.config.name, document["id"]
     if document["properties"].get("rockglacier:basin") != basin:

@@ -6,11 +6,11 @@ import base64
 import json
 import logging
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, Final
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import requests
 import stamina
@@ -30,6 +30,8 @@ BULK_FROM: Final = 20
 """Items of one collection from which one large request is better than many small ones."""
 SERVER_LINKS: Final = frozenset({"self", "root", "parent", "collection", "items", "item"})
 """Links that a server makes itself."""
+PAGE: Final = 100
+"""Items asked for at a time."""
 OWN_LINKS: Final = frozenset({"derived_from", "license", *RELATIONS})
 """Links that say something of ours; a server may add any others."""
 
@@ -41,11 +43,12 @@ class Sent:
     created: int = 0
     replaced: int = 0
     unchanged: int = 0
+    removed: int = 0
 
     @property
     def changed(self) -> int:
         """Number of objects that are other than before."""
-        return self.created + self.replaced
+        return self.created + self.replaced + self.removed
 
 
 class BusyError(Exception):
@@ -116,6 +119,58 @@ class TransactionApi:
             self._put_items(name, found, sent)
         logger.info("%s: %s", self.url, sent)
         return sent
+
+    def remove(
+        self, collection: str, is_gone: Callable[[Json], bool], *, bbox: Sequence[float]
+    ) -> int:
+        """Delete the items of a collection that are gone; return how many there were.
+
+        Parameters
+        ----------
+        collection
+            Its id; it need not be there.
+        is_gone
+            Says of an item whether it shall be deleted.
+        bbox
+            West, south, east, north, degrees: where such items are.
+
+        Raises
+        ------
+        CatalogError, ServiceError
+            As of :meth:`send`. An API that lets nobody delete is told in the log.
+        """
+        removed = 0
+        for item in [item for item in self._items(collection, bbox) if is_gone(item)]:
+            address = self.item_url(collection, item["id"])
+            answer = self._ask("DELETE", address)
+            if answer.status_code in (401, 403, 405):
+                logger.warning(
+                    "%s: %r is not made any more, and may not be deleted (%d): ask its operator",
+                    self.url,
+                    item["id"],
+                    answer.status_code,
+                )
+                continue
+            if answer.status_code != 404:
+                self._check(answer, "DELETE", address)
+            logger.info("%s: %r is deleted: it is not made any more", self.url, item["id"])
+            removed += 1
+        return removed
+
+    def _items(self, collection: str, bbox: Sequence[float]) -> Iterator[Json]:
+        asked = urlencode({"bbox": ",".join(map(str, bbox)), "limit": PAGE})
+        address: str | None = f"{self.url}/collections/{quote(collection)}/items?{asked}"
+        seen: set[str] = set()
+        while address and address not in seen:
+            seen.add(address)
+            page = self._read(address)
+            if page is None:
+                return
+            yield from (item for item in page.get("features", []) if isinstance(item, dict))
+            links = {link.get("rel"): link.get("href") for link in page.get("links", [])}
+            address = links.get("next")
+            if address and not address.startswith(self.url):  # keys are for this host only
+                return
 
     def item_url(self, collection: str, identifier: str) -> str:
         """Return the address of an item."""

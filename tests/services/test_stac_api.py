@@ -170,6 +170,53 @@ def test_versions_follow_one_another(served, stac_api):
     assert old["properties"]["version"] == "1.0"
 
 
+def test_what_is_not_made_any_more_leaves_the_api_and_nothing_else(served, stac_api):
+    neighbour, study = served("neighbour"), served("fading", version="1.0")
+    for one in (neighbour, study):
+        publish(one)
+    newer = study.config.publish.model_copy(update={"version": "1.1"})
+    study = study.__class__(
+        config=study.config.model_copy(update={"publish": newer}), base=study.base
+    )
+    publish(study)
+    before = items_of(stac_api)
+    api = TransactionApi(stac_api)
+    # somebody else's basin of the same name, and a longer period
+    model = before["fading-2024-hrnet"]
+    model["properties"]["datetime"] = None  # pgstac leaves out what is null
+    stray = {**model, "id": "fading-2024-other"}
+    stray["assets"] = {
+        name: {**asset, "href": asset["href"].replace("//data.example/", "//data.example/x/")}
+        for name, asset in stray["assets"].items()
+    }
+    longer = {**model, "id": "fading-2024-2025-hrnet"}
+    api.send([], [stray, longer])
+    study.selection_path.unlink()
+    assert publish(study)["sent"] > 1
+    after = items_of(stac_api)
+    assert {*before, stray["id"], longer["id"]} - set(after) == {"fading-2024-hrnet"}
+    assert after["neighbour-2024-hrnet"] == before["neighbour-2024-hrnet"]
+    assert after["fading-2024-hrnet-v1.0"]["properties"]["deprecated"]
+    assert publish(study)["sent"] == 0
+
+
+def test_an_api_that_deletes_nothing_is_told(served, stac_api, caplog, monkeypatch):
+    study = served("kept")
+    publish(study)
+    ask = TransactionApi._ask
+
+    def refusing(self, method, address, data=None):
+        if method == "DELETE":  # pgstac's operator may close it before the server
+            address = f"{stac_api}/collections"
+        return ask(self, method, address, data)
+
+    monkeypatch.setattr(TransactionApi, "_ask", refusing)
+    study.selection_path.unlink()
+    publish(study)
+    assert "'kept-2024-hrnet' is not made any more, and may not be deleted (405)" in caplog.text
+    assert "kept-2024-hrnet" in items_of(stac_api)
+
+
 def test_our_own_search_reads_what_we_published(served, stac_api):
     publish(served("found"))
     found = open_catalog(stac_api).search(Query(INVENTORIES))
