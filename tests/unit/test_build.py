@@ -323,6 +323,13 @@ def test_receipt_names_the_objects_and_what_they_are(make_basin):
         f"aspect/c/1/2 has 10 bytes; {objects['aspect/c/1/2'][0]} were written"
     )
     assert "delete receipts/cube/r0001c0002.json" in found.todo
+    told = []
+    quick = cube_findings(study.cube_path, quick=True, progress=lambda *step: told.append(step))
+    (found,) = [one for one in quick if "block" in one.found]
+    assert "slope" not in found.found  # of the same size: only its content tells
+    assert "elevation/c/1/2 is missing" in found.found
+    assert "aspect/c/1/2 has 10 bytes" in found.found
+    assert told[-1] == ("validate: blocks of the cube", len(receipts), len(receipts))
 
 
 def test_unreadable_scene_fails_the_block_by_name(make_basin, monkeypatch):

@@ -82,6 +82,11 @@ def test_a_file_that_changed_is_found_by_its_checksum(copied):
     path.write_bytes(path.read_bytes()[::-1])
     (messages,) = wrong(copied).values()
     assert "its content has the checksum 1220" in messages[0]
+    assert CliRunner().invoke(app, ["validate", str(copied)]).exit_code == 1
+    # of the same size
+    assert CliRunner().invoke(app, ["validate", "--quick", str(copied)]).exit_code == 0
+    path.write_bytes(path.read_bytes()[:-1])
+    assert CliRunner().invoke(app, ["validate", "--quick", str(copied)]).exit_code == 1
 
 
 def test_an_item_that_describes_another_raster_is_told(copied):

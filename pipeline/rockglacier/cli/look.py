@@ -58,6 +58,13 @@ def validate(
             "cube, a raster (.tif) or a table (.parquet)."
         ),
     ],
+    quick: Annotated[
+        bool,
+        typer.Option(
+            "--quick",
+            help="Compare sizes alone, where without it every byte is read for its checksum.",
+        ),
+    ] = False,
 ) -> None:
     """Check catalog, rasters, tables and cube: schemas, layout, checksums. Nothing is fetched.
 
@@ -69,7 +76,8 @@ def validate(
     from rockglacier.validation.show import verdict_table
     from rockglacier.validation.target import validate_target
 
-    verdicts = validate_target(target)
+    with progress_shown() as progress:
+        verdicts = validate_target(target, quick=quick, progress=progress)
     out.print(verdict_table(verdicts))
     wrong = [verdict for verdict in verdicts if not verdict.is_valid]
     for verdict in wrong:

@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from rockglacier.engine import Progress, silent
 from rockglacier.storage import readable, sha256_of
 from rockglacier.validation.cube import cube_findings
 from rockglacier.validation.finding import Finding, Verdict
@@ -23,7 +24,13 @@ PUBLISH = "rockglacier publish STUDY.yaml"
 KINDS = {COG: "COG", GEOPARQUET: "Parquet", ZARR: "cube"}
 
 
-def catalog_verdicts(path: Path, *, assets_elsewhere: bool = False) -> Iterator[Verdict]:
+def catalog_verdicts(
+    path: Path,
+    *,
+    assets_elsewhere: bool = False,
+    quick: bool = False,
+    progress: Progress = silent,
+) -> Iterator[Verdict]:
     """Check a catalog, the table of its items, and every asset that lies beside it.
 
     Parameters
@@ -32,6 +39,10 @@ def catalog_verdicts(path: Path, *, assets_elsewhere: bool = False) -> Iterator[
         ``catalog.json``, here or in an object store.
     assets_elsewhere
         Whether assets may have URLs; they are not looked at.
+    quick
+        Whether sizes of files are compared alone, not their checksums.
+    progress
+        Told after every block of a cube.
     """
     problems = validate_catalog(path, assets_elsewhere=assets_elsewhere)
     found = {place: document for place, document in documents(path) if isinstance(document, dict)}
@@ -51,7 +62,7 @@ def catalog_verdicts(path: Path, *, assets_elsewhere: bool = False) -> Iterator[
                 *_table_of_items(table, {str(item["id"]) for item in items.values()}),
             ),
         )
-    yield from _asset_verdicts(path, items)
+    yield from _asset_verdicts(path, items, quick=quick, progress=progress)
 
 
 def _finding(problem: Problem) -> Finding:
@@ -77,7 +88,9 @@ def _table_of_items(table: Path, known: set[str]) -> Iterator[Finding]:
             )
 
 
-def _asset_verdicts(path: Path, items: dict[Path, Json]) -> Iterator[Verdict]:
+def _asset_verdicts(
+    path: Path, items: dict[Path, Json], *, quick: bool, progress: Progress
+) -> Iterator[Verdict]:
     seen: set[Path] = set()
     for place, item in items.items():
         properties = item.get("properties") or {}
@@ -92,12 +105,18 @@ def _asset_verdicts(path: Path, items: dict[Path, Json]) -> Iterator[Verdict]:
             yield Verdict(
                 what=_shown(target, path),
                 kind=KINDS.get(kind, kind.partition(";")[0].rpartition("/")[2]),
-                findings=tuple(_asset_findings(target, kind, asset, properties)),
+                findings=tuple(
+                    cube_findings(target, said=properties, quick=quick, progress=progress)
+                    if kind == ZARR
+                    else _asset_findings(target, kind, asset, properties, quick=quick)
+                ),
             )
 
 
-def _asset_findings(target: Path, kind: str, asset: Json, properties: Json) -> Iterator[Finding]:
-    said = asset.get("file:checksum")
+def _asset_findings(
+    target: Path, kind: str, asset: Json, properties: Json, *, quick: bool
+) -> Iterator[Finding]:
+    said = None if quick else asset.get("file:checksum")
     if said and target.is_file() and (held := multihash(sha256_of(target))) != said:
         yield Finding(
             found=f"its content has the checksum {held}",
@@ -110,8 +129,6 @@ def _asset_findings(target: Path, kind: str, asset: Json, properties: Json) -> I
         is_data = "data" in asset.get("roles", [])
         rows = _rows(asset, properties)
         yield from table_findings(target, covering=is_data, plain=not is_data, rows=rows)
-    elif kind == ZARR:
-        yield from cube_findings(target, said=properties)
 
 
 def _rows(asset: Json, properties: Json) -> Any:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from rockglacier.engine import Progress, silent
 from rockglacier.errors import InputError
 from rockglacier.storage import RemotePath, open_place, read_bytes, sha256_of
 from rockglacier.validation.catalog import catalog_verdicts
@@ -23,7 +24,9 @@ EXPECTED = (
 SUMS = "SHA256SUMS"
 
 
-def validate_target(address: str) -> list[Verdict]:
+def validate_target(
+    address: str, *, quick: bool = False, progress: Progress = silent
+) -> list[Verdict]:
     """Check whatever lies at an address.
 
     Parameters
@@ -31,6 +34,10 @@ def validate_target(address: str) -> list[Verdict]:
     address
         Path or URI of a study's file, a catalog, the folder of products or of a deposit, a cube, a
         raster or a table; the last two over HTTP too.
+    quick
+        Whether sizes of files and of a cube's objects are compared alone, not their checksums.
+    progress
+        Told after every block of a cube.
 
     Returns
     -------
@@ -44,7 +51,7 @@ def validate_target(address: str) -> list[Verdict]:
     """
     kind = urlsplit(address).path.rpartition(".")[2].lower()
     if kind in ("yaml", "yml"):
-        return _of_study(Path(address))
+        return _of_study(Path(address), quick=quick, progress=progress)
     if address.startswith(("http://", "https://")):
         return [_over_http(address, kind)]
     path = open_place(address)
@@ -55,25 +62,29 @@ def validate_target(address: str) -> list[Verdict]:
     if kind in ("parquet", "geoparquet"):
         return [_verdict(path.name, "GeoParquet", table_findings(path))]
     if (path / "zarr.json").is_file():
-        return [_verdict(path.name, "cube", cube_findings(path))]
+        return [_verdict(path.name, "cube", cube_findings(path, quick=quick, progress=progress))]
     if path.is_file():
-        return [*catalog_verdicts(_required(path), assets_elsewhere=True)]
-    return _of_folder(path, address)
+        catalog = _required(path)
+        return [*catalog_verdicts(catalog, assets_elsewhere=True, quick=quick, progress=progress)]
+    return _of_folder(path, address, quick=quick, progress=progress)
 
 
-def _of_study(path: Path) -> list[Verdict]:
+def _of_study(path: Path, *, quick: bool, progress: Progress) -> list[Verdict]:
     from rockglacier.study import open_study
 
     study = open_study(path)
     catalog = study.require(study.stac_path / "catalog.json", stage="publish")
-    return [*catalog_verdicts(catalog)]
+    return [*catalog_verdicts(catalog, quick=quick, progress=progress)]
 
 
-def _of_folder(folder: Path, address: str) -> list[Verdict]:
+def _of_folder(folder: Path, address: str, *, quick: bool, progress: Progress) -> list[Verdict]:
     for place in (folder, folder / "stac"):
         if (place / "catalog.json").is_file():
-            verdicts = [*catalog_verdicts(place / "catalog.json", assets_elsewhere=True)]
-            if (folder / SUMS).is_file():
+            catalog = place / "catalog.json"
+            verdicts = [
+                *catalog_verdicts(catalog, assets_elsewhere=True, quick=quick, progress=progress)
+            ]
+            if (folder / SUMS).is_file() and not quick:
                 verdicts.append(_verdict(SUMS, "checksums", _sum_findings(folder)))
             return verdicts
     raise _nothing(address)
