@@ -5,11 +5,16 @@ import hashlib
 import json
 import shutil
 
+import numpy as np
 import pytest
+import rasterio
 import yaml
 
 from rockglacier.errors import NotFoundError
+from rockglacier.inventory.export import export_qgis
+from rockglacier.inventory.tables import build_inventory
 from rockglacier.publish import deposit, publish
+from rockglacier.validation.target import validate_target
 from rockglacier_stac.validate import validate_catalog
 
 
@@ -105,3 +110,34 @@ def test_writing_it_again_gives_the_same_bytes(deposited):
 def test_what_is_not_published_cannot_be_deposited(make_products):
     with pytest.raises(NotFoundError, match="rockglacier publish"):
         deposit(make_products())
+
+
+def test_rasters_too_large_for_one_file_are_published_and_deposited_in_parts(
+    deposited, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("rockglacier.prediction.cog.LARGEST", 128)
+    study, folder = deposited(license="CC-BY-4.0", provider="University")
+    whole = {
+        name: rasterio.open(study.raster_path(name)).read(1) for name in ("probability", "classes")
+    }
+    assert study.raster_path("probability").suffix == ".vrt"
+    assert [verdict for verdict in validate_target(str(study.stac_path)) if verdict.findings] == []
+    facts = build_inventory(study)
+    assert facts["objects"] == 2
+    assert export_qgis(study, tmp_path / "qgis")
+
+    shutil.move(folder, tmp_path / "elsewhere")
+    shutil.rmtree(study.folder)
+    folder = tmp_path / "elsewhere"
+    assert [verdict for verdict in validate_target(str(folder)) if verdict.findings] == []
+    (path,) = (folder / "stac" / "predictions").glob("*-prediction.json")
+    assets = json.loads(path.read_text())["assets"]
+    for name, values in whole.items():
+        with rasterio.open(path.parent / assets[name]["href"]) as raster:
+            np.testing.assert_array_equal(raster.read(1), values)
+        part = assets[f"{name}-128-128"]
+        with rasterio.open(path.parent / part["href"]) as raster:
+            np.testing.assert_array_equal(raster.read(1), values[128:, 128:])
+            assert part["proj:shape"] == list(raster.shape) == [64, 128]
+            assert part["proj:transform"] == list(raster.transform)[:6]
+        assert "proj:shape" not in assets[name]

@@ -61,6 +61,12 @@ def _raster_assets(study: Study, name: str) -> dict[str, Asset]:
 def _raster_asset(study: Study, path: Path, name: str) -> Asset:
     with local_copy(path) as copy, rasterio.open(copy) as raster:
         tags = raster.tags(1)
+        place = extensions.projection(
+            epsg=study.grid.epsg,
+            shape=raster.shape,
+            transform=list(raster.transform)[:6],
+            bbox=raster.bounds,
+        )
         core, described = extensions.raster_band(
             name,
             data_type=raster.dtypes[0],
@@ -70,6 +76,8 @@ def _raster_asset(study: Study, path: Path, name: str) -> Asset:
             statistics=_statistics(tags),
         )
     fields: Json = {"bands": [core], "raster:bands": [described], **origin.file_info(path)}
+    if raster.shape != study.grid.shape:  # one of several: the item's fields are of them all
+        fields |= place
     if name == "classes":
         fields["classification:classes"] = extensions.landform_classes()
     kind = VRT if path.suffix == ".vrt" else item.COG
