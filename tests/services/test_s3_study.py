@@ -53,6 +53,27 @@ def test_a_study_in_a_store_is_published_and_deposited_there(far):
     assert not (folder / "cube.zarr").exists()
 
 
+def test_a_large_study_in_a_store_is_published_with_every_part(s3, make_products, monkeypatch):
+    monkeypatch.setattr("rockglacier.prediction.cog.LARGEST", 128)
+    near = make_products(license="CC-BY-4.0")
+    upload(near.folder, s3 / "large")
+    config = near.config.model_copy(update={"output": str(s3 / "large")})
+    study = Study(config=config, base=near.base)
+    publish(study)
+    assert_valid(study.folder, 10)
+    folder = deposit(study)
+    assert_valid(folder, 10)
+    held = {path.name for path in listing(folder / "predictions" / "2024")}
+    corners = [(y, x) for y in (0, 128) for x in (0, 128)]
+    for name in ("probability", "classes"):
+        assert held >= {f"{name}.vrt", *(f"{name}-{y}-{x}.tif" for y, x in corners)}
+    files = {path.name: path for path in export_qgis(study, study.folder / "export" / "qgis")}
+    with local_copy(files["hunza-2024.qgz"]) as copy, zipfile.ZipFile(copy) as archive:
+        (name,) = archive.namelist()
+        source = archive.read(name).decode()
+    assert "predictions/2024/probability.vrt" in source
+
+
 def test_an_inventory_in_a_store_becomes_a_project_there(far):
     package, project = export_qgis(far, far.folder / "export")
     with local_copy(package) as copy:
