@@ -6,18 +6,22 @@ import subprocess
 import threading
 import time
 import warnings
+from datetime import date
 
 import numpy as np
 import pytest
 import rasterio
 import requests
+import shapely
 from pystac_client import Client
 
 from rockglacier.cube.published import PublishedCube
 from rockglacier.cube.store import open_arrays
 from rockglacier.publish import publish, send
+from rockglacier_stac.api import ApiCatalog
 from rockglacier_stac.catalogs import open_catalog
 from rockglacier_stac.errors import CatalogError
+from rockglacier_stac.globe import box_of
 from rockglacier_stac.search import Query
 from rockglacier_stac.transactions import TransactionApi
 
@@ -221,6 +225,76 @@ def test_our_own_search_reads_what_we_published(served, stac_api):
     publish(served("found"))
     found = open_catalog(stac_api).search(Query(INVENTORIES))
     assert "found-2024-inventory" in {item["id"] for item in found}
+
+
+@pytest.fixture(scope="module")
+def scenes(stac_api):
+    """Twenty-five scenes in the API, every day more cloud; as text, nine comes after ten."""
+    geometry = shapely.geometry.mapping(shapely.box(74, 36, 75, 37))
+    items = [
+        {
+            "type": "Feature",
+            "stac_version": "1.1.0",
+            "stac_extensions": [],
+            "id": f"S2A_43SDA_202408{number + 1:02d}_0_L2A",
+            "collection": "made-scenes",
+            "geometry": geometry,
+            "bbox": [74, 36, 75, 37],
+            "properties": {
+                "datetime": f"2024-08-{number + 1:02d}T05:50:00Z",
+                "eo:cloud_cover": 1.5 * number,
+            },
+            "assets": {"blue": {"href": f"https://data.example/{number}.tif"}},
+            "links": [],
+        }
+        for number in range(25)
+    ]
+    collection = {
+        "type": "Collection",
+        "stac_version": "1.1.0",
+        "id": "made-scenes",
+        "description": "made up",
+        "license": "CC0-1.0",
+        "extent": {
+            "spatial": {"bbox": [[74, 36, 75, 37]]},
+            "temporal": {"interval": [["2024-08-01T00:00:00Z", "2024-09-01T00:00:00Z"]]},
+        },
+        "links": [],
+    }
+    TransactionApi(stac_api).send([collection], items)
+    return items
+
+
+@pytest.mark.parametrize("asked", ["query", "cql2"])
+@pytest.mark.parametrize("page", [4, 100])
+def test_our_own_search_asks_pgstac_page_by_page_and_with_numbers(stac_api, scenes, asked, page):
+    catalog = ApiCatalog(name="pgstac", url=stac_api, page=page)
+    if asked == "cql2":
+        catalog._client.remove_conforms_to("QUERY")
+    everything = Query("made-scenes")
+    assert {item["id"] for item in catalog.search(everything)} == {item["id"] for item in scenes}
+    seen = {}
+    pages = ApiCatalog._pages
+
+    def counted(self, search):
+        for one in pages(self, search):
+            seen["sent"] = seen.get("sent", 0) + len(one["features"])
+            yield one
+
+    for limits, number in (
+        ({"cloud_max": 9}, 6),
+        ({"cloud_max": 10.5}, 7),
+        ({"cloud_min": 9, "cloud_max": 30}, 14),
+        ({"start": date(2024, 8, 3), "end": date(2024, 8, 12)}, 10),
+        ({"area": box_of((74.2, 36.2, 74.4, 36.4)), "cloud_max": 6, "brief": True}, 4),
+        ({"area": box_of((80, 36, 81, 37))}, 0),
+    ):
+        seen.clear()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(ApiCatalog, "_pages", counted)
+            found = catalog.search(Query("made-scenes", **limits))
+        assert len(found) == number, limits
+        assert seen.get("sent", 0) == number, limits  # the server itself compares numbers
 
 
 def test_a_server_without_transactions_is_told(stac_api, monkeypatch):
