@@ -214,6 +214,14 @@ def test_what_is_elsewhere_or_missing_is_refused(toy, tmp_path):
         score_map(away, toy, areas=["elsewhere"])
 
 
+def test_outlines_that_lie_elsewhere_score_nothing_and_are_told(toy, tmp_path, caplog):
+    swapped = gpd.GeoSeries([shapely.box(36.1, 75.0, 36.2, 75.1)], crs=4326)
+    swapped.to_file(tmp_path / "swapped.gpkg")
+    score_map(tmp_path / "swapped.gpkg", toy)
+    assert "none of the 1 outlines of swapped.gpkg lies in the area" in caplog.text
+    assert "are longitude and latitude swapped?" in caplog.text
+
+
 def test_benchmarks_are_found_by_name_and_checked(toy, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "benchmarks").mkdir()

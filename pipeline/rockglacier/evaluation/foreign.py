@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import geopandas as gpd
 import numpy as np
@@ -24,6 +25,8 @@ from rockglacier.inventory.overlaps import RASTERS
 from rockglacier.inventory.polygons import read_outlines
 from rockglacier.prediction.blend import PERCENT_NODATA, to_percent
 from rockglacier.storage.vector import areal, has_polygons
+
+logger = logging.getLogger(__name__)
 
 SIMPLIFY_M: Final = 10.0
 SUFFIXES: Final = (*RASTERS, ".gpkg", ".parquet", ".geojson", ".shp")
@@ -51,7 +54,7 @@ def file_for(path: Path, area: str) -> Path:
     InputError
         The folder has no file for the area.
     """
-    if not path.exists():
+    if not path.exists() and not Path(str(path).partition("!")[0]).is_file():
         raise InputError(
             f"there is no file {str(path)!r}",
             expected="a raster, a polygon file, or a folder with a file an area",
@@ -189,9 +192,19 @@ def _traced(
 
 
 def _polygons(path: Path, grid: Grid, ground: BaseGeometry, *, min_area_km2: float) -> ForeignMap:
-    table = read_outlines(str(path), name="the map").to_crs(grid.epsg)
+    every = read_outlines(str(path), name="the map")
+    table = every.to_crs(grid.epsg)
     shapes = table.geometry[has_polygons(table)].make_valid()
     near = shapes[shapes.intersects(projected(ground, epsg=grid.epsg))]
+    if len(shapes) and near.empty:  # of a map of several areas one may have no landform
+        logger.warning(
+            "none of the %d outlines of %s lies in the area: they lie within %s, the area within "
+            "%s (west, south, east, north); are longitude and latitude swapped?",
+            len(shapes),
+            path.name,
+            _box(every.to_crs(4326).total_bounds),
+            _box(ground.bounds),
+        )
     large = near[near.area >= 1e6 * min_area_km2]
     outlines = gpd.GeoSeries([areal(shape) for shape in large], crs=grid.epsg)
     burned = burnt(list(near), grid, grid.whole)
@@ -201,3 +214,7 @@ def _polygons(path: Path, grid: Grid, ground: BaseGeometry, *, min_area_km2: flo
         is_probability=False,
         small=len(near) - len(large),
     )
+
+
+def _box(bounds: Any) -> str:
+    return ", ".join(f"{edge:.2f}" for edge in bounds)
