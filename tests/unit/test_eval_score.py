@@ -309,6 +309,13 @@ def test_a_file_without_the_layers_is_refused(tmp_path):
 # the synthetic pair
 
 
+@pytest.mark.parametrize("size_km", [(0, 0), (1, -1), (float("nan"), 9)])
+def test_a_pair_of_basins_too_small_for_landforms_is_refused(tmp_path, size_km):
+    with pytest.raises(InputError, match=r"a basin of .* km"):
+        write_synthetic(tmp_path / "pair", size_km=size_km, scenes=False)
+    assert not (tmp_path / "pair").exists()
+
+
 def test_the_truth_of_the_unseen_basin_scores_one_and_talus_is_known(tmp_path):
     made = write_synthetic(tmp_path / "pair", size_km=(4, 3), scenes=False)
     benchmark = read_benchmark(tmp_path / "pair")

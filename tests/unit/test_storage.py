@@ -373,3 +373,17 @@ def test_lease_of_a_folder_in_a_store_is_released(tmp_path):
         held.check()
         assert read_json(folder / ".lease")["pid"] == os.getpid()
     assert not (folder / ".lease").exists()
+
+
+def write_whole(path):
+    with uploaded(path) as made:
+        made.write_text("a")
+
+
+@pytest.mark.parametrize("write", [write_whole, lambda path: write_text(path, "a")])
+def test_a_file_where_a_folder_should_be_is_told(tmp_path, write):
+    (tmp_path / "taken.gpkg").write_bytes(b"somebody's")
+    with pytest.raises(InputError, match=r"cannot make the folder '.*taken\.gpkg") as told:
+        write(tmp_path / "taken.gpkg" / "new.csv")
+    assert "name another one" in str(told.value.todo)
+    assert (tmp_path / "taken.gpkg").read_bytes() == b"somebody's"

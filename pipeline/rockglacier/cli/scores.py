@@ -66,7 +66,8 @@ def score(
         list[str] | None, typer.Option(help="Score this area only; may be given several times.")
     ] = None,
     threshold: Annotated[
-        float | None, typer.Option(help="Probability of a rock glacier; default: the rules'.")
+        float | None,
+        typer.Option(min=0, max=1, help="Probability of a rock glacier; default: the rules'."),
     ] = None,
     against: Annotated[
         Path | None, typer.Option(help="Another map, to give the difference with its interval.")

@@ -78,7 +78,6 @@ def export_cube(
         for period, start in enumerate(starts if "time" in known[name][1] else starts[:1])
     ]
     blocks = list(study.grid.blocks())
-    folder.mkdir(parents=True, exist_ok=True)
     written = []
     for index, (name, period, file_name) in enumerate(files):
         with uploaded(folder / file_name) as final, rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES):

@@ -90,12 +90,7 @@ def make_basin(
     -----
     Takes about 25 s of two cores and 2 GB of memory for 20 x 16 km.
     """
-    if min(size_km) < SMALLEST_KM:
-        raise InputError(
-            f"a basin of {size_km[0]:g} x {size_km[1]:g} km",
-            expected=f"at least {SMALLEST_KM:g} km on each side, so that landforms fit in",
-            todo="ask for a larger one",
-        )
+    _require_room(size_km)
     with disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         require_space(
@@ -136,8 +131,18 @@ def _write_basin(
     )
 
 
+def _require_room(size_km: tuple[float, float]) -> None:
+    if not min(size_km) >= SMALLEST_KM:
+        raise InputError(
+            f"a basin of {size_km[0]:g} x {size_km[1]:g} km",
+            expected=f"at least {SMALLEST_KM:g} km on each side, so that landforms fit in",
+            todo="ask for a larger one",
+        )
+
+
 def make_demo_landscape(*, seed: int, size_km: tuple[float, float]) -> Landscape:
     """Return the truth behind :func:`make_basin`, for those who test against it."""
+    _require_room(size_km)
     x, y = _centre(size_km)
     width, height = (_snapped(1000 * edge + 2 * MARGIN_M) for edge in size_km)
     west, north = _snapped(x - width / 2), _snapped(y + height / 2)

@@ -23,7 +23,7 @@ from rockglacier.grid import Window, projected
 from rockglacier.labels.choose import Choice, choose_chips
 from rockglacier.labels.labelme import LANDFORM, Outline, drawing_of
 from rockglacier.labels.reference import read_reference
-from rockglacier.storage import is_local, write_json
+from rockglacier.storage import disk_errors, is_local, write_json
 from rockglacier.study import Study, read_area
 
 CHIPS: Final = "chips.geojson"
@@ -112,7 +112,8 @@ def write_chips(
     pixels = _pixels(study, windows, wish.bands)
     drawn = _outlines(study, wish.outlines)
     limits = _limits(pixels)
-    folder.mkdir(parents=True, exist_ok=True)
+    with disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     written, features = [], []
     for done, (window, values) in enumerate(zip(windows, pixels, strict=True), start=1):
         name = f"{study.config.name}-r{window.y:05d}-c{window.x:05d}"

@@ -134,7 +134,7 @@ def _of_disk(error: OSError, folder: Path) -> RockGlacierError | None:
         return InputError(
             f"cannot make the folder {str(error.filename or folder)!r}: {error.strerror}",
             expected="no file of that name, and none on the way to it",
-            todo="set `output` to another folder",
+            todo="set `output` to another folder, or name another one",
         )
     return None
 

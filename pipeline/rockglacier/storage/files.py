@@ -68,10 +68,11 @@ def write_bytes(path: Path, data: bytes) -> None:
     if isinstance(path, RemotePath):
         path.write_bytes(data)
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
-    partial.write_bytes(data)
-    os.replace(partial, path)
+    with disk_errors(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_bytes(data)
+        os.replace(partial, path)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -200,8 +201,9 @@ def uploaded(path: Path) -> Iterator[Path]:
             put(made, path)
         return
     partial = path.with_name(f".{path.name}.partial")
-    remove(partial)
-    partial.mkdir(parents=True)
+    with disk_errors(path.parent):
+        remove(partial)
+        partial.mkdir(parents=True)
     try:
         with disk_errors(path.parent):
             yield partial / path.name
