@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 import json
-import random
-import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Final
 
 from rockglacier.addresses import rehoused
 from rockglacier.catalog import NOTICE, Items, editions, write_documents
-from rockglacier.errors import InputError
-from rockglacier.storage import lease, listing, read_json
+from rockglacier.storage import listing, read_json, turn
 from rockglacier.study import Study
 from rockglacier_stac.collection import COLLECTIONS, CollectionName, Publication
 from rockglacier_stac.extensions import Json
 from rockglacier_stac.versions import STAMPS, is_old
-
-WAIT_S: Final = 120.0
-"""How long to wait for another basin that is being put into the same catalog: seconds are usual."""
 
 
 def add_to_catalog(
@@ -57,7 +49,7 @@ def add_to_catalog(
         for name, found in items.items()
     }
     keep = study.config.publish.version is not None
-    with _turn(folder):
+    with turn(folder):
         held = {name: list(_held(folder / name)) for name in COLLECTIONS}
         providers = [
             provider
@@ -107,23 +99,6 @@ def is_own(document: Json, study: Study) -> bool:
     ]
     # what goes on with a number is of a longer period
     return any(not kind[:2].isdigit() for kind in kinds)
-
-
-@contextmanager
-def _turn(folder: Path) -> Iterator[None]:
-    """Hold a shared folder, after waiting for whoever holds it."""
-    end = time.monotonic() + WAIT_S
-    with ExitStack() as stack:
-        while True:
-            try:
-                held = stack.enter_context(lease(folder))
-                break
-            except InputError:
-                if time.monotonic() > end:
-                    raise
-                time.sleep(random.uniform(0.05, 0.5))  # noqa: S311 - only so that not all ask at once
-        yield
-        held.check()
 
 
 def _shared(publication: Publication, providers: Sequence[Json], items: Items) -> Publication:

@@ -21,7 +21,7 @@ from rockglacier.storage.files import (
     write_text,
 )
 from rockglacier.storage.folders import local_folder, move, scratch, upload
-from rockglacier.storage.lease import Lease, lease
+from rockglacier.storage.lease import Lease, lease, turn
 from rockglacier.storage.remote import RemotePath, gdal_settings, is_local, zarr_store
 from rockglacier.storage.secrets import redact, redact_text
 
@@ -55,6 +55,7 @@ __all__ = [
     "require_space",
     "scratch",
     "sha256_of",
+    "turn",
     "upload",
     "uploaded",
     "write_bytes",

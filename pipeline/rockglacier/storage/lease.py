@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import logging
 import os
+import random
 import secrets
 import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from rockglacier.errors import ContractError, InputError, RemoteError, RockGlacierError
 from rockglacier.storage.faults import disk_errors
@@ -27,6 +28,12 @@ BEAT_S = 15.0
 EXPIRY_S = 75.0
 """One that was not renewed for so long is of a dead run: five beats, so that a slow line is not."""
 
+OF_A_RUN: Final = ".lease"
+"""Name of the lease of a whole folder."""
+
+WAIT_S: Final = 120.0
+"""How long to wait for one's turn where seconds are usual."""
+
 
 class Lease:
     """A folder held by this run."""
@@ -36,8 +43,42 @@ class Lease:
 
 
 @contextmanager
-def lease(folder: Path) -> Iterator[Lease]:
-    """Hold a run's folder: one run at a time.
+def turn(folder: Path, *, name: str = OF_A_RUN, wait_s: float = WAIT_S) -> Iterator[Lease]:
+    """Hold a folder that several runs share, after waiting for whoever holds it.
+
+    Parameters
+    ----------
+    folder
+        Here or in an object store.
+    name
+        Of what is held, where a folder has several things that take turns.
+    wait_s
+        At most, seconds.
+
+    Raises
+    ------
+    InputError
+        Somebody else held it all the time.
+    RemoteError
+        At the end: another run took it over meanwhile.
+    """
+    end = time.monotonic() + wait_s
+    with ExitStack() as stack:
+        while True:
+            try:
+                held = stack.enter_context(lease(folder, name=name))
+                break
+            except InputError:
+                if time.monotonic() > end:
+                    raise
+                time.sleep(random.uniform(0.05, 0.5))  # noqa: S311 - only so that not all ask at once
+        yield held
+        held.check()
+
+
+@contextmanager
+def lease(folder: Path, *, name: str = OF_A_RUN) -> Iterator[Lease]:
+    """Hold a run's folder, or by another name a thing in it: one run at a time.
 
     A lease whose process is gone (a run that was killed) is taken over: at once if it ran on this
     host, and in an object store also from another host, after it was not renewed for
@@ -53,14 +94,14 @@ def lease(folder: Path) -> Iterator[Lease]:
     with disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
     mine = {"pid": os.getpid(), "host": socket.gethostname()}
-    with _remote(folder, mine) if isinstance(folder, RemotePath) else _local(folder, mine) as held:
+    path = folder / name
+    with _remote(path, mine) if isinstance(path, RemotePath) else _local(path, mine) as held:
         yield held
 
 
 @contextmanager
-def _local(folder: Path, mine: dict[str, Any]) -> Iterator[Lease]:
-    path = folder / ".lease"
-    with disk_errors(folder):
+def _local(path: Path, mine: dict[str, Any]) -> Iterator[Lease]:
+    with disk_errors(path.parent):
         while True:
             try:
                 with path.open("x", encoding="utf-8") as file:
@@ -72,7 +113,7 @@ def _local(folder: Path, mine: dict[str, Any]) -> Iterator[Lease]:
                 except (FileNotFoundError, ContractError):
                     holder = {}
                 if not _is_dead(holder, mine):
-                    raise _in_use(folder, path, holder) from None
+                    raise _in_use(path.parent, path, holder) from None
                 path.unlink(missing_ok=True)
     try:
         yield Lease()
@@ -81,8 +122,8 @@ def _local(folder: Path, mine: dict[str, Any]) -> Iterator[Lease]:
 
 
 @contextmanager
-def _remote(folder: RemotePath, mine: dict[str, Any]) -> Iterator[Lease]:
-    held = RemoteLease(folder / ".lease", mine)
+def _remote(path: RemotePath, mine: dict[str, Any]) -> Iterator[Lease]:
+    held = RemoteLease(path, mine)
     held.take()
     beat = threading.Thread(target=held.renew_until_told, name="lease", daemon=True)
     beat.start()
