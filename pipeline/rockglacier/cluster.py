@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rockglacier.config import ComputeConfig, parse_bytes
@@ -157,12 +159,34 @@ def _local_client(compute: ComputeConfig) -> Iterator[Client]:
         yield client
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Joining:
+    """What another process of this machine needs to work on the cluster of a client."""
+
+    address: str
+    security: Any
+    """Certificates of the client, or None."""
+
+    @classmethod
+    def of(cls, client: Client) -> Joining:
+        """Return that of a client."""
+        return cls(address=str(client.scheduler.address), security=client.security)  # type: ignore[union-attr]
+
+    @contextmanager
+    def client(self) -> Iterator[Client]:
+        """Give a client of its own of the same cluster."""
+        if self.address.startswith("gateway://"):
+            importlib.import_module("dask_gateway")  # it knows such addresses
+        with _connected(self.address, security=self.security) as client:
+            yield client
+
+
 @contextmanager
-def _connected(address: str) -> Iterator[Client]:
+def _connected(address: str, *, security: Any = None) -> Iterator[Client]:
     from distributed import Client
 
     try:
-        client = Client(address, timeout=CONNECT_SECONDS)
+        client = Client(address, timeout=CONNECT_SECONDS, security=security)
     except (OSError, TimeoutError) as error:
         raise RemoteError(
             f"no Dask scheduler answers at {redact(address)!r} within {CONNECT_SECONDS} s",

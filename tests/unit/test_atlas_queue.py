@@ -2,17 +2,34 @@
 
 import itertools
 import json
+import subprocess
+import sys
+import time
 from contextlib import contextmanager
 from dataclasses import replace
 
+import geopandas as gpd
 import pytest
+import shapely
+import yaml
 
-from rockglacier.atlas.queue import Budget, failures, in_order, row_of, run_queue
+from rockglacier.atlas.queue import (
+    MERGE_TURN,
+    Budget,
+    Queue,
+    Row,
+    failures,
+    in_order,
+    row_of,
+    run_queue,
+)
+from rockglacier.cli.many import run_many
 from rockglacier.config import parse_config
 from rockglacier.errors import InputError, NotFoundError
 from rockglacier.publish import publish
 from rockglacier.shelf import add_to_catalog
 from rockglacier.stages import Context, Stage, stage_named
+from rockglacier.storage import turn
 from rockglacier.study import Study
 from rockglacier_stac.collection import Publication
 from rockglacier_stac.validate import validate_catalog
@@ -214,3 +231,85 @@ def test_given_model_is_on_the_shelf_once_and_stays_as_it_is(make_products, tmp_
     assert {asset["href"] for asset in kept["assets"].values()} == {
         "../../a/products/models/packed.zip"
     }
+
+
+def in_a_process(code, *arguments):
+    return subprocess.Popen([sys.executable, "-c", code, *map(str, arguments)])
+
+
+CHANGES = """
+import sys
+from pathlib import Path
+from rockglacier.atlas.queue import Budget, Queue, Row
+
+folder, basin = Path(sys.argv[1]), sys.argv[2]
+queue = Queue(folder=folder, rows={basin: Row(basin=basin)}, budget=Budget(), told=None)
+for number in range(150):
+    queue.change(basin, done=number)
+    assert any(row["basin"] == basin and row["done"] == number for row in queue.table())
+"""
+
+
+def test_two_commands_keep_each_others_rows(tmp_path):
+    for process in [in_a_process(CHANGES, tmp_path, basin) for basin in "ab"]:
+        assert process.wait(300) == 0
+    table = json.loads((tmp_path / "progress.json").read_text())
+    assert sorted((row["basin"], row["done"]) for row in table) == [("a", 149), ("b", 149)]
+    assert [path.name for path in tmp_path.iterdir()] == ["progress.json"]
+
+
+MERGES = """
+import sys
+from pathlib import Path
+from rockglacier.atlas.queue import run_queue
+from rockglacier.stages import Context
+from rockglacier.study import open_study
+
+folder = Path(sys.argv[1])
+run_queue(
+    [open_study(folder / "a" / "study.yaml")],
+    folder=folder, stages_of=lambda study: [], context=Context(),
+)
+"""
+
+
+def test_whoever_merges_last_sees_what_another_command_left(make_products, tmp_path):
+    for name in "ab":
+        study = make_products(tmp_path / name, name=name, learned=False)
+        text = yaml.safe_dump(study.config.model_dump(mode="json", exclude_defaults=True))
+        (study.base / "study.yaml").write_text(text)
+        (study.folder / "study.yaml").write_text(text.replace("output: products", "output: ."))
+    with turn(tmp_path, name=MERGE_TURN):
+        process = in_a_process(MERGES, tmp_path)
+        queue = Queue(
+            folder=tmp_path,
+            rows={"b": Row(basin="b", state="done", products="b/products")},
+            budget=Budget(),
+            told=None,
+        )
+        while not any(row["basin"] == "a" for row in queue.table()):
+            time.sleep(0.05)
+        queue.save()
+        time.sleep(2)
+        assert process.poll() is None
+        assert not (tmp_path / "inventory.json").exists()
+    assert process.wait(300) == 0
+    facts = json.loads((tmp_path / "inventory.json").read_text())
+    assert facts["basins"] == 2
+
+
+def test_a_lost_file_of_any_basin_is_told_before_the_first_begins(tmp_path):
+    reference = gpd.GeoDataFrame(geometry=[shapely.box(74.0, 36.0, 74.05, 36.05)], crs=4326)
+    reference.to_file(tmp_path / "outlines.gpkg")
+    files = []
+    for name, outlines in (("a", "outlines.gpkg"), ("b", "lost.gpkg")):
+        values = {"name": name, "area": [74.0, 36.0, 74.1, 36.1], "labels": {"reference": outlines}}
+        files.append(tmp_path / f"{name}.yaml")
+        files[-1].write_text(yaml.safe_dump(values))
+    with pytest.raises(InputError, match=r"basin 'b': no file .*lost\.gpkg"):
+        run_many(
+            files, model=None, bundle=None, folder=None, hours=None, basins=None, at_once=1,
+            cluster=None,
+        )  # fmt: skip
+    assert not (tmp_path / "a").exists()
+    assert not (tmp_path / "progress.json").exists()

@@ -4,8 +4,9 @@ import importlib.util
 import os
 
 import pytest
+from distributed.protocol.pickle import dumps, loads
 
-from rockglacier.cluster import cluster_client, dashboard_link, local_size
+from rockglacier.cluster import Joining, cluster_client, dashboard_link, local_size
 from rockglacier.config import ComputeConfig, parse_bytes, parse_config
 from rockglacier.engine import Receipts, Task, run_tasks
 from rockglacier.errors import InputError, RemoteError
@@ -233,3 +234,26 @@ def test_a_worker_that_cannot_read_a_scene_is_named(local, make_basin):
 def test_the_dashboard_has_a_link_only_where_there_is_one(local):
     with_bokeh = importlib.util.find_spec("bokeh") is not None
     assert dashboard_link(local).startswith("http://127.0.0.1") == with_bokeh
+
+
+def test_another_process_joins_the_same_cluster_by_what_can_be_sent(local):
+    joining = loads(dumps(Joining.of(local)))
+    with joining.client() as client:
+        assert client.scheduler_info()["id"] == local.scheduler_info()["id"]
+        assert client.submit(os.getpid).result() in local.run(os.getpid).values()
+
+
+def test_certificates_are_sent_with_the_address():
+    pytest.importorskip("cryptography", reason="makes the certificates")
+    from distributed import Client, LocalCluster
+
+    with (
+        LocalCluster(
+            n_workers=0, security=True, processes=False, dashboard_address=None
+        ) as cluster,
+        Client(cluster) as client,
+    ):
+        joining = loads(dumps(Joining.of(client)))
+        assert joining.address.startswith("tls://")
+        with joining.client() as other:
+            assert other.scheduler_info()["id"] == client.scheduler_info()["id"]

@@ -1,23 +1,25 @@
-"""Basins in a queue: one after another, each on its own; what fails stops no other."""
+"""Basins in a queue: in turn or some at once, each on its own; what fails stops no other."""
 
 from __future__ import annotations
 
 import logging
 import os
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal, Protocol
 
 from rockglacier.atlas.merged import write_merged
 from rockglacier.errors import InputError, RockGlacierError
 from rockglacier.publish import share
 from rockglacier.run import Standing, run_stages, standings
 from rockglacier.stages import Context, Stage
-from rockglacier.storage import is_local, read_json, write_json
+from rockglacier.storage import is_local, read_json, turn, write_json
 from rockglacier.study import RECORD, Study, open_study
 
 logger = logging.getLogger(__name__)
@@ -27,7 +29,31 @@ State = Literal["waiting", "running", "done", "failed", "stopped"]
 Told = Callable[[Study, Stage, Standing | None, dict[str, Any], float], None]
 """Told after every stage, as by :func:`rockglacier.run.run_stages`, of which basin it is."""
 
+StageTold = Callable[[Stage, Standing | None, dict[str, Any], float], None]
+"""The same of a basin that is known."""
+
 ANSWERS, CATALOG, PROGRESS = "search", "stac", "progress.json"
+
+TABLE_TURN: Final = ".progress-lease"
+"""Held by whoever reads and writes the table of progress: moments."""
+
+MERGE_TURN: Final = ".merge-lease"
+"""Held by whoever puts the inventories together."""
+
+MERGE_WAIT_S: Final = 3600.0
+"""A million outlines take many minutes."""
+
+
+class Beside(Protocol):
+    """Runs several basins at once, each where it harms no other."""
+
+    at_once: int
+
+    def __call__(self, study: Study, stages: Sequence[Stage], told: StageTold) -> None:
+        """Run a basin's stages; raise what ``told`` raises, and why it failed."""
+
+    def stop(self) -> None:
+        """Let all end soon, with what is finished kept."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,8 +123,9 @@ def run_queue(
     budget: Budget | None = None,
     around: Callable[[Study], AbstractContextManager[Any]] = lambda study: nullcontext(),
     told: Told | None = None,
+    beside: Beside | None = None,
 ) -> list[Row]:
-    """Run basins one after another; put their inventories together, and their items on one shelf.
+    """Run basins in turn or some at once; put inventories together, and items on one shelf.
 
     Parameters
     ----------
@@ -116,9 +143,12 @@ def run_queue(
     budget
         Default: none, all basins are run.
     around
-        Entered for the time of a basin's run.
+        Entered for the time of a basin's run; not of one that is run ``beside``.
     told
-        Told after every stage.
+        Told after every stage, from several threads where basins are run ``beside`` each other.
+    beside
+        Runs basins at once, begun in their order; one that learns from another of them waits for
+        it. Default: one after another, in this process.
 
     Returns
     -------
@@ -136,13 +166,59 @@ def run_queue(
         budget=budget or Budget(),
         told=told,
     )
+    queue.save()
+
+    def here(study: Study, stages: Sequence[Stage], told: StageTold) -> None:
+        with around(study):
+            run_stages(study, stages, context, told=told)
+
     try:
-        for study in ordered:
-            queue.run(study, stages_of, context, around)
+        if beside is None:
+            for study in ordered:
+                queue.run(study, stages_of, context, here)
+        else:
+            _run_beside(queue, ordered, stages_of, context, beside)
     finally:
         queue.save()
-    write_merged([*ordered, *queue.neighbours()], folder)
+    with turn(folder, name=MERGE_TURN, wait_s=MERGE_WAIT_S):
+        write_merged([*ordered, *queue.neighbours()], folder)
     return list(queue.rows.values())
+
+
+def _run_beside(
+    queue: Queue,
+    ordered: Sequence[Study],
+    stages_of: Callable[[Study], Sequence[Stage]],
+    context: Context,
+    beside: Beside,
+) -> None:
+    ended = [threading.Event() for _ in ordered]
+
+    def run(place: int) -> None:
+        try:
+            teachers = _teachers(ordered[place])
+            for other, its_end in zip(ordered[:place], ended, strict=False):
+                if other.folder in teachers:  # it began before, so that nobody waits for ever
+                    its_end.wait()
+            queue.run(ordered[place], stages_of, context, beside)
+        finally:
+            ended[place].set()
+
+    with ThreadPoolExecutor(beside.at_once, thread_name_prefix="basin") as pool:
+        running = [pool.submit(run, place) for place in range(len(ordered))]
+        try:
+            for one in running:
+                one.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            beside.stop()
+            raise
+
+
+def _teachers(study: Study) -> set[Path]:
+    """Return the folders of the basins that a study learns from."""
+    files = [Path(study.resolve(uri)) for uri in study.config.train.basins]
+    return {open_study(path).folder for path in files if path.is_file()}
 
 
 @dataclass(kw_only=True)
@@ -157,17 +233,22 @@ class Queue:
     def __post_init__(self) -> None:
         self._start = time.monotonic()
         self._begun = 0
+        self._lock = threading.RLock()
 
     def save(self) -> None:
-        """Write the table, for people and programs that look on."""
-        own = [asdict(row) for row in self.rows.values()]
-        write_json(self.folder / PROGRESS, [*own, *self._others()])
+        """Write the table, for people and programs that look on; other runs write theirs too."""
+        with self._lock, turn(self.folder, name=TABLE_TURN):
+            own = [asdict(row) for row in self.rows.values()]
+            write_json(self.folder / PROGRESS, [*own, *self._others()])
+
+    def table(self) -> list[dict[str, Any]]:
+        """Return the rows as they were written last, by whichever run."""
+        path = self.folder / PROGRESS
+        return read_json(path) if path.is_file() else []
 
     def _others(self) -> list[dict[str, Any]]:
         """Return the rows of basins that are not of this run."""
-        path = self.folder / PROGRESS
-        held = read_json(path) if path.is_file() else []
-        return [row for row in held if row["basin"] not in self.rows]
+        return [row for row in self.table() if row["basin"] not in self.rows]
 
     def neighbours(self) -> list[Study]:
         """Return the basins beside those of this run whose products are on this machine."""
@@ -177,17 +258,18 @@ class Queue:
 
     def change(self, basin: str, **values: Any) -> None:
         """Change a row, and write the table."""
-        self.rows[basin] = replace(self.rows[basin], **values)
-        self.save()
+        with self._lock:
+            self.rows[basin] = replace(self.rows[basin], **values)
+            self.save()
 
     def run(
         self,
         study: Study,
         stages_of: Callable[[Study], Sequence[Stage]],
         context: Context,
-        around: Callable[[Study], AbstractContextManager[Any]],
+        work: Callable[[Study, Sequence[Stage], StageTold], None],
     ) -> None:
-        """Run a basin; only Ctrl-C and the like come out of it."""
+        """Run a basin by a piece of work; only Ctrl-C and the like come out of it."""
         name, start = study.config.name, time.monotonic()
         try:
             stages = stages_of(study)
@@ -195,8 +277,7 @@ class Queue:
                 self.change(name, stages=len(stages), why=why)
                 return
             self.change(name, state="running", stages=len(stages))
-            with around(study):
-                run_stages(study, stages, context, told=self._teller(study, stages, start))
+            work(study, stages, self._teller(study, stages, start))
             took = round(time.monotonic() - start, 1)
             is_published = any(stage.name == "publish" for stage in stages)
             why = self._shared(study) if is_published else ""
@@ -225,11 +306,12 @@ class Queue:
         if not left:
             return ""
         limit = self.budget.basins
-        if limit is not None and self._begun >= limit:
-            return f"{limit} basin(s) were worked on, the budget of this run"
-        if self._is_late():
-            return self._spent()
-        self._begun += 1
+        with self._lock:
+            if limit is not None and self._begun >= limit:
+                return f"{limit} basin(s) were worked on, the budget of this run"
+            if self._is_late():
+                return self._spent()
+            self._begun += 1
         return ""
 
     def _is_late(self) -> bool:
@@ -239,9 +321,7 @@ class Queue:
     def _spent(self) -> str:
         return f"{self.budget.hours:g} h are over, the budget of this run"
 
-    def _teller(
-        self, study: Study, stages: Sequence[Stage], start: float
-    ) -> Callable[[Stage, Standing | None, dict[str, Any], float], None]:
+    def _teller(self, study: Study, stages: Sequence[Stage], start: float) -> StageTold:
         def told(
             stage: Stage, kept: Standing | None, facts: dict[str, Any], seconds: float
         ) -> None:

@@ -8,7 +8,15 @@ from typing import Annotated, Any
 import typer
 
 from rockglacier.cli.app import Cluster, StudyFile, app
-from rockglacier.cli.many import Basins, Hours, Model, bundle_of, run_many, show_status
+from rockglacier.cli.many import (
+    AtOnce,
+    Basins,
+    Hours,
+    Model,
+    bundle_of,
+    run_many,
+    show_status,
+)
 from rockglacier.cli.running import progress_shown, run_shown, show_standings, study_of
 
 
@@ -96,11 +104,12 @@ def run(
     ] = None,
     hours: Hours = None,
     basins: Basins = None,
+    at_once: AtOnce = 1,
 ) -> None:
     """Run every stage in order, resuming where it stopped; says first which stages are stale.
 
-    Several basins are run one after another, those that fail are named at the end, and their
-    inventories become one.
+    Several basins are run in turn, or `--at-once` some; those that fail are named at the end, and
+    the inventories become one.
 
     Example: rockglacier run hunza.yaml --cluster local
     """
@@ -110,7 +119,16 @@ def run(
 
     bundle = bundle_of(model)
     if len(studies) > 1 or to is not None:
-        run_many(studies, bundle=bundle, folder=to, hours=hours, basins=basins, cluster=cluster)
+        run_many(
+            studies,
+            model=model,
+            bundle=bundle,
+            folder=to,
+            hours=hours,
+            basins=basins,
+            at_once=at_once,
+            cluster=cluster,
+        )
         return
     opened = study_of(studies[0])
     if bundle is not None:

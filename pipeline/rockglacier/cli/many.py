@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,7 +19,10 @@ from rockglacier.cli.running import progress_shown, study_of, told
 
 if TYPE_CHECKING:
     from rockglacier.atlas.queue import Row
+    from rockglacier.cluster import Joining
+    from rockglacier.engine import Progress
     from rockglacier.model.bundle import Bundle
+    from rockglacier.stages import Context
     from rockglacier.study import Study
 
 PANEL = "Many basins"
@@ -34,6 +40,10 @@ Hours = Annotated[
 ]
 Basins = Annotated[
     int | None, typer.Option(min=1, help="Of several basins: work on so many, and no more.")
+]
+AtOnce = Annotated[
+    int,
+    typer.Option(min=1, help="Of several basins: run so many at once, each in its own process."),
 ]
 
 
@@ -59,6 +69,7 @@ def atlas(
     ] = False,
     hours: Hours = None,
     basins: Basins = None,
+    at_once: AtOnce = 1,
     cluster: Cluster = None,
 ) -> None:
     """Cut an area into basins, write a study of each, and run them all.
@@ -88,7 +99,16 @@ def atlas(
     if only_write:
         out.print(f"next: rockglacier run {to}/*.yaml" + (f" --model {model}" if model else ""))
         return
-    run_many(files, bundle=bundle, folder=to, hours=hours, basins=basins, cluster=cluster)
+    run_many(
+        files,
+        model=model,
+        bundle=bundle,
+        folder=to,
+        hours=hours,
+        basins=basins,
+        at_once=at_once,
+        cluster=cluster,
+    )
 
 
 def bundle_of(model: str | None) -> Bundle | None:
@@ -104,61 +124,152 @@ def bundle_of(model: str | None) -> Bundle | None:
 def run_many(
     files: Sequence[Path],
     *,
+    model: str | None,
     bundle: Bundle | None,
     folder: Path | None,
     hours: float | None,
     basins: int | None,
+    at_once: int,
     cluster: str | None,
 ) -> None:
     """Run the studies of several files, and show one table of them.
 
+    Parameters
+    ----------
+    files
+        A study each.
+    model, bundle
+        What to map with: where it is, and as it was read from there.
+    folder
+        Of what they share.
+    hours, basins
+        Budget.
+    at_once
+        Basins at a time.
+    cluster
+        In place of the first study's ``compute.cluster``; all share it.
+
     Raises
     ------
+    InputError
+        Before the first begins: a study cannot be run, or a file that it names is lost.
     BasinsFailedError
         At the end, where basins failed.
     """
     from rockglacier.atlas.queue import Budget, failures, in_order, run_queue
     from rockglacier.cluster import cluster_client
-    from rockglacier.console import out
     from rockglacier.errors import BasinsFailedError
-    from rockglacier.mapping import require_fit
     from rockglacier.stages import Context, stages_of
 
     studies = in_order([study_of(path) for path in files])
     for study in studies:
-        if bundle is not None:
-            require_fit(study, bundle)
-        else:
-            stages_of(study, mapping=False)
+        _require(study, bundle)
     folder = (folder or folder_of(files)).absolute()
     kind = cluster or studies[0].config.compute.cluster
+    lines = threading.Lock()
+
+    def told_of(study: Study, *what: Any) -> None:
+        with lines:
+            if at_once > 1:
+                _named(study)
+            told(*what)
+
     with (
         cluster_client(kind, compute=studies[0].config.compute) as client,
         progress_shown() as progress,
     ):
+        stages = partial(stages_of, mapping=bundle is not None)
+        beside = None
+        if at_once > 1:
+            from rockglacier.atlas.beside import Processes
+            from rockglacier.cluster import Joining
 
-        @contextmanager
-        def around(study: Study) -> Iterator[None]:
-            out.print(f"\n[bold]{study.config.name}[/bold]")
-            with _logged(study.folder / "logs"):
-                if client is not None:
-                    from rockglacier.workers import self_test
-
-                    self_test(client, at=f"the {kind} cluster", study=study)
-                yield
-
+            equip = Equipped(
+                model=model, at=kind, joining=None if client is None else Joining.of(client)
+            )
+            beside = Processes(at_once, stages_of=stages, equip=equip.context, progress=progress)
         rows = run_queue(
             studies,
             folder=folder,
-            stages_of=lambda study: stages_of(study, mapping=bundle is not None),
+            stages_of=stages,
             context=Context(progress=progress, client=client, bundle=bundle),
             budget=Budget(hours=hours, basins=basins),
-            around=around,
-            told=lambda study, *what: told(*what),
+            around=partial(_around, client=client, at=kind),
+            told=told_of,
+            beside=beside,
         )
     show_rows(rows, folder)
     if failed := list(failures(rows)):
         raise BasinsFailedError(failed)
+
+
+def _require(study: Study, bundle: Bundle | None) -> None:
+    """Check that a basin can be run, before the first of several begins."""
+    from rockglacier.errors import InputError
+    from rockglacier.mapping import require_fit
+    from rockglacier.run import require_files
+    from rockglacier.stages import stages_of
+
+    if bundle is not None:
+        require_fit(study, bundle)
+    stages = stages_of(study, mapping=bundle is not None)
+    try:
+        require_files(study, stages)
+    except InputError as error:
+        raise InputError(
+            f"basin {study.config.name!r}: {error.found}", expected=error.expected, todo=error.todo
+        ) from error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Equipped:
+    """What a basin that is run in a process of its own takes there."""
+
+    model: str | None
+    at: str
+    """Kind of the cluster."""
+    joining: Joining | None
+    """How to join it."""
+
+    @contextmanager
+    def context(self, study: Study, progress: Progress) -> Iterator[Context]:
+        """Give the context of a run, in that process."""
+        from rockglacier.console import warnings_shown
+        from rockglacier.stages import Context
+
+        with ExitStack() as stack:
+            stack.enter_context(warnings_shown())
+            client = stack.enter_context(self.joining.client()) if self.joining else None
+            stack.enter_context(_watched(study, client=client, at=self.at))
+            yield Context(progress=progress, client=client, bundle=bundle_of(self.model))
+
+
+def _named(study: Study) -> None:
+    """Print whose line it is that follows."""
+    from rockglacier.console import out
+
+    out.print(f"[bold]{study.config.name}[/bold]", end=": ")
+
+
+@contextmanager
+def _around(study: Study, *, client: Any, at: str) -> Iterator[None]:
+    """Name a basin, and watch it."""
+    from rockglacier.console import out
+
+    out.print(f"\n[bold]{study.config.name}[/bold]")
+    with _watched(study, client=client, at=at):
+        yield
+
+
+@contextmanager
+def _watched(study: Study, *, client: Any, at: str) -> Iterator[None]:
+    """Write a basin's log, and let workers show that they reach what is its own."""
+    with _logged(study.folder / "logs"):
+        if client is not None:
+            from rockglacier.workers import self_test
+
+            self_test(client, at=f"the {at} cluster", study=study)
+        yield
 
 
 @contextmanager
