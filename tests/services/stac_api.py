@@ -1,6 +1,5 @@
 """A STAC API over PostgreSQL on free ports: pgstac and stac-fastapi, as a fixture needs them."""
 
-import json
 import os
 import pwd
 import shutil
@@ -11,19 +10,12 @@ from pathlib import Path
 from tempfile import gettempdir
 
 import requests
+import yaml
 
 ROOT = Path(__file__).parents[2]
 HOW = "sh scripts/services.sh (as root it installs PostgreSQL with PostGIS)"
-QUERYABLES = {
-    "$schema": "https://json-schema.org/draft/2019-09/schema",
-    "$id": "https://example.org/queryables",
-    "type": "object",
-    "properties": {
-        "eo:cloud_cover": {"type": "number"},
-        "rockglacier:sources": {"type": "array"},
-        "keywords": {"type": "array"},
-    },
-}
+COMPOSE = ROOT / "deploy" / "compose" / "compose.yaml"
+"""Its settings of the search are those of the tests."""
 
 
 def postgres_program(name):
@@ -113,14 +105,9 @@ def stac_api(folder, ports):
         run(*psql, "-d", "postgres", "-c", "create database stac")
         run(*psql, "-c", "create extension postgis")
         run(server_program("pypgstac"), "migrate")
-        queryables = folder / "queryables.json"
-        queryables.write_text(json.dumps(QUERYABLES))
-        run(server_program("pypgstac"), "load_queryables", queryables)
-        context = (
-            "insert into pgstac.pgstac_settings values ('context', 'on') "
-            "on conflict (name) do update set value = 'on'"
-        )
-        run(*psql, "-c", f"set search_path = pgstac, public; {context}")
+        settings = folder / "search.sql"
+        settings.write_text(yaml.safe_load(COMPOSE.read_text())["configs"]["search"]["content"])
+        run(*psql, "-f", settings)
         command = [server_program("uvicorn"), "--factory", "stac_fastapi.pgstac.app:create_app"]
         command += ["--host", "127.0.0.1", "--port", str(port), "--log-level", "warning"]
         url = f"http://127.0.0.1:{port}"
