@@ -18,6 +18,7 @@ from rockglacier.errors import ContractError, InputError
 from rockglacier.grid import Grid
 from rockglacier.model.trained import TrainedModel
 from rockglacier.plan import PREDICT_SECONDS_PER_WINDOW_MPX, _pass_seconds
+from rockglacier.prediction.caller import Caller
 from rockglacier.prediction.ensemble import Ensemble, EnsembleInference
 from rockglacier.prediction.views import VIEWS, View, Viewer
 
@@ -78,13 +79,14 @@ def layers_of(models, values, *, block=None, **settings):
     shape = values.shape[-2:]
     geobox = GeoBox(shape, Affine(10, 0, 0, 0, -10, 0), "EPSG:32643")
     blocks = [part.window for part in Grid(geobox=geobox, block=block or max(shape)).blocks()]
+    network = Caller()
     inference = EnsembleInference(
         ensemble=Ensemble.of(models, config), features=features, settings=config,
-        rectangles=blocks,
+        rectangles=blocks, executor=network,
     )  # fmt: skip
     found = {}
-    for part in blocks:
-        for name, held in inference.layers(part).items():
+    for part, layers in network.serve((part, inference.layers(part)) for part in blocks):
+        for name, held in layers.items():
             found.setdefault(name, np.full(shape, -1, np.float32))[part.slices] = held
     return found
 

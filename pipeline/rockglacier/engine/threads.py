@@ -20,7 +20,14 @@ def in_threads(
     tally: Tally,
     workers: int,
 ) -> None:
-    """Run groups in threads; what they report is handled here, in the caller's thread."""
+    """Run groups in threads; what they report is handled here, in the caller's thread.
+
+    A single worker is the caller's thread itself: a network is fastest where it was made.
+    """
+    if workers == 1:
+        for group in todo:
+            run_group(group, work, receipts, tally.add, lambda: False)
+        return
     queue = iter(todo)
     reports: SimpleQueue[str | Failure | _Ended] = SimpleQueue()
     stop = Event()

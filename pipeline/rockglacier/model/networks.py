@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from rockglacier.errors import InputError
 from rockglacier.model.encoders import ENCODERS, SMALL, STANDARD, check_encoder, load_pretrained
+from rockglacier.model.memory import keep_freed_memory
 
 Size = Literal["small", "standard"]
 PLUGINS = "rockglacier.networks"
@@ -120,6 +121,7 @@ def make_network(
     The pooled branch of DeepLabV3+ normalises one value a channel and chip, so that training needs
     at least two chips a batch.
     """
+    keep_freed_memory()
     if ":" in name:
         return _plugged_in(name, channels, classes, encoder=encoder, pretrained=pretrained)
     if name not in ENCODERS or size not in ("small", "standard"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any
 
@@ -103,6 +103,8 @@ class EnsembleInference:
         Window, overlap and batch.
     rectangles
         What will be asked for, inside the raster and in this order.
+    executor
+        In which the networks run, one call after the other.
     """
 
     def __init__(
@@ -112,17 +114,17 @@ class EnsembleInference:
         features: zarr.Array[Any],
         settings: PredictConfig,
         rectangles: Sequence[Window],
+        executor: Executor,
     ) -> None:
         self.ensemble = ensemble
         sources = SourcesAhead(features, settings=settings, rectangles=rectangles)
-        network = ThreadPoolExecutor(1, thread_name_prefix="network")
         self._passes = [
             (
                 model,
                 Inference(
                     viewer=Viewer(model, view),
                     sources=sources,
-                    executor=network,
+                    executor=executor,
                     shared_bytes=SHARED_BYTES // ensemble.passes,
                 ),
             )

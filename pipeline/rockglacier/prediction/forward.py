@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, Future
-from itertools import islice
+from itertools import batched
 
 import numpy as np
 import torch
@@ -20,6 +20,8 @@ from rockglacier.prediction.views import Viewer
 FEATURE_SCALE = 1e-3
 SHARED_BYTES = 512 * 2**20
 """Most that is kept of shared windows; beyond it they are computed again."""
+Group = Sequence[tuple[FeatureSource, Window]]
+"""Windows of a batch, and where their features are."""
 AHEAD = 2
 """Batches that are handed to the network before their results are needed: one that it works on, and
 one that lies ready when that is done."""
@@ -36,8 +38,8 @@ class Inference:
         The features of the rectangles that will be asked for, in this order: windows that several
         of them need are kept in between, and batches reach into the next.
     executor
-        Of one thread, in which the network runs; what is read, blended and written meanwhile is in
-        the caller's.
+        In which the network runs, one batch after the other; what is read, blended and written
+        meanwhile is in the caller's thread.
     shared_bytes
         Most that is kept of windows that several rectangles need.
 
@@ -73,7 +75,7 @@ class Inference:
         self, rectangle: Window, source: FeatureSource
     ) -> Iterator[tuple[Window, NDArray[np.float32]]]:
         missing = [window for window in source.windows if not self._is_given(window)]
-        wanted = self._wanted(rectangle, source, missing)
+        wanted = self._batches(rectangle, source, missing)
         for window in source.windows:
             self._send(wanted)
             while window not in self.known:
@@ -86,6 +88,20 @@ class Inference:
     @property
     def _held_bytes(self) -> int:
         return 4 * self.settings.window**2 * len(self.known)
+
+    def _batches(
+        self, rectangle: Window, source: FeatureSource, missing: Sequence[Window]
+    ) -> Iterator[Group]:
+        """Yield what the network has not been given yet, of a rectangle, then of the next.
+
+        Windows of the next that do not fill a batch are left for those of the one after it.
+        """
+        size, following = self.settings.batch, self.sources.following
+        is_more = following.get(rectangle) in following
+        groups = batched(self._wanted(rectangle, source, missing), size)
+        for number, group in enumerate(groups):
+            if number * size < len(missing) or len(group) == size or not is_more:
+                yield group
 
     def _wanted(
         self, rectangle: Window, source: FeatureSource, missing: Sequence[Window]
@@ -102,12 +118,9 @@ class Inference:
     def _is_given(self, window: Window) -> bool:
         return window in self.known or any(window in group for group, _ in self._flying)
 
-    def _send(self, wanted: Iterator[tuple[FeatureSource, Window]]) -> None:
+    def _send(self, batches: Iterator[Group]) -> None:
         """Give the network batches until enough are under way."""
-        while len(self._flying) < AHEAD:
-            group = list(islice(wanted, self.settings.batch))
-            if not group:
-                return
+        while len(self._flying) < AHEAD and (group := next(batches, None)) is not None:
             future = self._executor.submit(self._forward, self._batch(group))
             self._flying.append(([window for _, window in group], future))
 

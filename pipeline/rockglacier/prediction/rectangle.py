@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from rockglacier.config import PredictConfig
 from rockglacier.grid import Window
 from rockglacier.model.trained import TrainedModel
+from rockglacier.prediction.caller import Caller
 from rockglacier.prediction.ensemble import Ensemble, EnsembleInference
 from rockglacier.prediction.ground import check_channels
 from rockglacier.prediction.store import PROBABILITY
@@ -52,11 +53,16 @@ def infer_window(
     check_channels(ensemble.models[0], features)
     result = np.full((window.height, window.width), np.nan, np.float32)
     parts = _parts(window.clipped((features.shape[1], features.shape[2])))
+    network = Caller()
     inference = EnsembleInference(
-        ensemble=ensemble, features=features, settings=settings, rectangles=parts
+        ensemble=ensemble,
+        features=features,
+        settings=settings,
+        rectangles=parts,
+        executor=network,
     )
-    for part in parts:
-        result[part.within(window)] = inference.layers(part)[PROBABILITY]
+    for part, layers in network.serve((part, inference.layers(part)) for part in parts):
+        result[part.within(window)] = layers[PROBABILITY]
     return result
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from rockglacier.config import PredictConfig
 from rockglacier.engine import Task
 from rockglacier.grid import Window
 from rockglacier.prediction.blend import PERCENT_NODATA, to_percent
+from rockglacier.prediction.caller import Caller
 from rockglacier.prediction.ensemble import EnsembleInference, Layers
 from rockglacier.prediction.members import Source
 from rockglacier.prediction.store import PROBABILITY
@@ -52,11 +54,18 @@ class PredictWork:
     def __call__(self, tasks: Sequence[Task]) -> Iterator[tuple[Task, Mapping[str, Any]]]:
         """Predict one block after the other; a receipt says how many pixels have a probability."""
         windows = {task.name: Window(**task.inputs["window"]) for task in tasks}
+        network = Caller()
         runs = [
             run
             for part in self.parts
-            if (run := _PartRun.over(part, list(windows.values()), self.settings)) is not None
+            if (run := _PartRun.over(part, list(windows.values()), self.settings, network))
+            is not None
         ]
+        yield from network.serve(self._blocks(windows, tasks, runs))
+
+    def _blocks(
+        self, windows: Mapping[str, Window], tasks: Sequence[Task], runs: Sequence[_PartRun]
+    ) -> Iterator[tuple[Task, Mapping[str, Any]]]:
         with one_pass():
             layers: dict[str, Any] = dict(open_group(self.target, "r+").arrays())
         for task in tasks:
@@ -77,7 +86,7 @@ class _PartRun:
 
     @classmethod
     def over(
-        cls, part: Part, windows: Sequence[Window], settings: PredictConfig
+        cls, part: Part, windows: Sequence[Window], settings: PredictConfig, network: Executor
     ) -> _PartRun | None:
         """Load the models of a part if it has any ground in the windows."""
         rectangles = [around(own) for window in windows if (own := part.under(window))]
@@ -90,6 +99,7 @@ class _PartRun:
                 features=in_one_pass(open_array(part.features / "features")),
                 settings=settings,
                 rectangles=rectangles,
+                executor=network,
             ),
         )
 
