@@ -339,6 +339,8 @@ def test_another_crs_and_a_layer_of_another_name_move_nothing(study):
         table.to_crs(study.grid.epsg).to_file(other, layer=name)
     taken = import_edited(study, other)
     assert (taken.confirmed, taken.edited, taken.waiting) == (1, 0, 1)
+    kept, before = read_reviews(study).geometry.iloc[0], inventory(study).geometry.iloc[0]
+    assert kept.equals_exact(before)  # to the last digit
     wrong = gpd.read_file(package, layer="outlines").set_crs(32643, allow_override=True)
     wrong.to_file(package.with_name("wrong.gpkg"), layer="outlines")
     with pytest.raises(InputError, match=r"outside the study's grid.*in another CRS"):

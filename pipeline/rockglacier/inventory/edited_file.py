@@ -95,7 +95,8 @@ def read_edited(study: Study, path: Path) -> gpd.GeoDataFrame:
     table = table.set_geometry(shapely.force_2d(table.geometry.to_numpy()), crs=table.crs)
     table = table.to_crs(4326)
     is_new = table["candidate_id"].isna()
-    table["is_moved"] = _are_moved(study, table)
+    table["is_moved"], shapes = _moved(study, table)
+    table = table.set_geometry(gpd.GeoSeries(shapes, index=table.index, crs=4326))
     # a person who drew an outline, or moved one and left its status, decided on it
     table.loc[is_new & (table["status"] == "candidate"), "status"] = "confirmed"
     table.loc[table["is_moved"] & table["status"].isin(["candidate", "confirmed"]), "status"] = (
@@ -122,25 +123,34 @@ def _layer_of(path: Path) -> str | None:
     return OUTLINES if OUTLINES in ours else next(iter(ours), None)
 
 
-def _are_moved(study: Study, table: gpd.GeoDataFrame) -> list[bool]:
+def _moved(study: Study, table: gpd.GeoDataFrame) -> tuple[list[bool], list[BaseGeometry | None]]:
     """Say which outlines (EPSG:4326) are no longer where they were when they were exported.
 
+    Returns
+    -------
+    is_moved, outlines
+        Those of the file, or as the inventory has them: one in another CRS comes back a little off.
+
+    Notes
+    -----
     A file that another program wrote may lack what was exported: then they are compared with the
-    inventory. One in another CRS comes back a little off, and is not moved by that.
+    inventory.
     """
     ours = _outlines_of(study)
     before = table[HASH] if HASH in table else pd.Series(None, index=table.index, dtype="string")
-    moved = []
+    moved, shapes = [], []
     for name, told, shape in zip(table["candidate_id"], before, table.geometry, strict=True):
         own = None if pd.isna(name) else ours.get(name)
         drawn = None if own is None else outline_hash(own)
         exported = told if isinstance(told, str) and told else drawn
         if exported is None or shape is None or shape.is_empty:
             moved.append(False)
+            shapes.append(shape)
             continue
         is_near = drawn == exported and shapely.hausdorff_distance(own, shape) < SAME_DEG
         moved.append(not is_near and outline_hash(shape) != exported)
-    return moved
+        shapes.append(own if is_near else shape)
+    return moved, shapes
 
 
 def _outlines_of(study: Study) -> dict[str, BaseGeometry]:
