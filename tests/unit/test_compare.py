@@ -108,8 +108,9 @@ def test_missing_common_area_and_other_periods_are_told():
     assert compare(a, a, within=area).summary["notes"] == []
 
 
-def test_of_two_types_of_outline_the_extended_ones_are_compared():
-    b = inventory((0, 0, 4, 4), (0.5, 0.5, 3, 3), OutType=["Extended", "Restricted"])
+@pytest.mark.parametrize("spelling", ["OutType", "Out.Type", "OUT_TYPE"])
+def test_of_two_types_of_outline_the_extended_ones_are_compared(spelling):
+    b = inventory((0, 0, 4, 4), (0.5, 0.5, 3, 3), **{spelling: ["Extended", "Restricted"]})
     sides = compare(inventory((0, 0, 4, 4)), b)
     assert sides.summary["n_b"] == 1
     assert "1 extended ones of 2" in sides.summary["notes"][0]

@@ -23,6 +23,7 @@ from rockglacier.errors import InputError
 from rockglacier.inventory.match import EQUAL_AREA, IOU_MATCH, Comparison, Flags
 from rockglacier.inventory.match import compare as relate
 from rockglacier.inventory.scores import summary
+from rockglacier.labels.columns import named_columns
 
 ReferenceKind = Literal["agreement", "accuracy"]
 
@@ -33,7 +34,7 @@ MAX_PLACES: Final = 2000
 """Places along one outline: a longer one is sampled more coarsely."""
 
 EXTENDED: Final = "extended"
-TYPE_COLUMNS: Final = ("OutType", "Out.Type")
+OUT_TYPE: Final = "OutType"
 RENAMED: Final = {"precision": "share_of_a", "recall": "share_of_b"}
 
 
@@ -127,10 +128,10 @@ def compare(
 
 def _extended(table: gpd.GeoDataFrame, name: str, notes: list[str]) -> gpd.GeoDataFrame:
     """Return one outline a landform where RGIK tables hold its extended and its restricted one."""
-    column = next((column for column in TYPE_COLUMNS if column in table), None)
-    if column is None:
+    table = named_columns(table, {}, uri=name)
+    if OUT_TYPE not in table:
         return table
-    is_extended = table[column].astype("string").str.lower().fillna("") == EXTENDED
+    is_extended = table[OUT_TYPE].astype("string").str.lower().fillna("") == EXTENDED
     if not is_extended.any() or is_extended.all():
         return table
     notes.append(
