@@ -24,6 +24,7 @@ real: env ## the pipeline on real pixels; needs ../shared/data
 	@ROCKGLACIER_WHOLE_TABLE=1 $(BIN)/pytest -m real tests/real -s
 
 soak: env ## long trials: minutes to hours
+	@$(BIN)/python -m uv pip install --quiet --group soak
 	@$(BIN)/pytest -m soak -s
 
 bench: bench-cube bench-chips bench-inventory bench-predict ## measure beside the limits and the peers

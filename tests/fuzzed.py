@@ -11,7 +11,7 @@ import json
 import logging
 import sys
 import tempfile
-from inspect import isfunction
+from inspect import isclass, isfunction
 from pathlib import Path
 
 import geopandas as gpd
@@ -288,6 +288,19 @@ def check(name, value):
         return
 
 
+def own_functions():
+    """Return the functions and methods of our loaded modules, those of decorators too."""
+    found = {}
+    for module in [module for name, module in sys.modules.items() if name.startswith(OURS)]:
+        holders = [vars(module), *(vars(held) for held in vars(module).values() if isclass(held))]
+        for held in [value for holder in holders for value in list(holder.values())]:
+            function = getattr(held, "wrapped", held)  # pydantic's
+            function = getattr(function, "fget", None) or getattr(function, "__func__", function)
+            if isfunction(function) and str(function.__module__).startswith(OURS):
+                found[id(function)] = function
+    return list(found.values())
+
+
 def main():
     import atheris
     from hypothesis import given, settings
@@ -300,10 +313,8 @@ def main():
     def fuzz(value):
         check(name, value)
 
-    for module in [module for name, module in sys.modules.items() if name.startswith(OURS)]:
-        for function in [value for value in vars(module).values() if isfunction(value)]:
-            if function.__module__.startswith(OURS):
-                atheris.instrument_func(function)
+    for function in own_functions():
+        atheris.instrument_func(function)
     atheris.Setup(sys.argv, fuzz.hypothesis.fuzz_one_input)
     atheris.Fuzz()
 
