@@ -20,6 +20,8 @@ def test_the_plain_loop_has_our_map_and_every_number_is_written(tmp_path):
             "unet",
             "--scale",
             "small",
+            "--steps",
+            "2",
             "--rounds",
             "1",
             "--cog-size",

@@ -19,6 +19,8 @@ from rockglacier.study import Study
 CHANNELS = 8
 CRS, TRANSFORM = "EPSG:32643", [10.0, 0.0, 400_000.0, 0.0, -10.0, 4_100_000.0]
 BLOCK = 512
+EDGE = 128
+"""Of the chips that a network learns from, pixels."""
 TEMPERATURE = 0.1
 """Weights are random and logits small: divided by so much, probabilities fill 0 to 1."""
 
@@ -34,6 +36,8 @@ class World:
     """Of the network: small or standard."""
     window: int
     batch: int
+    steps: int = 0
+    """Of training; 0: random weights."""
 
     @property
     def features_tif(self) -> Path:
@@ -43,7 +47,8 @@ class World:
     @property
     def base(self) -> Path:
         """Folder of this size and network."""
-        return self.folder / f"{self.network}-{self.scale}-{self.size}-{self.window}"
+        name = f"{self.network}-{self.scale}-{self.size}-{self.window}-{self.steps}"
+        return self.folder / name
 
     @property
     def windows(self) -> int:
@@ -103,16 +108,38 @@ def write_grid(study: Study, size: int) -> None:
 def _write_model(world: World, study: Study, names: list[str]) -> None:
     torch.manual_seed(0)
     network = make_network(world.network, size=world.scale, channels=CHANNELS)
-    _settle(network, world)
+    if world.steps:
+        _train(network, world)
+    else:
+        _settle(network, world)
     place = study.models_path / world.network / "trial-0"
     settings = {
         "network": world.network, "size": world.scale, "channels": names, "fusion": "f",
-        "threshold": 0.5, "temperature": TEMPERATURE, "trial": 0,
+        "threshold": 0.5, "temperature": 1.0 if world.steps else TEMPERATURE, "trial": 0,
     }  # fmt: skip
     write_json(place / "model.json", settings)
     torch.save(network.state_dict(), place / "model.ckpt")
     path = f"{world.network}/trial-0"
     write_json(study.selection_path, {"network": world.network, "trial": 0, "path": path})
+
+
+def _train(network: torch.nn.Module, world: World) -> None:
+    """Let it find where the mean of two channels around a pixel is above zero."""
+    with rasterio.open(world.features_tif) as file:
+        features = file.read().astype(np.float32) / 1000
+    truth = ndimage.gaussian_filter(features[0] + features[1], 6) > 0
+    random = np.random.default_rng(7)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3)
+    edge = min(EDGE, world.size // 32 * 32)
+    for _ in range(world.steps):
+        corners = random.integers(0, world.size - edge + 1, (world.batch, 2))
+        cuts = [(slice(y, y + edge), slice(x, x + edge)) for y, x in corners]
+        image = torch.from_numpy(np.stack([features[:, rows, cols] for rows, cols in cuts]))
+        wanted = torch.from_numpy(np.stack([truth[cut] for cut in cuts]).astype(np.int64))
+        loss = torch.nn.functional.cross_entropy(network(image), wanted)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
 
 
 def _settle(network: torch.nn.Module, world: World) -> None:
