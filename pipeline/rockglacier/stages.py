@@ -172,8 +172,11 @@ def _predict_blocks(study: Study) -> tuple[Sequence[Task], Receipts]:
 
 def _inventory(study: Study, context: Context) -> dict[str, Any]:
     from rockglacier.inventory.periods import count_periods
+    from rockglacier.inventory.qgis import require_closed
     from rockglacier.inventory.tables import build_inventory
 
+    for one in study.each_period():
+        require_closed(one.inventory_path / "inventory.gpkg")
     facts = _in_each_period(
         study, lambda one: build_inventory(one, bundle=context.bundle, progress=context.progress)
     )

@@ -3,7 +3,10 @@
 import re
 import shutil
 import sqlite3
+import subprocess
+import sys
 import zipfile
+from contextlib import contextmanager
 from datetime import datetime
 from xml.etree import ElementTree as ET
 
@@ -496,6 +499,66 @@ def test_another_studys_file_is_refused(study, make_products, tmp_path):
     build_inventory(other)
     with pytest.raises(InputError, match=r"(?s)inventory of gilgit, 2024.*hunza, 2024"):
         import_edited(study, exported(other))
+
+
+EDITOR = """
+import sqlite3, sys
+package, candidate, column, value = sys.argv[1:]
+data = sqlite3.connect(package)
+data.execute("PRAGMA journal_mode = WAL")
+for name in ("IsEmpty", "MinX", "MaxX", "MinY", "MaxY"):
+    data.create_function(f"ST_{name}", 1, None)  # of triggers, which do not fire
+data.execute(f"UPDATE outlines SET {column} = ? WHERE candidate_id = ?", (value, candidate))
+data.commit()
+print("saved", flush=True)
+sys.stdin.read()
+data.close()
+"""
+
+
+@contextmanager
+def open_in_editor(package, candidate, column, value):
+    """Save a value into a GeoPackage and keep it open, as QGIS does: in a process of its own."""
+    editor = subprocess.Popen(
+        [sys.executable, "-c", EDITOR, str(package), candidate, column, value],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with editor:
+        assert editor.stdout.readline() == "saved\n"
+        yield
+        editor.stdin.close()
+
+
+def test_what_is_saved_in_an_open_editor_is_imported_and_never_replaced(study):
+    (a, _) = inventory(study)["candidate_id"]
+    package = exported(study)
+    edit(package, **{a: {"status": "rejected"}})
+    with open_in_editor(package, a, "reviewer", "A"):
+        assert package.with_name(f"{package.name}-wal").stat().st_size > 0
+        assert import_edited(study, package).rejected == 1
+        with pytest.raises(InputError, match="is open in another program"):
+            exported(study)
+    *_, kept = export_qgis(study, package.parent)
+    assert kept.name == f"{package.stem}-edited-1.gpkg"
+    edited = gpd.read_file(kept, layer="outlines").set_index("candidate_id")
+    assert edited.loc[a, "reviewer"] == "A"
+
+
+def test_an_inventory_that_is_being_edited_is_told_before_the_work(study):
+    (a, _) = inventory(study)["candidate_id"]
+    stage = stage_named("inventory")
+    told = set()
+    with (
+        open_in_editor(study.inventory_path / "inventory.gpkg", a, "Comment", "?"),
+        pytest.raises(InputError, match="is open in another program"),
+    ):
+        run_stages(study, [stage], Context(progress=lambda what, *_: told.add(what)))
+    assert not told
+    run_stages(study, [stage], Context())
+    kept = study.inventory_path / "inventory-edited-1.gpkg"
+    assert "?" in set(gpd.read_file(kept, layer="outlines")["Comment"])
 
 
 def test_an_edited_export_is_never_overwritten(study):

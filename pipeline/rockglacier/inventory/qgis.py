@@ -8,7 +8,9 @@ one.
 from __future__ import annotations
 
 import logging
+import sqlite3
 from collections.abc import Mapping
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Final
 
@@ -18,10 +20,11 @@ import pyogrio
 import shapely
 from shapely.geometry.base import BaseGeometry
 
+from rockglacier.errors import InputError
 from rockglacier.inventory.domains import Domains, domains_of
 from rockglacier.inventory.qgis_style import style
 from rockglacier.inventory.schema import MARKER_COLUMNS, MOVING_AREA_COLUMNS
-from rockglacier.storage import move, read_json, sha256_of, uploaded, write_json
+from rockglacier.storage import is_local, move, read_json, sha256_of, uploaded, write_json
 
 logger = logging.getLogger(__name__)
 
@@ -137,6 +140,35 @@ def layers_of(path: Path) -> list[str]:
     return [str(name) for name, _ in pyogrio.list_layers(path)]
 
 
+def require_closed(path: Path) -> None:
+    """Check that no program has a GeoPackage open for editing, before it is replaced.
+
+    QGIS writes what is saved into a file of its own beside it (``-wal``) as long as it is open:
+    without that file edits would be lost, and beside another GeoPackage it would spoil that one.
+
+    Raises
+    ------
+    InputError
+        One has.
+
+    References
+    ----------
+    https://sqlite.org/wal.html
+    """
+    log = path.with_name(f"{path.name}-wal")
+    if not is_local(path) or not log.exists():
+        return
+    with closing(sqlite3.connect(path)) as data, suppress(sqlite3.Error):
+        data.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    # it goes with the last connection: a program that died left it behind, one that lives keeps it
+    if log.exists():
+        raise InputError(
+            f"{str(path)!r} is open in another program",
+            expected="a GeoPackage that nobody is editing, as it is written anew",
+            todo="save your edits, close the project in QGIS, and run the same command again",
+        )
+
+
 def set_aside_if_edited(path: Path, record: Path) -> Path | None:
     """Rename a GeoPackage that was changed since it was written, so that no edit is overwritten.
 
@@ -151,7 +183,13 @@ def set_aside_if_edited(path: Path, record: Path) -> Path | None:
     -------
     Path or None
         Where it is now, if it was renamed.
+
+    Raises
+    ------
+    InputError
+        It is open in another program: see :func:`require_closed`.
     """
+    require_closed(path)
     if not path.is_file():
         return None
     if record.is_file() and read_json(record).get("sha256") == sha256_of(path):
