@@ -143,6 +143,12 @@ def test_every_set_has_its_channels_and_contract(make_study, name, channels):
     }
     assert len(set(fusion.channels)) == channels == facts["channels"]
     assert facts["set"] == name
+    shards = (study.features_path / "features" / "c").rglob("*")
+    assert facts["written_bytes"] == sum(one.stat().st_size for one in shards if one.is_file())
+    receipts = [receipt for _, receipt in Receipts(study.receipts_path / "fuse").all()]
+    assert len(receipts) == 4
+    assert all(receipt["read_bytes"] > 0 for receipt in receipts)
+    assert facts["read_bytes"] == sum(receipt["read_bytes"] for receipt in receipts)
     json.dumps(facts)
 
 

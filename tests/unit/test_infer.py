@@ -194,6 +194,9 @@ def test_predict_stores_what_infer_window_returns(tmp_path):
     assert np.array_equal(held(study), expected)
     assert (facts["built"], facts["kept"], facts["threshold"]) == (4, 0, 0.4)
     assert facts["valid_percent"] == 96
+    shards = (study.prediction_path / "prediction.zarr").rglob("c/*/*")
+    assert facts["written_bytes"] == sum(shard.stat().st_size for shard in shards)
+    assert facts["read_bytes"] > 0
     with rasterio.open(study.prediction_path / "classes.tif") as file:
         assert np.array_equal(file.read(1) == 1, (expected >= 40) & (expected < 255))
 

@@ -175,6 +175,9 @@ def test_landform_outside_the_area_is_dropped_and_counted(tmp_path):
     study = study_with(tmp_path, square(10, 10, 20, 20), square(120, 120, 20, 20), area="area.gpkg")
     facts = build_inventory(study)
     assert (facts["objects"], facts["dropped_outside"]) == (1, 1)
+    assert facts["read_bytes"] > 0
+    files = [path for path in study.inventory_path.rglob("*") if path.is_file()]
+    assert facts["written_bytes"] == sum(path.stat().st_size for path in files)
 
 
 @pytest.mark.parametrize("reference", [False, True])

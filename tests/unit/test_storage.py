@@ -5,6 +5,7 @@ import json
 import os
 import pickle
 import socket
+from contextlib import nullcontext
 from operator import methodcaller
 from pathlib import Path
 
@@ -17,12 +18,17 @@ import zarr
 from rockglacier.errors import ContractError, InputError, RemoteError
 from rockglacier.storage import (
     RemotePath,
+    Traffic,
     disk_errors,
     gdal_settings,
+    in_one_pass,
     is_local,
     lease,
     listing,
     local_copy,
+    one_pass,
+    open_array,
+    open_group,
     open_place,
     read_bytes,
     read_json,
@@ -387,3 +393,29 @@ def test_a_file_where_a_folder_should_be_is_told(tmp_path, write):
         write(tmp_path / "taken.gpkg" / "new.csv")
     assert "name another one" in str(told.value.todo)
     assert (tmp_path / "taken.gpkg").read_bytes() == b"somebody's"
+
+
+@pytest.mark.parametrize("place", ["{folder}/layers.zarr", "memory://bucket/traffic/layers.zarr"])
+@pytest.mark.parametrize("threaded", [False, True])
+def test_bytes_of_a_store_are_counted_as_they_are_stored(place, threaded, tmp_path):
+    path = open_place(place.format(folder=tmp_path))
+    values = np.random.default_rng(3).integers(0, 9, (64, 64), np.uint8)
+    group = open_group(path, "w")
+    group.create_array("layer", shape=(64, 64), dtype="uint8", chunks=(16, 16), shards=(32, 32))
+    traffic = Traffic()
+    with one_pass() if threaded else nullcontext():
+        layer = open_group(path, "r+", traffic=traffic)["layer"]
+    about = traffic.taken()
+    assert about["read_bytes"] > 0  # what the store says of itself
+    layer[:] = values
+    objects = [path / "layer" / "c" / str(y) / str(x) for y in (0, 1) for x in (0, 1)]
+    sizes = sum(len(one.read_bytes()) for one in objects)
+    assert traffic.taken()["written_bytes"] == sizes
+    layer = open_array(path / "layer", traffic=traffic)
+    traffic.taken()
+    layer = in_one_pass(layer) if threaded else layer
+    np.testing.assert_array_equal(layer[:], values)
+    read = traffic.taken()["read_bytes"]
+    assert sizes <= read < 1.2 * sizes + 3000
+    layer[:16, :16]
+    assert 0 < traffic.taken()["read_bytes"] < sizes / 2

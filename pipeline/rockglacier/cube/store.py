@@ -18,7 +18,7 @@ from rockglacier.errors import InputError
 from rockglacier.grid import Grid
 from rockglacier.periods import periods_of
 from rockglacier.scenes import radiometry
-from rockglacier.storage import disk_errors, open_place, remove, zarr_store
+from rockglacier.storage import Traffic, disk_errors, open_group, open_place, remove, zarr_store
 from rockglacier.study import Study
 
 CHUNK = 128
@@ -249,9 +249,9 @@ def _group_attrs(grid: Grid) -> dict[str, Any]:
     }
 
 
-def open_arrays(path: str | Path) -> zarr.Group:
+def open_arrays(path: str | Path, *, traffic: Traffic | None = None) -> zarr.Group:
     """Open a cube for reading by integer windows: stored numbers, nothing decoded."""
-    return zarr.open_group(zarr_store(open_place(path), read_only=True), mode="r")
+    return open_group(open_place(path), traffic=traffic)
 
 
 def open_cube(path: str | Path) -> xr.Dataset:

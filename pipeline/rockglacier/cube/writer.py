@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import zarr
 from numpy.typing import NDArray
-from zarr.storage import LocalStore, StorePath, WrapperStore
+from zarr.storage import StorePath
 
 from rockglacier.errors import ContractError
 from rockglacier.grid import Window
-from rockglacier.storage import disk_errors, one_pass, zarr_store
+from rockglacier.storage import Traffic, disk_errors, one_pass
+from rockglacier.storage.counted import CountedStore, store_path
 
 
 class CubeWriter:
@@ -34,9 +35,8 @@ class CubeWriter:
     def __init__(self, path: Path) -> None:
         self.path = path
         with disk_errors(path.parent):
-            place = zarr_store(path, read_only=False)
-            at = StorePath(LocalStore(place)) if isinstance(place, str) else place
-            self._store, self._prefix = _Noting(at.store), f"{at.path}/".lstrip("/")
+            at = store_path(path, read_only=False)
+            self._store, self._prefix = _Noting(at.store, Traffic()), f"{at.path}/".lstrip("/")
             with one_pass():
                 opened = StorePath(self._store, at.path)
                 self._sparse = _arrays(zarr.open_group(opened, mode="r+"))
@@ -99,24 +99,15 @@ def _is_fill(values: NDArray[Any]) -> bool:
     return bool(np.isnan(values).all() if values.dtype.kind == "f" else not values.any())
 
 
-class _Noting(WrapperStore[Any]):
+class _Noting(CountedStore):
     """A store that notes size and checksum of what is written."""
 
-    def __init__(self, store: Any) -> None:
-        super().__init__(store)
+    def __init__(self, store: Any, traffic: Traffic) -> None:
+        super().__init__(store, traffic)
         self.written: dict[str, list[int]] = {}
 
-    async def set(self, key: str, value: Any) -> None:
-        """Write an object."""
-        await super().set(key, value)
-        self._note(key, value)
-
-    def set_sync(self, key: str, value: Any) -> None:
-        """Write an object at once."""
-        super().set_sync(key, value)
-        self._note(key, value)
-
-    def _note(self, key: str, value: Any) -> None:
+    def _wrote(self, key: str, value: Any) -> None:
+        super()._wrote(key, value)
         self.written[key] = [len(value), zlib.crc32(value.as_numpy_array())]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rockglacier.config import fingerprint
-from rockglacier.storage import listing, read_json, read_jsons, write_json
+from rockglacier.storage import BYTES, listing, read_json, read_jsons, write_json
 
 FAILED = ".failed"
 """What the name of a file ends with that says why a block failed, before its suffix."""
@@ -75,6 +75,14 @@ class Receipts:
         for name, receipt in read_jsons(self.folder).items():
             if not name.endswith(FAILED):
                 yield name, receipt
+
+    def cost(self) -> dict[str, Any]:
+        """Return what all finished blocks took: bytes read and written, and seconds of workers."""
+        held = [receipt for _, receipt in self.all()]
+        return {
+            **{name: sum(receipt.get(name, 0) for receipt in held) for name in BYTES},
+            "block_seconds": round(sum(receipt["seconds"] for receipt in held), 1),
+        }
 
     def failures(self) -> dict[str, Failure]:
         """Return the blocks that failed when they were last tried."""

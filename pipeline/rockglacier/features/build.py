@@ -20,7 +20,7 @@ from rockglacier.features.fitted import NODATA, SCALE, Fusion
 from rockglacier.features.sets import LAYERS, CubeBlock, Layers, halo_of
 from rockglacier.grid import Block, Grid, Window
 from rockglacier.scenes import radiometry
-from rockglacier.storage import disk_errors, open_group, remove
+from rockglacier.storage import Traffic, disk_errors, open_group, remove
 
 RECIPE = 1
 """Counts the changes of what a block's features are: a new number rebuilds every block."""
@@ -45,9 +45,11 @@ class LayerSource:
     period: int = 0
     """Place of the period in the cube's time."""
 
-    def strips(self, window: Window) -> Iterator[tuple[Window, Layers, NDArray[np.bool_]]]:
+    def strips(
+        self, window: Window, *, traffic: Traffic | None = None
+    ) -> Iterator[tuple[Window, Layers, NDArray[np.bool_]]]:
         """Yield a window by strips of rows: the strip, its layers, and where there is snow."""
-        group = open_arrays(self.cube)
+        group = open_arrays(self.cube, traffic=traffic)
         for y in range(window.y, window.y + window.height, STRIP):
             height = min(STRIP, window.y + window.height - y)
             strip = Window(y=y, x=window.x, height=height, width=window.width)
@@ -196,12 +198,17 @@ class FuseWork:
         y, x, height, width = task.inputs["window"]
         window = Window(y=y, x=x, height=height, width=width)
         features = np.empty((len(self.fusion.channels), height, width), np.int16)
-        for strip, layers, _ in self.source.strips(window):
+        traffic = Traffic()
+        for strip, layers, _ in self.source.strips(window, traffic=traffic):
             features[(slice(None), *strip.within(window))] = self.fusion.apply(layers)
         with disk_errors(self.store.parent):
-            stored: Any = open_group(self.store, "r+")["features"]
+            stored: Any = open_group(self.store, "r+", traffic=traffic)["features"]
             stored[(slice(None), *window.slices)] = features
-        return {"pixels": height * width, "valid": int(np.count_nonzero(features[0] != NODATA))}
+        return {
+            "pixels": height * width,
+            "valid": int(np.count_nonzero(features[0] != NODATA)),
+            **traffic.taken(),
+        }
 
 
 AROUND = ("elevation/",)

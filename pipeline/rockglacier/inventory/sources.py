@@ -13,7 +13,7 @@ from rockglacier.config import fingerprint
 from rockglacier.errors import ContractError, NotFoundError
 from rockglacier.inventory.attributes import DOUBTS
 from rockglacier.labels.every_fold import tested_cells
-from rockglacier.storage import open_group, read_json, readable
+from rockglacier.storage import Traffic, open_group, read_json, readable
 from rockglacier.study import Study
 
 
@@ -38,10 +38,10 @@ class Source:
     run_id: str
 
 
-def probability_of(study: Study) -> zarr.Array[Any]:
+def probability_of(study: Study, *, traffic: Traffic | None = None) -> zarr.Array[Any]:
     """Return the predicted probability, (y, x) uint8 percent, 255 = nodata."""
     path = study.require(study.prediction_path / "prediction.zarr", stage="predict")
-    array = open_group(path)["probability"]
+    array = open_group(path, traffic=traffic)["probability"]
     if not isinstance(array, zarr.Array) or array.dtype != np.uint8:
         raise ContractError(
             f"`probability` of {path.name!r} is not an array of uint8",
@@ -51,9 +51,9 @@ def probability_of(study: Study) -> zarr.Array[Any]:
     return array
 
 
-def doubts_of(study: Study) -> dict[str, Any]:
+def doubts_of(study: Study, *, traffic: Traffic | None = None) -> dict[str, Any]:
     """Return the layers that an ensemble leaves beside the probability."""
-    group = open_group(study.prediction_path / "prediction.zarr")
+    group = open_group(study.prediction_path / "prediction.zarr", traffic=traffic)
     return {name: array for name, array in group.arrays() if name in DOUBTS}
 
 

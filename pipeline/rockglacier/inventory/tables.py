@@ -45,7 +45,7 @@ from rockglacier.inventory.versions import (
 )
 from rockglacier.inventory.water import water_table
 from rockglacier.inventory.whereabouts import write_tables
-from rockglacier.storage import open_group, write_json, write_text
+from rockglacier.storage import Traffic, listing, open_group, write_json, write_text
 from rockglacier.study import Study
 
 
@@ -69,7 +69,8 @@ def build_inventory(
         ``objects``, ``area_km2``, ``threshold``, ``dropped_small``, ``dropped_outside``,
         ``kept_ids``, ``to_review``, ``edited_kept``, ``version``; with a reference also
         ``reference``, ``matched`` and the same on held-out ground, ``test_reference``,
-        ``test_matched``, ``test_objects``.
+        ``test_matched``, ``test_objects``. Last ``read_bytes`` of rasters and ``written_bytes`` of
+        files.
 
     Raises
     ------
@@ -86,8 +87,9 @@ def build_inventory(
     ``matches.parquet`` and ``matches.json``, and with ``inventory.hydrology`` ``water.csv`` and
     ``water.json``. A GeoPackage that was edited since is set aside first.
     """
-    probability = probability_of(study)
-    cube = open_group(study.require(study.cube_path, stage="cube"))
+    traffic = Traffic()
+    probability = probability_of(study, traffic=traffic)
+    cube = open_group(study.require(study.cube_path, stage="cube"), traffic=traffic)
     source = source_of(study, bundle)
     drawn = draw(study, probability, threshold=source.threshold, progress=progress)
     reviews = read_reviews(study)
@@ -108,7 +110,7 @@ def build_inventory(
         fixed={place: str(own["candidate_id"]) for place, own in enumerate(decided) if own},
     )
     splits = splits_of(study, bundle)
-    doubts = doubts_of(study)
+    doubts = doubts_of(study, traffic=traffic)
     rows, bands = measured(study, drawn, probability, cube, doubts=doubts, progress=progress)
     origin = {
         "model_id": source.model_id,
@@ -157,7 +159,10 @@ def build_inventory(
     facts |= _write(study, table, points, hypsometries, matched, domains)
     write_tables(study, table, drawn, cube, reference=known_outlines(study), progress=progress)
     facts |= _write_water(study, table)
-    return facts | write_matches(study, table, splits, matched)
+    facts |= write_matches(study, table, splits, matched)
+    files = (*listing(study.inventory_path), *listing(study.inventory_path / "tables"))
+    written = sum(path.stat().st_size for path in files if path.is_file())
+    return {**facts, **traffic.taken(), "written_bytes": written}
 
 
 def _write(

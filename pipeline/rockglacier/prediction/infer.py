@@ -69,7 +69,8 @@ def predict(
     -------
     dict
         Networks, threshold, passes (how often every window passes a network), blocks built and
-        kept, share of pixels with a probability.
+        kept, bytes of features read and of probabilities written, seconds of blocks, share of
+        pixels with a probability.
 
     Raises
     ------
@@ -115,6 +116,7 @@ def predict(
         "threshold": cut,
         "passes": plan.passes,
         **outcome.facts,
+        **receipts.cost(),
     }
     if outcome.left:
         return facts

@@ -19,7 +19,14 @@ from rockglacier.prediction.caller import Caller
 from rockglacier.prediction.ensemble import EnsembleInference, Layers
 from rockglacier.prediction.members import Source
 from rockglacier.prediction.store import PROBABILITY
-from rockglacier.storage import disk_errors, in_one_pass, one_pass, open_array, open_group
+from rockglacier.storage import (
+    Traffic,
+    disk_errors,
+    in_one_pass,
+    one_pass,
+    open_array,
+    open_group,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,27 +61,34 @@ class PredictWork:
     def __call__(self, tasks: Sequence[Task]) -> Iterator[tuple[Task, Mapping[str, Any]]]:
         """Predict one block after the other; a receipt says how many pixels have a probability."""
         windows = {task.name: Window(**task.inputs["window"]) for task in tasks}
+        traffic = Traffic()
         network = Caller()
         runs = [
             run
             for part in self.parts
-            if (run := _PartRun.over(part, list(windows.values()), self.settings, network))
+            if (run := _PartRun.over(part, list(windows.values()), self.settings, network, traffic))
             is not None
         ]
-        yield from network.serve(self._blocks(windows, tasks, runs))
+        yield from network.serve(self._blocks(windows, tasks, runs, traffic))
 
     def _blocks(
-        self, windows: Mapping[str, Window], tasks: Sequence[Task], runs: Sequence[_PartRun]
+        self,
+        windows: Mapping[str, Window],
+        tasks: Sequence[Task],
+        runs: Sequence[_PartRun],
+        traffic: Traffic,
     ) -> Iterator[tuple[Task, Mapping[str, Any]]]:
         with one_pass():
-            layers: dict[str, Any] = dict(open_group(self.target, "r+").arrays())
+            layers: dict[str, Any] = dict(open_group(self.target, "r+", traffic=traffic).arrays())
         for task in tasks:
             window = windows[task.name]
             percents = _percents(list(layers), runs, window)
             with disk_errors(self.target.parent):
                 for name, percent in percents.items():
                     layers[name][window.slices] = percent
-            yield task, {"valid": int((percents[PROBABILITY] != PERCENT_NODATA).sum())}
+            valid = int((percents[PROBABILITY] != PERCENT_NODATA).sum())
+            # what was read ahead of the next block counts as this one's
+            yield task, {"valid": valid, **traffic.taken()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +100,12 @@ class _PartRun:
 
     @classmethod
     def over(
-        cls, part: Part, windows: Sequence[Window], settings: PredictConfig, network: Executor
+        cls,
+        part: Part,
+        windows: Sequence[Window],
+        settings: PredictConfig,
+        network: Executor,
+        traffic: Traffic,
     ) -> _PartRun | None:
         """Load the models of a part if it has any ground in the windows."""
         rectangles = [around(own) for window in windows if (own := part.under(window))]
@@ -96,7 +115,7 @@ class _PartRun:
             part,
             EnsembleInference(
                 ensemble=part.models.ensemble(settings),
-                features=in_one_pass(open_array(part.features / "features")),
+                features=in_one_pass(open_array(part.features / "features", traffic=traffic)),
                 settings=settings,
                 rectangles=rectangles,
                 executor=network,

@@ -24,10 +24,13 @@ from rockglacier.storage.folders import local_folder, move, scratch, upload
 from rockglacier.storage.lease import Lease, lease, turn
 from rockglacier.storage.remote import RemotePath, gdal_settings, is_local, zarr_store
 from rockglacier.storage.secrets import redact, redact_text
+from rockglacier.storage.traffic import BYTES, Traffic
 
 __all__ = [
+    "BYTES",
     "Lease",
     "RemotePath",
+    "Traffic",
     "disk_errors",
     "file_at",
     "gdal_settings",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from rockglacier.storage.files import open_place
 from rockglacier.storage.remote import BACKOFF, CLIENT, RETRIES, zarr_store
+from rockglacier.storage.traffic import Traffic
 
 if TYPE_CHECKING:
     import zarr
@@ -22,7 +23,11 @@ _OPENING: Final = Lock()
 
 
 def open_group(
-    path: Path, mode: Literal["r", "r+", "w"] = "r", *, attributes: dict[str, Any] | None = None
+    path: Path,
+    mode: Literal["r", "r+", "w"] = "r",
+    *,
+    attributes: dict[str, Any] | None = None,
+    traffic: Traffic | None = None,
 ) -> zarr.Group:
     """Open a group of Zarr v3, or make a new one in place of what is there.
 
@@ -34,20 +39,32 @@ def open_group(
         ``r`` to read, ``r+`` to write into what is there, ``w`` to begin anew.
     attributes
         Of a new group.
+    traffic
+        Counts what is read and written from then on.
     """
     import zarr
 
-    store = zarr_store(path, read_only=mode == "r")
+    store = _store(path, traffic, read_only=mode == "r")
     if mode == "w":
         return zarr.open_group(store, mode="w", zarr_format=3, attributes=attributes)
     return zarr.open_group(store, mode=mode)
 
 
-def open_array(path: Path, mode: Literal["r", "r+"] = "r") -> zarr.Array[Any]:
-    """Open an array of a group, e.g. ``folder / "labels.zarr" / "labels"``."""
+def open_array(
+    path: Path, mode: Literal["r", "r+"] = "r", *, traffic: Traffic | None = None
+) -> zarr.Array[Any]:
+    """Open an array of a group, e.g. ``folder / "labels.zarr" / "labels"``; as `open_group`."""
     import zarr
 
-    return zarr.open_array(zarr_store(path, read_only=mode == "r"), mode=mode)
+    return zarr.open_array(_store(path, traffic, read_only=mode == "r"), mode=mode)
+
+
+def _store(path: Path, traffic: Traffic | None, *, read_only: bool) -> Any:
+    if traffic is None:
+        return zarr_store(path, read_only=read_only)
+    from rockglacier.storage.counted import counted
+
+    return counted(path, traffic, read_only=read_only)
 
 
 def in_one_pass(array: Any) -> Any:
