@@ -121,6 +121,11 @@ def test_inventories_that_lie_apart_are_refused():
         compare(FOUND, inventory((9_000, 9_000, 4, 4)))
 
 
+def test_outlines_of_one_basin_may_lie_beside_each_other():
+    found = compare(inventory((0, 0, 4, 4)), inventory((40, 30, 4, 4))).summary
+    assert (found["n_a"], found["n_b"], found["iou_0.5"]["matched_a"]) == (1, 1, 0)
+
+
 def test_common_area_without_outlines_is_refused():
     area = inventory((500, 500, 4, 4)).to_crs(4326).geometry[0]
     with pytest.raises(InputError, match=r"(?s)no outline of A or B lies in the common area"):

@@ -33,6 +33,10 @@ STEP_M: Final = 10.0
 MAX_PLACES: Final = 2000
 """Places along one outline: a longer one is sampled more coarsely."""
 
+APART_DEG: Final = 0.5
+"""Degrees between the boxes of two inventories from which they are of other ground: 50 km. Few
+outlines of one basin may well lie beside each other."""
+
 EXTENDED: Final = "extended"
 OUT_TYPE: Final = "OutType"
 RENAMED: Final = {"precision": "share_of_a", "recall": "share_of_b"}
@@ -147,7 +151,7 @@ def _require_meeting(a: gpd.GeoDataFrame, b: gpd.GeoDataFrame, names: tuple[str,
     boxes = [table.to_crs(4326).total_bounds for table in (a, b)]
     if not all(np.isfinite(box).all() for box in boxes):
         return
-    if shapely.box(*boxes[0]).intersects(shapely.box(*boxes[1])):
+    if shapely.box(*boxes[0]).distance(shapely.box(*boxes[1])) <= APART_DEG:
         return
     places = [", ".join(f"{value:.2f}" for value in box) for box in boxes]
     raise InputError(
