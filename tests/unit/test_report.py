@@ -475,6 +475,22 @@ def test_basin_picture_is_a_small_png_of_its_size(full_report, tmp_path):
     assert path.stat().st_size < 600_000
 
 
+def test_svg_of_a_figure_shows_what_its_png_shows():
+    figure = style.canvas(width=4, height=3)
+    figure.set_layout_engine("none")
+    figure.add_axes((0.5, 0.5, 0.25, 0.25), facecolor="red")
+    png, svg = style.drawn(figure, name="x")
+    width, height = Image.open(io.BytesIO(png)).size
+    found = re.search(rb'width="(.+?)pt" height="(.+?)pt" viewBox="(.+?)"', svg)
+    left, top, across, down = map(float, found[3].split())
+    assert (across, down) == pytest.approx((width * 72 / style.DPI, height * 72 / style.DPI), 1e-4)
+    assert (float(found[1]), float(found[2])) == (across, down)
+    box = Image.open(io.BytesIO(png)).convert("RGB").load()
+    red = [(x, y) for x in range(width) for y in range(height) if box[x, y] == (255, 0, 0)]
+    middle = np.mean(red, axis=0) * 72 / style.DPI + (left, top)
+    assert middle == pytest.approx((0.625 * 4 * 72, 0.375 * 3 * 72), abs=1)
+
+
 def test_colours_of_thin_lines_survive_the_palette():
     figure = style.canvas(width=6, height=4)
     axes = figure.add_subplot()

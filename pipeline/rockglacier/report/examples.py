@@ -141,11 +141,10 @@ class Windows:
         bands, time = TRUE if is_true else triple_of(names), self._study.period.index
         if not set(bands) <= set(names):
             return None
-        layers = [
-            np.asarray(group["reflectance"][(time, names.index(band), *window.slices)])
-            for band in bands
-        ]
-        return stretched(np.stack(layers, axis=-1), gamma=GAMMA if is_true else 1.0)
+        # all bands at once: a chunk holds them all, and is decoded once
+        stack = np.asarray(group["reflectance"][(time, slice(None), *window.slices)])
+        numbers = np.stack([stack[names.index(band)] for band in bands], axis=-1)
+        return stretched(numbers, gamma=GAMMA if is_true else 1.0)
 
     def labels(self, window: Window) -> NDArray[np.uint8] | None:
         """Return labels (y, x): 0, 1, 255 ignored."""

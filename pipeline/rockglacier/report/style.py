@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import io
+import re
 from typing import Final
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
-from matplotlib.transforms import Bbox
 from numpy.typing import NDArray
 from PIL import Image
 
 DPI: Final = 110
+SIZE: Final = re.compile(rb'width="[^"]*pt" height="[^"]*pt" viewBox="[^"]*"')
 MARGIN: Final = 8
 """Pixels of white left around a trimmed figure."""
 
@@ -63,18 +65,26 @@ def drawn(figure: Figure, *, name: str) -> tuple[bytes, bytes]:
     name
         Unlike that of any other figure of the page: parts of an SVG refer to each other.
     """
+    figure.set_dpi(DPI)
     pixels = _pixels(figure)
     figure.set_layout_engine("none")  # stays as it was laid out
     rows, columns = _inked(pixels)
-    height = len(pixels)
-    edges = (columns.start, height - rows.stop, columns.stop, height - rows.start)
     svg = io.BytesIO()
     with mpl.rc_context({"svg.hashsalt": name, "svg.fonttype": "none"}):
-        figure.savefig(
-            svg, format="svg", metadata={"Date": None},
-            bbox_inches=Bbox.from_extents(*(edge / figure.dpi for edge in edges)),
-        )  # fmt: skip
-    return _small(pixels[rows, columns], 256), svg.getvalue()
+        # not by savefig, which prepares every picture once more to find a size that is known
+        FigureCanvasSVG(figure).print_svg(svg, metadata={"Date": None})
+    return _small(pixels[rows, columns], 256), _trimmed(svg.getvalue(), rows, columns)
+
+
+def _trimmed(svg: bytes, rows: slice, columns: slice) -> bytes:
+    """Return a figure as SVG that shows some rows and columns of its pixels alone."""
+    point = 72 / DPI
+    left, top = (point * part.start for part in (columns, rows))
+    width, height = (point * (part.stop - part.start) for part in (columns, rows))
+    size = (
+        f'width="{width:g}pt" height="{height:g}pt" viewBox="{left:g} {top:g} {width:g} {height:g}"'
+    )
+    return SIZE.sub(size.encode(), svg, count=1)
 
 
 def _pixels(figure: Figure) -> NDArray[np.uint8]:
@@ -94,6 +104,12 @@ def _inked(pixels: NDArray[np.uint8]) -> tuple[slice, slice]:
     return found[0], found[1]
 
 
+def _as_numbers(colours: NDArray[np.uint8]) -> NDArray[np.uint32]:
+    """Return colours (..., 3) as one number each: compared at once, not by their parts."""
+    red, green, blue = (colours[..., part].astype(np.uint32) for part in range(3))
+    return red << 16 | green << 8 | blue
+
+
 def _small(pixels: NDArray[np.uint8], colours: int) -> bytes:
     """Return pixels (y, x, 3) as PNG with a palette of so many colours."""
     picture, coarse = (Image.fromarray(np.ascontiguousarray(p)) for p in (pixels, pixels[::4, ::4]))
@@ -104,8 +120,9 @@ def _small(pixels: NDArray[np.uint8], colours: int) -> bytes:
         [*(part for colour in KEPT for part in colour), *(common.getpalette() or [])]
     )
     indices = np.array(picture.quantize(palette=palette, dither=Image.Dither.NONE))
-    for number, colour in enumerate(KEPT):  # the mapping takes colours for their neighbours
-        indices[(pixels == np.array(colour, np.uint8)).all(axis=-1)] = number
+    one = _as_numbers(pixels)
+    for number, colour in enumerate(_as_numbers(np.array(KEPT, np.uint8))):
+        indices[one == colour] = number  # the mapping takes colours for their neighbours
     indexed = Image.fromarray(indices)
     indexed.putpalette(palette.getpalette() or [])
     small = io.BytesIO()
