@@ -23,7 +23,7 @@ from rockglacier.labels.facts import facts_of, tell_of_narrow_guard
 from rockglacier.labels.reference import read_ground, read_reference, repaired_shape
 from rockglacier.labels.split import make_folds, make_splits
 from rockglacier.scenes.record import write_table
-from rockglacier.storage import open_array, open_group, remove
+from rockglacier.storage import Traffic, open_array, open_group, remove
 from rockglacier.study import Study, read_area
 
 BACKGROUND, ROCK_GLACIER, HARD, IGNORE = 0, 1, 2, 255
@@ -152,18 +152,20 @@ class BurnWork:
         window = next(b.window for b in self.grid.blocks() if b.name == task.name)
         near = self.outlines.near(frame_of(self.grid, window, self.teaching))
         labels = burn(near, self.grid, window)
-        open_array(self.store / "labels", "r+")[window.slices] = labels
+        traffic = Traffic()
+        open_array(self.store / "labels", "r+", traffic=traffic)[window.slices] = labels
         counts = np.bincount(labels.ravel(), minlength=256)
         untaught = 0
         if self.teaching is not None:
             told = taught(labels, near, self.teaching, self.grid, window)
-            open_array(self.store / TAUGHT, "r+")[window.slices] = told
+            open_array(self.store / TAUGHT, "r+", traffic=traffic)[window.slices] = told
             untaught = int(((told == IGNORE) & (labels != IGNORE)).sum())
         return {
             "untaught": untaught,
             "background": int(counts[BACKGROUND]),
             "rock_glacier": int(counts[ROCK_GLACIER]),
             "ignored": int(counts[IGNORE]),
+            **traffic.taken(),
         }
 
 
@@ -236,7 +238,8 @@ def label_basin(
     version = str(splits["version"].iloc[0])
     write_table(splits, study.folder / "splits" / f"{version}.parquet")
     write_table(splits, study.splits_path)  # last: it says that the stage is finished
-    return outcome.facts | facts_of(study, given.table, splits, receipts, landform=ROCK_GLACIER)
+    facts = facts_of(study, given.table, splits, receipts, landform=ROCK_GLACIER)
+    return outcome.facts | receipts.cost() | facts
 
 
 def label_tasks(study: Study) -> tuple[list[Task], Receipts]:
