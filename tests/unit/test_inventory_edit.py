@@ -20,6 +20,7 @@ import yaml
 from typer.testing import CliRunner
 
 from rockglacier.cli import app
+from rockglacier.config import parse_config
 from rockglacier.errors import InputError
 from rockglacier.inventory.corrected import write_corrected
 from rockglacier.inventory.edited import import_edited, lines_of, precision_line
@@ -314,6 +315,19 @@ def test_an_outline_that_a_person_drew_joins_and_is_no_hit_of_the_model(study):
     assert sorted(found["status"]) == ["candidate", "candidate", "confirmed"]
     counts = review_counts(read_reviews(study), waiting=2)
     assert (counts["reviewed"], counts["precision"], counts["added"]) == (0, None, 1)
+
+
+def test_an_inventory_of_nothing_is_edited_too(study):
+    settings = {**study.resolved(), "inventory": {"threshold": 0.99}}
+    none = Study(config=parse_config(settings, source="test"), base=study.base)
+    place = free_ground(study)
+    assert build_inventory(none)["objects"] == 0
+    package = exported(none)
+    assert import_edited(none, package).waiting == 0
+    edit(package, add=gpd.GeoDataFrame({"reviewer": ["A"]}, geometry=[place], crs=4326))
+    assert import_edited(none, package).added == 1
+    build_inventory(none)
+    assert inventory(none)["status"].tolist() == ["confirmed"]
 
 
 def test_a_date_that_cannot_be_read_is_refused(study):
