@@ -255,14 +255,15 @@ def test_a_cut_outline_keeps_its_id_for_the_larger_part(study):
     assert kept["PrimaryID"].nunique() == 2
 
 
-def test_a_file_that_is_edited_on_may_be_imported_again(study):
+@pytest.mark.parametrize("primary", [None, "RGU361388N0750055E"])
+def test_a_file_that_is_edited_on_may_be_imported_again(study, primary):
     a, b = inventory(study)["candidate_id"]
     row = inventory(study).iloc[0]
     west, south, east, north = row.geometry.bounds
     middle = west + 0.6 * (east - west)
     package = exported(study)
     table = gpd.read_file(package, layer="outlines")
-    part = table[table["candidate_id"] == a].assign(reviewer="A")
+    part = table[table["candidate_id"] == a].assign(reviewer="A", PrimaryID=primary)
     part["geometry"] = row.geometry.intersection(shapely.box(middle, south, east, north))
     new = gpd.GeoDataFrame({"reviewer": ["A"]}, geometry=[free_ground(study)], crs=4326)
     larger = row.geometry.intersection(shapely.box(west, south, middle, north))
@@ -270,14 +271,14 @@ def test_a_file_that_is_edited_on_may_be_imported_again(study):
         package,
         add=pd.concat([part, new], ignore_index=True),
         **{
-            a: {"geometry": larger, "reviewer": "A"},
+            a: {"geometry": larger, "reviewer": "A", "PrimaryID": primary},
             b: {"status": "confirmed", "reviewer": "A"},
         },
     )
     import_edited(study, package, today=NOON)
     build_inventory(study)
     before = read_reviews(study)
-    import_edited(study, package, today=datetime(2026, 4, 1))
+    assert len(import_edited(study, package, today=datetime(2026, 4, 1)).again) == 2
     pd.testing.assert_frame_equal(read_reviews(study), before)  # dates and ids stay
 
     table = gpd.read_file(package, layer="outlines")

@@ -52,6 +52,8 @@ class Taken:
     rejected: int
     added: int
     """Drawn by a person, where the model drew nothing."""
+    again: tuple[str, ...]
+    """Outlines without an id that were taken for those that people had drawn there before."""
     proposed: int
     """Primary ids that were proposed."""
     older: tuple[str, ...]
@@ -100,7 +102,7 @@ def import_edited(study: Study, path: Path, *, today: datetime | None = None) ->
             todo="mend them in QGIS, save, and import again",
         )
     held = read_reviews(study)
-    decided = _identified(table[table["status"].isin(REVIEWED)], study, held)
+    decided, again = _identified(table[table["status"].isin(REVIEWED)], study, held)
     rows, older = _merged(held, decided.drop(columns="date_given"), now=_now(today))
     proposed = _propose_primary_ids(rows, _primary_ids_elsewhere(study))
     reviews = review_table(rows)
@@ -110,6 +112,7 @@ def import_edited(study: Study, path: Path, *, today: datetime | None = None) ->
     return Taken(
         **{status: int((own["status"] == status).sum()) for status in REVIEWED},
         added=int((decided["origin"] == "person").sum()),
+        again=again,
         proposed=proposed,
         older=older,
         waiting=int((table["status"] == "candidate").sum()),
@@ -121,8 +124,10 @@ def _now(today: datetime | None) -> pd.Timestamp:
     return pd.Timestamp(today or datetime.now(UTC).replace(tzinfo=None)).floor("s")
 
 
-def _identified(table: gpd.GeoDataFrame, study: Study, held: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
-    """Return the decisions with an id each, and who drew them first."""
+def _identified(
+    table: gpd.GeoDataFrame, study: Study, held: gpd.GeoDataFrame
+) -> tuple[gpd.GeoDataFrame, tuple[str, ...]]:
+    """Return the decisions with an id each and who drew them first; and which were known again."""
     table = table.copy()
     size = table.to_crs(EQUAL_AREA).area
     later = table.assign(size=size).sort_values("size", ascending=False)
@@ -133,6 +138,7 @@ def _identified(table: gpd.GeoDataFrame, study: Study, held: gpd.GeoDataFrame) -
     table["origin"] = from_person.map({True: "person", False: "model"})
     # parts of a cut outline are one finding of the model: the part that keeps the id counts
     table.loc[nameless, "origin"] = "person"
+    table.loc[nameless[table.loc[nameless, "PrimaryID"].notna()], "PrimaryID"] = None
     again = _drawn_before(
         table.loc[nameless], held[~held["candidate_id"].isin(table["candidate_id"])]
     )
@@ -142,8 +148,7 @@ def _identified(table: gpd.GeoDataFrame, study: Study, held: gpd.GeoDataFrame) -
     places = [(points[k].x, points[k].y) for k in nameless]
     taken = frozenset(known_ids(study) | set(table["candidate_id"].dropna()))
     table.loc[nameless, "candidate_id"] = place_ids(places, taken=taken)
-    table.loc[nameless[table.loc[nameless, "PrimaryID"].notna()], "PrimaryID"] = None
-    return table
+    return table, tuple(sorted(again.dropna()))
 
 
 def _drawn_before(nameless: gpd.GeoDataFrame, held: gpd.GeoDataFrame) -> pd.Series[str]:
@@ -288,6 +293,11 @@ def lines_of(taken: Taken) -> list[str]:
             f"{taken.added} added; {taken.waiting} wait for a decision"
         ),
     ]
+    if taken.again:
+        lines.append(
+            f"{len(taken.again)} outline(s) without an id are those that people drew there before: "
+            f"{', '.join(taken.again[:SHOWN])}"
+        )
     if taken.proposed:
         lines.append(f"{taken.proposed} PrimaryID(s) were proposed")
     if taken.older:
