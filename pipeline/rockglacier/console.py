@@ -148,6 +148,14 @@ class Redacted(logging.Filter):
         return True
 
 
+class RedactedFormatter(logging.Formatter):
+    """Takes signatures out of what is written: the tracebacks of libraries hold them too."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the lines of a record."""
+        return redact_text(super().format(record))
+
+
 class Retries(logging.Filter):
     """Says in words what stamina says in fields: what failed, and when it is tried again."""
 
@@ -242,8 +250,7 @@ def log_to(folder: Path) -> Path:
         if isinstance(path, RemotePath)
         else RunLog(path, encoding="utf-8", delay=True)
     )
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    handler.addFilter(Redacted())
+    handler.setFormatter(RedactedFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     # GDAL's messages carry whole URLs, and go to the screen where no handler takes them
     logging.getLogger("rasterio._env").addFilter(Redacted())
     for name in LOGGERS:
@@ -278,7 +285,7 @@ def errors_shown() -> Iterator[None]:
         with warnings_shown():
             yield
     except (RockGlacierError, StacError) as error:
-        err.print(Text(f"error: {error}", style="red"))
+        err.print(Text(f"error: {redact_text(str(error))}", style="red"))
         sys.exit(EXIT_FAILED)
     except (KeyboardInterrupt, SystemExit) as end:
         # Typer makes of Ctrl-C an exit that says nothing
@@ -288,7 +295,8 @@ def errors_shown() -> Iterator[None]:
         sys.exit(EXIT_INTERRUPTED)
     except Exception as error:
         place = traceback.extract_tb(error.__traceback__)[-1]
-        err.print(Text(f"error: {type(error).__name__}: {error}", style="red"))
+        told = redact_text(f"error: {type(error).__name__}: {error}")
+        err.print(Text(told, style="red"))
         err.print(f"  at:       {Path(place.filename).name}:{place.lineno} in {place.name}")
         err.print("  expected: no such error: this is a bug, or a file that nobody foresaw")
         err.print("  to do:    see logs/run.log in the study's folder, and report it with that log")

@@ -13,9 +13,13 @@
 
 from __future__ import annotations
 
+from rockglacier_stac.errors import without_secrets
+
 
 class RockGlacierError(Exception):
     """Say what was found, what was expected and what to do, each on a line of its own.
+
+    Addresses lose what may be secret: queries, and passwords.
 
     Parameters
     ----------
@@ -28,12 +32,12 @@ class RockGlacierError(Exception):
     """
 
     def __init__(self, found: str, *, expected: str = "", todo: str = "") -> None:
-        self.found, self.expected, self.todo = found, expected, todo
-        lines = [found]
+        self.found, self.expected, self.todo = map(without_secrets, (found, expected, todo))
+        lines = [self.found]
         if expected:
-            lines.append(f"  expected: {expected}")
+            lines.append(f"  expected: {self.expected}")
         if todo:
-            lines.append(f"  to do:    {todo}")
+            lines.append(f"  to do:    {self.todo}")
         super().__init__("\n".join(lines))
 
     def __reduce__(self) -> tuple[object, ...]:

@@ -15,7 +15,7 @@ from rockglacier.config import Config, load_config
 from rockglacier.errors import InputError, NotFoundError
 from rockglacier.grid import Grid
 from rockglacier.periods import Period, periods_of
-from rockglacier.storage import open_place, read_json, write_text
+from rockglacier.storage import masked, open_place, read_json, write_text
 from rockglacier.storage.vector import read_polygons
 from rockglacier_stac.globe import HALF, box_of, cut
 
@@ -261,6 +261,8 @@ class Study:
     def claim(self) -> None:
         """Create the folder, or check that it is this study's; write the resolved config into it.
 
+        Signatures of addresses are not written.
+
         Raises
         ------
         InputError
@@ -283,7 +285,7 @@ class Study:
                 expected="an empty or new folder",
                 todo="set `output` to another folder",
             )
-        write_text(record, yaml.safe_dump(self.resolved(), sort_keys=False))
+        write_text(record, masked(yaml.safe_dump(self.resolved(), sort_keys=False)))
 
     def resolved(self) -> dict[str, Any]:
         """Return the config with every default filled in, JSON-able."""

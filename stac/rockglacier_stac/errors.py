@@ -11,9 +11,30 @@
 
 from __future__ import annotations
 
+import re
+from typing import Final
+
+URL_QUERY: Final = re.compile(r"(\w+://[^\s?\"']+)\?[^\s\"']*")
+PATH_QUERY: Final = re.compile(r"(/[^\s?\"']*)\?[\w.%~-]+=[^\s\"']*")
+"""As urllib3 has it: without the host."""
+USER: Final = re.compile(r"(\w+://)[^\s/@\"']+@")
+
+
+def without_secrets(text: str) -> str:
+    """Return a text whose addresses have no query, which may be a signature, and no password.
+
+    Examples
+    --------
+    >>> without_secrets("404 for https://me:word@host/a.tif?sig=abc, twice")
+    '404 for https://host/a.tif twice'
+    """
+    for pattern in (URL_QUERY, PATH_QUERY, USER):
+        text = pattern.sub(r"\1", text)
+    return text
+
 
 class StacError(Exception):
-    """Say what was found, what was expected and what to do.
+    """Say what was found, what was expected and what to do; addresses lose what may be secret.
 
     Parameters
     ----------
@@ -26,12 +47,12 @@ class StacError(Exception):
     """
 
     def __init__(self, found: str, *, expected: str = "", todo: str = "") -> None:
-        self.found, self.expected, self.todo = found, expected, todo
-        lines = [found]
+        self.found, self.expected, self.todo = map(without_secrets, (found, expected, todo))
+        lines = [self.found]
         if expected:
-            lines.append(f"  expected: {expected}")
+            lines.append(f"  expected: {self.expected}")
         if todo:
-            lines.append(f"  to do:    {todo}")
+            lines.append(f"  to do:    {self.todo}")
         super().__init__("\n".join(lines))
 
 

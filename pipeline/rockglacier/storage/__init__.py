@@ -23,7 +23,7 @@ from rockglacier.storage.files import (
 from rockglacier.storage.folders import local_folder, move, scratch, upload
 from rockglacier.storage.lease import Lease, lease, turn
 from rockglacier.storage.remote import RemotePath, gdal_settings, is_local, zarr_store
-from rockglacier.storage.secrets import redact, redact_text
+from rockglacier.storage.secrets import masked, redact, redact_text
 from rockglacier.storage.traffic import BYTES, Traffic
 
 __all__ = [
@@ -40,6 +40,7 @@ __all__ = [
     "listing",
     "local_copy",
     "local_folder",
+    "masked",
     "move",
     "one_pass",
     "open_array",

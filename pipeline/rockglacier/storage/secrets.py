@@ -6,8 +6,17 @@ import os
 import re
 from urllib.parse import urlsplit, urlunsplit
 
+from rockglacier_stac.errors import without_secrets
+
 SECRET_NAME = re.compile(r"(?=AWS_|AZURE_|GOOGLE_|STAC_API_).*(SECRET|TOKEN|SAS|KEY|PASSWORD)")
 """Environment variables whose values nobody may see."""
+
+SECRET_VALUE = re.compile(
+    r"([?&][\w.-]*(?:sig|token|credential|key|secret|password|auth)[\w.-]*=)[^&\s\"']*"
+    r"|(?<=://)([^\s/:@\"']+:)[^\s/@\"']+(?=@)",
+    re.IGNORECASE,
+)
+"""The value of a parameter that opens something, and a password before a host."""
 
 SHORTEST_SECRET = 6
 """A shorter value is no secret, and would be found in innocent words."""
@@ -23,7 +32,7 @@ def redact(href: str) -> str:
 
 
 def redact_text(text: str) -> str:
-    """Drop the query of every URL in a text, e.g. a library's own log line, and every key.
+    """Drop query and password of every URL in a text, e.g. a library's own log line, and every key.
 
     Keys are those of the environment: a library that quotes one in its message does not know
     better.
@@ -31,4 +40,15 @@ def redact_text(text: str) -> str:
     for name, value in os.environ.items():
         if len(value) >= SHORTEST_SECRET and SECRET_NAME.match(name):
             text = text.replace(value, "***")
-    return re.sub(r"(https?://[^\s?\"']+)\?[^\s\"']*", r"\1", text)
+    return without_secrets(text)
+
+
+def masked(text: str) -> str:
+    """Return a text whose addresses keep all but what opens them, which becomes ``***``.
+
+    Examples
+    --------
+    >>> masked("https://host/items.parquet?file=a&X-Amz-Signature=abc")
+    'https://host/items.parquet?file=a&X-Amz-Signature=***'
+    """
+    return SECRET_VALUE.sub(lambda found: f"{found[1] or found[2]}***", text)

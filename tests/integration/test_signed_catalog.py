@@ -1,0 +1,79 @@
+"""A catalog behind a signed address: its signature is in no message, no log and no file."""
+
+import shutil
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from rockglacier.cli import app
+from rockglacier.demo.basin import make_basin
+
+SIGNATURE = "?X-Amz-Signature=unspeakable"
+
+
+class Silent(SimpleHTTPRequestHandler):
+    def log_message(self, *args):
+        """Say nothing: what it is asked for holds the signature."""
+
+
+@pytest.fixture(scope="module")
+def basin(tmp_path_factory):
+    made = make_basin(tmp_path_factory.mktemp("signed"), size_km=(3.0, 2.0))
+    shutil.copyfile(made.area, made.items.with_name("broken.parquet"))
+    return made
+
+
+@pytest.fixture(scope="module")
+def server(basin):
+    serve = partial(Silent, directory=str(basin.items.parent))
+    with ThreadingHTTPServer(("127.0.0.1", 0), serve) as running:
+        threading.Thread(target=running.serve_forever, args=(0.01,), daemon=True).start()
+        yield f"http://127.0.0.1:{running.server_port}"
+        running.shutdown()
+
+
+@pytest.fixture
+def search(basin, tmp_path):
+    """What `search` prints and raises with a catalog; the output folder is ``tmp_path / out``."""
+
+    def run(catalog):
+        study = {
+            "name": "signed",
+            "area": str(basin.area),
+            "output": str(tmp_path / "out"),
+            "search": {"catalog": catalog, "start": "2024-07-01", "end": "2024-10-31"},
+        }
+        (tmp_path / "study.yaml").write_text(yaml.safe_dump(study))
+        answer = CliRunner().invoke(app, ["search", str(tmp_path / "study.yaml")])
+        return answer, f"{answer.output} {answer.exception!r}"
+
+    return run
+
+
+def files_with_it(folder):
+    return [
+        path for path in folder.rglob("*") if path.is_file() and b"unspeakable" in path.read_bytes()
+    ]
+
+
+@pytest.mark.parametrize("name", ["none.parquet", "broken.parquet", "none.json"])
+def test_no_message_and_no_log_tells_the_signature(server, search, tmp_path, name):
+    answer, said = search(f"{server}/{name}{SIGNATURE}")
+    assert answer.exit_code == 1
+    assert name in said
+    assert "unspeakable" not in said
+    assert "Traceback" in (tmp_path / "out" / "logs" / "run.log").read_text()
+    assert not files_with_it(tmp_path / "out")
+
+
+def test_what_is_made_of_it_does_not_tell_it_either(server, search, tmp_path):
+    answer, said = search(f"{server}/items.parquet{SIGNATURE}")
+    assert answer.exit_code == 0, said
+    assert "unspeakable" not in said
+    assert not files_with_it(tmp_path / "out")
+    record = yaml.safe_load((tmp_path / "out" / "study.yaml").read_text())
+    assert record["search"]["catalog"].endswith("/items.parquet?X-Amz-Signature=***")
