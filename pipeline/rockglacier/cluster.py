@@ -187,6 +187,13 @@ def _connected(address: str, *, security: Any = None) -> Iterator[Client]:
 
     try:
         client = Client(address, timeout=CONNECT_SECONDS, security=security)
+    except TypeError as error:  # what Dask says of certificates that it was not given
+        raise InputError(
+            f"no certificates to join {redact(address)!r} with",
+            expected="distributed.comm.tls.ca-file, .client.cert and .client.key in Dask's settings",
+            todo="set DASK_DISTRIBUTED__COMM__TLS__CA_FILE, ..._TLS__CLIENT__CERT and "
+            "..._TLS__CLIENT__KEY to the files that whoever started the scheduler gave you",
+        ) from error
     except (OSError, TimeoutError) as error:
         raise RemoteError(
             f"no Dask scheduler answers at {redact(address)!r} within {CONNECT_SECONDS} s",

@@ -15,7 +15,9 @@ import pytest
 from rockglacier.cluster import cluster_client
 from rockglacier.config import ComputeConfig
 from rockglacier.engine import Receipts, Task, run_tasks
-from rockglacier.errors import BlocksFailedError, RemoteError
+from rockglacier.errors import BlocksFailedError, InputError, RemoteError
+
+ONE_THREAD = ("--nthreads", "1", "--no-dashboard", "--memory-limit", "0")
 
 
 def dask(folder, *arguments, log):
@@ -28,7 +30,7 @@ def dask(folder, *arguments, log):
 
 def answers(address):
     """Wait until a scheduler does."""
-    host, _, port = address.removeprefix("tcp://").rpartition(":")
+    host, _, port = address.partition("://")[2].rpartition(":")
     for _ in range(1200):
         with suppress(OSError), socket.create_connection((host, int(port)), timeout=1):
             return
@@ -36,15 +38,16 @@ def answers(address):
 
 
 @contextmanager
-def fleet(folder, *, workers):
+def fleet(folder, *, workers, scheme="tcp", certificates=()):
     """A scheduler and workers, each brought back by its nanny when it dies: address, scheduler."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        address = f"tcp://127.0.0.1:{free.getsockname()[1]}"
+        address = f"{scheme}://127.0.0.1:{free.getsockname()[1]}"
     with (folder / "log").open("w") as log:
-        at = ("--host", "127.0.0.1", "--port", address.rpartition(":")[2])
+        at = ("--host", f"{scheme}://127.0.0.1", "--port", address.rpartition(":")[2])
+        at += tuple(certificates)
         scheduler = dask(folder, "scheduler", *at, "--no-dashboard", log=log)
-        options = ("--nthreads", "1", "--no-dashboard", "--memory-limit", "0")
+        options = (*ONE_THREAD, *certificates)
         started = dask(folder, "worker", address, "--nworkers", str(workers), *options, log=log)
         try:
             answers(address)
@@ -148,3 +151,54 @@ def test_workers_show_that_they_reach_the_study(address, make_basin):
     with cluster_client(address, study=study) as client:
         assert client is not None
     assert not list(study.folder.glob(".self-test*"))
+
+
+def test_a_worker_that_its_provider_takes_back_leaves_its_blocks_to_others(tmp_path):
+    receipts = Receipts(tmp_path / "receipts")
+    tasks = [Task(name=f"b{n}", inputs={"n": n, "seconds": 0.3}) for n in range(24)]
+    work = make_work(str(tmp_path))
+    with fleet(tmp_path, workers=1) as (address, _), (tmp_path / "spot").open("w") as log:
+        spot = dask(tmp_path, "worker", address, "--no-nanny", *ONE_THREAD, log=log)
+
+        def take_back():
+            while spot.pid not in {receipt["pid"] for _, receipt in receipts.all()}:
+                time.sleep(0.05)
+            time.sleep(0.1)  # in the middle of the next
+            spot.terminate()  # what a provider sends, a minute or two before the machine goes
+
+        with cluster_client(address) as client:
+            client.wait_for_workers(2, timeout=60)
+            threading.Thread(target=take_back, daemon=True).start()
+            outcome = run_tasks(tasks, work, receipts=receipts, what="x", workers=1, client=client)
+        assert spot.wait(60) is not None
+    assert outcome.built == 24
+    assert not receipts.failures()
+    by = [receipt["pid"] for _, receipt in receipts.all()]
+    assert 1 <= by.count(spot.pid) < 24
+
+
+def test_a_scheduler_behind_tls_is_joined_by_the_certificates_of_the_settings(
+    tmp_path, monkeypatch
+):
+    pytest.importorskip("cryptography", reason="makes the certificates")
+    import dask as dask_itself
+    from distributed import Security
+
+    made = Security.temporary()
+    files = {"ca": made.tls_ca_file, "cert": made.tls_scheduler_cert, "key": made.tls_scheduler_key}
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    options = [f"--tls-{'ca-file' if name == 'ca' else name}={tmp_path / name}" for name in files]
+    settings = {
+        "distributed.comm.tls.ca-file": str(tmp_path / "ca"),
+        "distributed.comm.tls.client.cert": str(tmp_path / "cert"),
+        "distributed.comm.tls.client.key": str(tmp_path / "key"),
+    }
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "very-secret")
+    with fleet(tmp_path, workers=1, scheme="tls", certificates=options) as (address, _):
+        with dask_itself.config.set(settings), cluster_client(address) as client:
+            client.wait_for_workers(1, timeout=60)
+            held = client.run(os.getenv, "AWS_SECRET_ACCESS_KEY")
+            assert set(held.values()) == {"very-secret"}
+        with pytest.raises(InputError, match="no certificates to join"), cluster_client(address):
+            pass
