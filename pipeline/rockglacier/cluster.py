@@ -190,7 +190,7 @@ def _connected(address: str, *, security: Any = None) -> Iterator[Client]:
     except TypeError as error:  # what Dask says of certificates that it was not given
         raise InputError(
             f"no certificates to join {redact(address)!r} with",
-            expected="distributed.comm.tls.ca-file, .client.cert and .client.key in Dask's settings",
+            expected="distributed.comm.tls.ca-file, .client.cert and .client.key of Dask",
             todo="set DASK_DISTRIBUTED__COMM__TLS__CA_FILE, ..._TLS__CLIENT__CERT and "
             "..._TLS__CLIENT__KEY to the files that whoever started the scheduler gave you",
         ) from error
