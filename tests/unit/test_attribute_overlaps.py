@@ -109,6 +109,14 @@ def test_what_lies_elsewhere_is_told(tmp_path, caplog, kind):
     assert "79.4" in caplog.text  # degrees east
 
 
+def test_a_file_that_holds_nothing_is_told(tmp_path, caplog):
+    path = saved(tmp_path, "ice.gpkg")
+    _, values = overlap_columns(OUTLINES, {"ice": path})
+    assert values["ice_share"].tolist() == [0, 0]
+    assert "inventory.overlaps.ice: " in caplog.text
+    assert "holds nothing" in caplog.text
+
+
 def test_raster_of_another_projection_is_read(tmp_path):
     path = raster(tmp_path, np.full((4, 4), 0.7), west=8_300_000, pixel=20_000, crs="EPSG:3857")
     with rasterio.open(path, "r+") as file:

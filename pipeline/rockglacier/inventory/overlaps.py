@@ -78,6 +78,8 @@ def features_of(uri: str, name: str, around: gpd.GeoSeries) -> gpd.GeoDataFrame:
     """
     every = read_features(uri, what=f"inventory.overlaps.{name}")
     every = every[~(every.geometry.isna() | every.geometry.is_empty)]
+    if every.empty:
+        logger.warning("inventory.overlaps.%s: %s holds nothing, and counts as polygons", name, uri)
     table = every.to_crs(around.crs)
     if around.empty or every.empty:
         return table
