@@ -15,10 +15,15 @@ import pytest
 import zarr
 
 from rockglacier.cluster import cluster_client
-from rockglacier.config import ComputeConfig
+from rockglacier.config import ComputeConfig, parse_config
 from rockglacier.cube.build import build_cube
+from rockglacier.demo.basin import make_basin as make_demo_basin
 from rockglacier.engine import Receipts, Task, run_tasks
 from rockglacier.errors import RemoteError
+from rockglacier.run import run_stages, standings
+from rockglacier.stages import STAGES, Context
+from rockglacier.study import Study
+from rockglacier_stac.validate import validate_catalog
 
 CONFIG = Path(__file__).parents[2] / "deploy" / "dask-gateway" / "dask_gateway_config.py"
 START_SECONDS = 60
@@ -125,6 +130,38 @@ def test_a_cube_built_behind_a_gateway_equals_one_built_here(gateway, make_basin
     for name in mine.array_keys():
         if name != "band":
             np.testing.assert_array_equal(mine[name][...], theirs[name][...], err_msg=name)
+
+
+@pytest.mark.soak
+def test_a_whole_small_basin_is_run_behind_a_gateway(gateway, tmp_path):
+    """Search, training and publication here; blocks of cube, features and prediction there."""
+    made = make_demo_basin(tmp_path / "data", seed=3, size_km=(5.0, 4.0), name="valley")
+    values = {
+        "name": "valley",
+        "area": "data/area.gpkg",
+        "search": {"catalog": "data/items.parquet", "start": "2024-07-01", "end": "2024-10-31"},
+        "cube": {"block": 256},
+        "labels": {"reference": "data/reference.gpkg", "split": "strip", "guard": 64},
+        "train": {
+            "networks": ["unet"], "size": "small", "chip": 64, "batch": 16, "epochs": 1,
+            "chips_per_epoch": 32,
+        },
+        "predict": {"window": 64},
+    }  # fmt: skip
+    assert made.area == tmp_path / "data" / "area.gpkg"
+    study = Study(config=parse_config(values, source="test"), base=tmp_path)
+    asked = compute(options={"worker_cores": 1, "worker_memory": 2})
+    with cluster_client(compute=asked, study=study) as client:
+        run_stages(study, STAGES, Context(client=client))
+        assert {one.state for one in standings(study, STAGES, Context())} == {"done"}
+    blocks = {block.name for block in study.grid.blocks()}
+    for stage in ("cube", "fuse", "predict"):
+        told = dict(Receipts(study.receipts_path / stage).all())
+        assert set(told) == blocks
+        for what in ("seconds", "read_bytes", "written_bytes"):
+            # a block of a group may be there at once, when another was built
+            assert sum(receipt[what] for receipt in told.values()) > 0
+    assert validate_catalog(study.stac_path) == []
 
 
 def test_an_option_that_the_server_has_not_is_named(gateway):
