@@ -79,8 +79,8 @@ class Fleet:
     losses_per_hour: float = 0.02
     """Of a worker: interruptions of machines that are bought cheaply. Taken, not measured."""
     commands: int = 1
-    """That run basins side by side, or basins ``--at-once`` of one: each one basin after another with
-    its share of workers. Each basin is a folder, hence a prefix of the store."""
+    """That run basins side by side, or basins ``--at-once`` of one: each takes one basin after
+    another, with its share of workers. Each basin is a folder, hence a prefix of the store."""
 
 
 WORK, ALONE = "computing and reading", "one process a basin (inventory)"
