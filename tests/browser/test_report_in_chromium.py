@@ -153,6 +153,35 @@ def test_motion_ends_where_a_jump_does(page, address):
     assert page.errors == []
 
 
+def test_charts_are_light_on_dark_and_pictures_of_ground_keep_their_colours(page, address):
+    look = "getComputedStyle(document.querySelector('{} img')).filter.startsWith('invert')"
+    for dark in (False, True):
+        page.show(address, dark=dark, **LAPTOP)
+        assert page.run(look.format("#sizes .chart")) == dark
+        assert not page.run(look.format("#composite .pictured"))
+
+
+def test_a_folded_table_opens_by_its_caption(page, address):
+    page.show(address, **LAPTOP)
+    is_seen = "document.querySelector('.fold table').checkVisibility()"
+    assert not page.run(is_seen)
+    page.click(".fold summary")
+    assert page.run(is_seen)
+    quiet(page, address)
+
+
+def test_what_is_wider_than_its_place_fades_until_it_is_moved_to_its_end(page, address):
+    page.show(address, **PHONE)
+    page.run("document.querySelector('#map .wide').classList.add('probe')")
+    fade = "getComputedStyle(document.querySelector('.probe')).getPropertyValue('--more')"
+    assert page.run(fade) not in ("", "0px")
+    page.run("document.querySelector('.probe').scrollLeft = 1e5")
+    page.wait(f"{fade} === '0px'")
+    page.show(address, **LAPTOP)
+    page.run("document.querySelector('#quality .wide').classList.add('probe')")
+    assert page.run(fade) == "0px"
+
+
 def test_a_table_is_sorted_by_its_heads(page, address):
     page.show(address, **LAPTOP)
     heads = page.run(

@@ -405,6 +405,21 @@ def test_every_period_is_told_beside_the_one_that_the_page_is_of(make_products):
     assert "Imagery from 2023-01-01 to 2023-12-31; other periods: 2024." in page
 
 
+def test_tables_of_terrain_are_folded_and_charts_are_told_from_pictures_of_ground(full_report):
+    study, _ = full_report
+    products = layers.Products(study)
+    section = finding.terrain(products)
+    assert len(section.tables) >= 5
+    text = render(products, [section])
+    assert text.count('<details class="fold">') == len(section.tables)
+    assert "<summary>Area by the aspect of each pixel</summary>" in text
+    assert [one.is_chart for one in finding.sizes(products).pictures] == [True]
+    assert [one.is_chart for one in finding.composite(products).pictures] == [False]
+    assert [one.caption for one in ground.scenes(products).tables] == [
+        "2 scenes used", "1 scene found and not used", "1 DEM tile",
+    ]  # fmt: skip
+
+
 def test_decisions_of_every_period_are_told(make_products):
     study = make_products(years=("2023", "2024"))
     products = layers.Products(study)
@@ -442,6 +457,7 @@ def test_numbers_of_a_column_have_the_same_decimals():
     assert cells("front, m", 4208.0, 12345.0) == ["4208", "12,345"]
     assert cells("pixels", 561920, 3) == ["561,920", "3"]
     assert cells("known", True, False) == ["True", "False"]
+    assert cells("area too large by, %", -1e-9, 2.0) == ["0", "2"]
 
 
 def test_an_inventory_without_outlines_is_reported(make_products):

@@ -84,7 +84,7 @@ def history_figure(histories: Mapping[str, pd.DataFrame]) -> Figure:
             marker=".",
             label=name.replace("-", " "),
         )
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))  # one epoch is one tick
     axes.set_xlabel("epoch")
     axes.set_ylabel("loss (pale: training)")
     axes.legend(fontsize=8, frameon=False, loc="upper right")

@@ -211,7 +211,8 @@ def terrain(products: Products) -> Section:
             words += ", between the elevations of `train.elevation` alone"
         frame = pd.read_csv(readable(path)).rename(columns=tables.words_of)
         name = f"terrain-{path.stem.replace('_', '-')}"
-        found.append(Table(name=name, caption=BY.get(words, f"By {words}"), frame=frame))
+        said = BY.get(words, f"By {words}")
+        found.append(Table(name=name, caption=said, frame=frame, is_folded=True))
     return Section(key=key, title=title, notes=(note,), tables=tuple(found))
 
 

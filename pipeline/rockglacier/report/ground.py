@@ -69,20 +69,24 @@ def scenes(products: Products) -> Section:
         for one in study.periods:
             table.loc[days.between(one.start, one.end), "period"] = one.name
     used = columns_of(table, tuple(SCENE_COLUMNS))
-    found = [Table(name="scenes", caption=f"{len(used)} scenes used", frame=used)]
+    found = [Table(name="scenes", caption=f"{_number(used, 'scene')} used", frame=used)]
     if study.dropped_path.is_file():
         dropped = columns_of(pd.read_parquet(readable(study.dropped_path)), DROPPED)
-        said = f"{len(dropped)} scenes found and not used"
+        said = f"{_number(dropped, 'scene')} found and not used"
         found.append(Table(name="scenes-dropped", caption=said, frame=dropped))
     if study.dem_path.is_file():
         tiles = columns_of(pd.read_parquet(readable(study.dem_path)), DEM_TILES)
         tiles = tiles.rename(columns={"scene": "DEM tile"})
-        found.append(Table(name="dem-tiles", caption=f"{len(tiles)} DEM tiles", frame=tiles))
+        found.append(Table(name="dem-tiles", caption=_number(tiles, "DEM tile"), frame=tiles))
     note = (
         "Cloud of the scene is the item's own number for its whole tile; cloud over the basin is "
         "counted in the scene classification at full resolution."
     )
     return Section(key="scenes", title="Scenes", notes=(note,), tables=tuple(found))
+
+
+def _number(table: pd.DataFrame, word: str) -> str:
+    return f"{len(table)} {word}{'s' * (len(table) != 1)}"
 
 
 def columns_of(frame: pd.DataFrame, names: tuple[str, ...]) -> pd.DataFrame:

@@ -134,7 +134,7 @@ def _facts(products: Products) -> list[tuple[str, str]]:
     if corrected.get("low_km2") is not None:
         low, high = corrected["low_km2"], corrected["high_km2"]
         found.append(
-            (f"{low:.1f} to {high:.1f} km²", "area of rock glaciers, corrected for errors, 95 %")
+            (f"{low:.2f} to {high:.2f} km²", "area of rock glaciers, corrected for errors, 95 %")
         )
     return found
 

@@ -32,6 +32,8 @@ class Picture:
     caption: str
     png: bytes
     svg: bytes
+    is_chart: bool = False
+    """Lines and bars on white, which may be shown light on dark; pictures of ground may not."""
 
     @property
     def base64(self) -> str:
@@ -46,8 +48,9 @@ class Picture:
 
 def picture(name: str, figure: Figure, *, alt: str, caption: str) -> Picture:
     """Return a drawn figure as a part of the page."""
+    is_chart = not any(axes.images for axes in figure.axes)
     png, svg = drawn(figure, name=name)
-    return Picture(name=name, alt=alt, caption=caption, png=png, svg=svg)
+    return Picture(name=name, alt=alt, caption=caption, png=png, svg=svg, is_chart=is_chart)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +66,8 @@ class Table:
     """Style of each row."""
     most: int = 1000
     """Rows shown in the page; the file has all."""
+    is_folded: bool = False
+    """Only the caption is seen at first."""
 
     @property
     def heads(self) -> list[tuple[str, bool]]:
@@ -131,6 +136,7 @@ def numbers_shown(values: pd.Series[Any], head: str) -> list[str]:
 
 
 def _written(number: float, digits: int) -> str:
+    number = round(number, digits) + 0.0  # no -0
     return f"{number:,.0f}" if abs(number) >= 1e4 else f"{number:.{digits}f}"
 
 
