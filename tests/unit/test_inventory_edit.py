@@ -440,6 +440,18 @@ def test_what_is_not_right_is_named_and_nothing_is_taken(study, values, message)
     assert read_reviews(study).empty
 
 
+def test_an_outline_that_is_gone_may_be_rejected_and_nothing_else(study):
+    table = inventory(study)
+    (a, _) = table["candidate_id"]
+    package = exported(study)
+    edit(package, **{a: {"geometry": None, "reviewer": "A"}})
+    with pytest.raises(InputError, match=f"{a}: has no outline; set its status to rejected"):
+        import_edited(study, package)
+    edit(package, **{a: {"status": "rejected"}})
+    assert import_edited(study, package).rejected == 1
+    assert read_reviews(study).geometry.iloc[0].equals(table.geometry.iloc[0])
+
+
 def test_two_kept_outlines_of_one_landform_are_refused(study):
     table = inventory(study)
     a, b = table["candidate_id"]

@@ -129,7 +129,8 @@ def _moved(study: Study, table: gpd.GeoDataFrame) -> tuple[list[bool], list[Base
     Returns
     -------
     is_moved, outlines
-        Those of the file, or as the inventory has them: one in another CRS comes back a little off.
+        Those of the file, or as the inventory has them: one in another CRS comes back a little off,
+        and one that was rejected may have none.
 
     Notes
     -----
@@ -139,13 +140,15 @@ def _moved(study: Study, table: gpd.GeoDataFrame) -> tuple[list[bool], list[Base
     ours = _outlines_of(study)
     before = table[HASH] if HASH in table else pd.Series(None, index=table.index, dtype="string")
     moved, shapes = [], []
-    for name, told, shape in zip(table["candidate_id"], before, table.geometry, strict=True):
+    columns = table["candidate_id"], before, table.geometry, table["status"]
+    for name, told, shape, status in zip(*columns, strict=True):
         own = None if pd.isna(name) else ours.get(name)
         drawn = None if own is None else outline_hash(own)
         exported = told if isinstance(told, str) and told else drawn
         if exported is None or shape is None or shape.is_empty:
             moved.append(False)
-            shapes.append(shape)
+            is_gone = shape is None or shape.is_empty
+            shapes.append(own if is_gone and status == "rejected" else shape)
             continue
         is_near = drawn == exported and shapely.hausdorff_distance(own, shape) < SAME_DEG
         moved.append(not is_near and outline_hash(shape) != exported)
