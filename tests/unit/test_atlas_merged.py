@@ -98,6 +98,29 @@ def test_neighbours_that_touch_or_share_a_little_ground_are_two(world):
     assert merged.outlines_km2 == pytest.approx(0.16 + 0.2 + 0.2 - 0.04, rel=5e-3)
 
 
+@pytest.mark.parametrize(
+    ("codes", "lon", "lat", "areas"),
+    [
+        ((32643, 32644), 78.0, 36.0, [(77.8, 35.9, 78.0, 36.1), (78.0, 35.9, 78.2, 36.1)]),
+        ((32718, 32618), -75.0, 0.0, [(-75.1, -0.2, -74.9, 0.0), (-75.1, 0.0, -74.9, 0.2)]),
+    ],
+    ids=["two zones", "two hemispheres"],
+)
+def test_a_landform_that_two_grids_draw_counts_once(codes, lon, lat, areas):
+    tables = {}
+    for name, code in zip(("first", "other"), codes, strict=True):
+        point = projected(shapely.Point(lon, lat), epsg=code, source_epsg=4326)
+        square = shapely.box(point.x - 200, point.y - 150, point.x + 200, point.y + 150)
+        shape = projected(square, epsg=4326, source_epsg=code)
+        rows = [{"candidate_id": name, "status": "candidate", "truncated": False}]
+        tables[name] = gpd.GeoDataFrame(rows, geometry=[shape], crs=4326)
+    whole = dict(zip(tables, (shapely.box(*area) for area in areas), strict=True))
+    merged = merge_inventories(tables, whole)
+    assert (len(merged.table), len(merged.doubles)) == (1, 1)
+    assert merged.doubles["share"].iloc[0] > 0.95  # the grids of two zones are turned a little
+    assert merged.outlines_km2 == pytest.approx(0.12, rel=5e-3)
+
+
 def test_halves_of_one_landform_make_way_for_it_or_it_for_them(world):
     whole = world.table(whole=(-500, 0, 300, 400))
     halves = world.table(lower=(-500, 0, 300, 190), upper=(-500, 210, 300, 400))
