@@ -104,10 +104,12 @@ class Processes:
             return
         if self._is_stopped:
             raise KeyboardInterrupt
+        if why:
+            raise RockGlacierError(why, todo="look into logs/run.log of the basin")
         raise RockGlacierError(
-            why or f"its process ended without a word, code {process.exitcode}",
+            f"its process ended without a word, code {process.exitcode}",
             expected="a run that ends or says why not",
-            todo="look into logs/run.log of the basin; a system that lacks memory kills processes",
+            todo="look for what killed it: a system that lacks memory does",
         )
 
     def _heard(
