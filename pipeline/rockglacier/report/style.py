@@ -107,7 +107,7 @@ def _inked(pixels: NDArray[np.uint8]) -> tuple[slice, slice]:
 def _as_numbers(colours: NDArray[np.uint8]) -> NDArray[np.uint32]:
     """Return colours (..., 3) as one number each: compared at once, not by their parts."""
     red, green, blue = (colours[..., part].astype(np.uint32) for part in range(3))
-    return red << 16 | green << 8 | blue
+    return np.asarray(red << 16 | green << 8 | blue, np.uint32)
 
 
 def _small(pixels: NDArray[np.uint8], colours: int) -> bytes:
