@@ -19,6 +19,7 @@ from rasterio.errors import RasterioError, RasterioIOError
 from rockglacier.errors import InputError, RemoteError
 from rockglacier.scenes.patience import Patience, whole_headers
 from rockglacier.scenes.record import Scene
+from rockglacier.scenes.vsi import vsi_path
 from rockglacier.storage import gdal_settings, redact
 from rockglacier_stac import guard
 from rockglacier_stac.access import gdal_options, read_slot
@@ -203,13 +204,13 @@ def gdal_path(href: str) -> str:
         return href
     if scheme == "file":
         return rest
-    prefix = {"http": "curl", "https": "curl", "s3": "s3", "gs": "gs", "az": "az"}.get(scheme)
-    if prefix is None:
+    path = vsi_path(href)
+    if path is None:
         raise InputError(
             f"{redact(href)!r} has the unknown scheme {scheme!r}",
             expected="a path, or an address of http, https, s3, gs or az",
         )
-    return f"/vsicurl/{href}" if prefix == "curl" else f"/vsi{prefix}/{rest}"
+    return path
 
 
 def _present(href: str) -> str:

@@ -19,9 +19,9 @@ from email.utils import parsedate_to_datetime
 
 import requests
 from rasterio._err import CPLE_BaseError
-from rasterio.cache import invalidate
 from rasterio.errors import RasterioError, RasterioIOError
 
+from rockglacier.scenes.vsi import forget
 from rockglacier.storage import redact, redact_text
 from rockglacier_stac.sign import renew, sign
 
@@ -134,7 +134,7 @@ class Patience:
         """Make GDAL forget these files: it remembers failures and half answers, too."""
         for address in self._signed.values():
             if "://" in address:
-                invalidate(_plain(address))
+                forget(_plain(address))
 
     def __call__(self, error: Exception) -> bool | float:
         """Say whether to read again, or after how many seconds."""
