@@ -6,8 +6,11 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import geopandas as gpd
 import pytest
+import shapely
 
+from rockglacier.errors import InputError
 from rockglacier.inventory.domains import RGIK_DOMAINS
 from rockglacier.inventory.edited import import_edited
 from rockglacier.inventory.export import export_qgis
@@ -30,25 +33,41 @@ def python_of_qgis():
 
 
 @pytest.fixture(scope="module")
-def opened(products_module, tmp_path_factory):
-    """A study whose project was opened and edited, and what QGIS said of it."""
-    python = python_of_qgis()
-    if python is None:
+def python():
+    """The Python of a QGIS."""
+    found = python_of_qgis()
+    if found is None:
         pytest.skip("no PyQGIS here: apt-get install python3-qgis")
-    folder = tmp_path_factory.mktemp("qgis")
+    return found
+
+
+def environment(folder):
+    return {"PATH": os.environ["PATH"], "HOME": str(folder), "QT_QPA_PLATFORM": "offscreen",
+            "XDG_RUNTIME_DIR": str(folder)}  # fmt: skip
+
+
+def exported(products_module, folder):
+    """Return a study with its inventory, and the GeoPackage and the project of it."""
     study = products_module.make_products(folder)
     shutil.rmtree(study.inventory_path)
     build_inventory(study)
     package, project, *_ = export_qgis(study, study.folder / "export" / "qgis")
+    return study, package, project
+
+
+@pytest.fixture(scope="module")
+def opened(python, products_module, tmp_path_factory):
+    """A study whose project was opened and edited, and what QGIS said of it."""
+    folder = tmp_path_factory.mktemp("qgis")
+    study, package, project = exported(products_module, folder)
     answer = folder / "answer.json"
     done = subprocess.run(
         [python, Path(__file__).with_name("in_qgis.py"), project, answer, "somebody"],
         check=False,
         capture_output=True,
         text=True,
-        env={"PATH": os.environ["PATH"], "HOME": str(folder), "QT_QPA_PLATFORM": "offscreen",
-             "XDG_RUNTIME_DIR": str(folder)},
-    )  # fmt: skip
+        env=environment(folder),
+    )
     assert answer.is_file(), done.stderr
     return study, package, json.loads(answer.read_text())
 
@@ -88,3 +107,38 @@ def test_a_decision_made_in_qgis_comes_back(opened):
     assert list(reviews["status"]) == ["confirmed"]
     assert list(reviews["reviewer"]) == ["somebody"]
     assert taken.older == ()
+
+
+def test_what_is_cut_and_drawn_comes_back_while_qgis_is_open(python, products_module, tmp_path):
+    study, package, project = exported(products_module, tmp_path)
+    before = gpd.read_parquet(study.inventory_path / "inventory.parquet")
+    west, south, _, _ = before.total_bounds
+    drawn = shapely.box(west + 0.014, south, west + 0.015, south + 0.001)
+    assert not before.intersects(drawn).any()
+    qgis = subprocess.Popen(
+        [python, Path(__file__).with_name("cut_in_qgis.py"), project, drawn.wkt, "somebody"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(tmp_path),
+    )
+    with qgis:
+        if qgis.stdout.readline() != "saved\n":
+            pytest.fail(qgis.stderr.read())
+        with pytest.raises(InputError, match="is open in another program"):
+            export_qgis(study, package.parent)
+        taken = import_edited(study, package)
+        qgis.stdin.close()
+    assert (taken.edited, taken.added, taken.waiting) == (1, 2, 1)
+    build_inventory(study)
+    found = gpd.read_parquet(study.inventory_path / "inventory.parquet").set_index("candidate_id")
+    name = before["candidate_id"].min()
+    parts = found[(found.index == name) | (found["replaces"] == name)]
+    assert sorted(parts["status"]) == ["edited", "edited"]
+    assert parts["area_km2"].sum() == pytest.approx(
+        before.set_index("candidate_id").loc[name, "area_km2"], rel=1e-6
+    )
+    assert found.intersects(drawn).sum() == 1
+    *_, kept = export_qgis(study, package.parent)
+    assert len(gpd.read_file(kept, layer="outlines")) == 4
