@@ -54,6 +54,8 @@ def test_another_study_takes_scenes_grid_and_pixels(published, tmp_path):
     assert far.grid.to_dict() == near.grid.to_dict()
     assert far.scenes_path.read_bytes() == near.scenes_path.read_bytes()
     assert (searched["used"], taken["built"], taken["kept"]) == (4, 9, 0)
+    for what in ("read_bytes", "written_bytes"):
+        assert taken[what] > far.grid.shape[0] * far.grid.shape[1]  # more than a byte a pixel
     here, there = open_arrays(near.cube_path), open_arrays(far.cube_path)
     for name in LAYERS:
         np.testing.assert_array_equal(there[name][...], here[name][...], err_msg=name)

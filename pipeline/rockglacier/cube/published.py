@@ -20,6 +20,7 @@ from rockglacier.grid import Grid, Window, projected
 from rockglacier.periods import periods_of
 from rockglacier.scenes.record import read_dem_tiles, read_scenes
 from rockglacier.storage import (
+    Traffic,
     open_published,
     read_json,
     redact,
@@ -221,11 +222,12 @@ class TakeWork:
     periods: int
 
     def __call__(self, task: Task) -> dict[str, Any]:
-        """Write the block of a task; return the objects that came of it."""
+        """Write the block of a task; return the objects that came of it, and what it took."""
         y, x, height, width = task.inputs["window"]
         window = Window(y=y, x=x, height=height, width=width)
-        group: Any = open_published(self.href)
-        writer = CubeWriter(self.path)
+        traffic = Traffic()
+        group: Any = open_published(self.href, traffic=traffic)
+        writer = CubeWriter(self.path, traffic=traffic)
         written: dict[str, list[int]] = {}
         held = [str(name) for name in np.asarray(group["band"][...])]
         chosen = [held.index(band) for band in self.bands]
@@ -239,7 +241,7 @@ class TakeWork:
                 found = np.asarray(array[(*((period,) if is_timed else ()), ..., *window.slices)])
                 values[name] = found[chosen] if found.ndim == 3 else found
             written |= writer.write(window, values, period=period)
-        return {"pixels": height * width, "objects": written}
+        return {"pixels": height * width, "objects": written, **traffic.taken()}
 
 
 def take_cube(
@@ -309,6 +311,7 @@ def take_cube(
         "built": outcome.built,
         "kept": outcome.kept,
         "left": outcome.left,
+        **receipts.cost(),
     }
 
 

@@ -25,6 +25,8 @@ class CubeWriter:
     ----------
     path
         The cube.
+    traffic
+        Counts what is written.
 
     Raises
     ------
@@ -32,11 +34,12 @@ class CubeWriter:
         The disk is full or not writable.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, traffic: Traffic | None = None) -> None:
         self.path = path
         with disk_errors(path.parent):
             at = store_path(path, read_only=False)
-            self._store, self._prefix = _Noting(at.store, Traffic()), f"{at.path}/".lstrip("/")
+            self._store = _Noting(at.store, traffic or Traffic())
+            self._prefix = f"{at.path}/".lstrip("/")
             with one_pass():
                 opened = StorePath(self._store, at.path)
                 self._sparse = _arrays(zarr.open_group(opened, mode="r+"))

@@ -99,15 +99,16 @@ def one_pass() -> Iterator[None]:
         yield
 
 
-def open_published(uri: str) -> zarr.Group:
+def open_published(uri: str, *, traffic: Traffic | None = None) -> zarr.Group:
     """Open a group to read by its address: a path, ``s3://``, ``gs://``, ``az://`` or ``https://``.
 
-    A web server lists nothing: only arrays that are asked for by name are found there.
+    A web server lists nothing: only arrays that are asked for by name are found there. ``traffic``
+    counts what is read.
     """
     import zarr
 
     if not uri.startswith(("http://", "https://")):
-        return open_group(open_place(uri))
+        return open_group(open_place(uri), traffic=traffic)
     from obstore.store import HTTPStore
 
     from rockglacier.storage.patient import PatientStore
@@ -118,4 +119,9 @@ def open_published(uri: str) -> zarr.Group:
         client_options={**CLIENT, "allow_http": uri.startswith("http://")},
         retry_config={"max_retries": RETRIES, "backoff": BACKOFF},
     )
-    return zarr.open_group(PatientStore(store, read_only=True), mode="r")
+    patient: Any = PatientStore(store, read_only=True)
+    if traffic is not None:
+        from rockglacier.storage.counted import CountedStore
+
+        patient = CountedStore(patient, traffic)
+    return zarr.open_group(patient, mode="r")
