@@ -331,6 +331,14 @@ def test_an_inventory_of_nothing_is_edited_too(study):
     assert inventory(none)["status"].tolist() == ["confirmed"]
 
 
+def test_names_that_a_shapefile_cut_are_told(study):
+    path = study.folder / "edited.geojson"
+    inventory(study).rename(columns={"candidate_id": "candidate_"}).to_file(path)
+    with pytest.raises(InputError, match="no column 'candidate_id'") as told:
+        import_edited(study, path)
+    assert "Shapefile" in str(told.value.todo)
+
+
 def test_a_date_that_cannot_be_read_is_refused(study):
     package = exported(study)
     table = gpd.read_file(package, layer="outlines").drop(columns="review_date")
