@@ -78,7 +78,7 @@ def read_edited(study: Study, path: Path) -> gpd.GeoDataFrame:
             raise InputError(
                 f"the outlines of {str(path)!r} have no column {name!r}",
                 expected="a GeoPackage from `rockglacier export STUDY.yaml --to qgis`",
-                todo="edit that file; saved as a Shapefile, names of columns are cut to ten letters",
+                todo="edit that file; in a Shapefile, names of columns are cut to ten letters",
             )
     for name in REVIEW_COLUMNS:
         if name not in table:
