@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final
 
 import geopandas as gpd
@@ -126,7 +127,7 @@ def _window_of(products: Products, box: tuple[float, float, float, float]) -> Wi
 
 
 class Windows:
-    """Reads windows of a study's products."""
+    """Reads windows of a study's products, each of which is opened once."""
 
     def __init__(self, products: Products) -> None:
         self._products = products
@@ -136,8 +137,7 @@ class Windows:
         """Return false or true colour (y, x, 3), or None where the cube lacks the bands."""
         if not self._study.cube_path.exists():
             return None
-        group: Any = open_group(self._study.cube_path)
-        names = [str(name) for name in np.asarray(group["band"][:])]
+        group, names = self._cube
         bands, time = TRUE if is_true else triple_of(names), self._study.period.index
         if not set(bands) <= set(names):
             return None
@@ -148,8 +148,7 @@ class Windows:
 
     def labels(self, window: Window) -> NDArray[np.uint8] | None:
         """Return labels (y, x): 0, 1, 255 ignored."""
-        path = self._study.labels_path / "labels"
-        return np.asarray(open_array(path)[window.slices]) if path.exists() else None
+        return None if self._labels is None else np.asarray(self._labels[window.slices])
 
     def features(self, window: Window) -> tuple[list[str], NDArray[np.float32]] | None:
         """Return channels and their values (channel, y, x), NaN where there are none."""
@@ -171,9 +170,27 @@ class Windows:
 
     def outputs(self, window: Window) -> dict[str, tuple[NDArray[np.uint8], float]]:
         """Return what each network says of test ground, percent, 255 elsewhere; its threshold."""
+        return {
+            name: (np.asarray(array[window.slices]), threshold)
+            for name, (array, threshold) in self._outputs.items()
+        }
+
+    @cached_property
+    def _outputs(self) -> dict[str, tuple[Any, float]]:
         found = {}
         for name, row in (self._products.evaluation or {}).get("networks", {}).items():
             array = read_outputs(self._study, name, row["trial"])
             if array is not None:
-                found[name] = np.asarray(array[window.slices]), float(row["threshold"])
+                found[name] = array, float(row["threshold"])
         return found
+
+    @cached_property
+    def _cube(self) -> tuple[Any, list[str]]:
+        """Group of the cube and its bands."""
+        group: Any = open_group(self._study.cube_path)
+        return group, [str(name) for name in np.asarray(group["band"][:])]
+
+    @cached_property
+    def _labels(self) -> Any | None:
+        path = self._study.labels_path / "labels"
+        return open_array(path) if path.exists() else None
