@@ -444,6 +444,8 @@ def test_decisions_of_every_period_are_told(make_products):
         "all, training ground included", "test ground", "training ground",
     ]  # fmt: skip
     assert table["precision"].tolist() == [1, 1, 0.5, 1, 0]
+    (first.inventory_path / "reviews.json").unlink()
+    assert "Nobody has looked at 2023 yet." in finding.reviews(layers.Products(study)).notes
 
 
 def test_numbers_of_a_column_have_the_same_decimals():
@@ -505,6 +507,14 @@ def test_svg_of_a_figure_shows_what_its_png_shows():
     red = [(x, y) for x in range(width) for y in range(height) if box[x, y] == (255, 0, 0)]
     middle = np.mean(red, axis=0) * 72 / style.DPI + (left, top)
     assert middle == pytest.approx((0.625 * 4 * 72, 0.375 * 3 * 72), abs=1)
+
+
+def test_a_plate_of_one_column_has_room_for_its_legend():
+    figure = plates.chips_figure([("0.1 km²", None, np.zeros((8, 8), np.uint8))])
+    figure.canvas.draw()
+    box = figure.legends[0].get_window_extent()
+    assert box.x0 >= 0
+    assert box.x1 <= figure.bbox.width
 
 
 def test_colours_of_thin_lines_survive_the_palette():

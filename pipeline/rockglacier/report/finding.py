@@ -258,8 +258,11 @@ def reviews(products: Products) -> Section:
         (f"{one.study.period.name}: " if are_several else "")
         + f"{counts['reviewed']} outlines of the model were reviewed, {counts['added']} were added "
         f"by people, {counts['waiting']} wait."
-        for one, counts in every
+        for one, counts in decided
     ]
+    unseen = [one.study.period.name for one, c in every if not c["reviewed"] + c["added"]]
+    if unseen:
+        notes.append(f"Nobody has looked at {', '.join(unseen)} yet.")
     notes.append(
         "Precision is the share of the reviewed ones that are rock glaciers; only that of test or "
         "unseen ground says how the model does elsewhere."

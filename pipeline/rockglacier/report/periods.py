@@ -23,8 +23,9 @@ def periods(products: Products) -> Section | None:
     every = products.periods
     notes = (
         (
-            f"All other sections are of {study.period.name}, which the features were fitted to and "
-            "networks learnt from. The map above has the outlines of the other periods as layers."
+            f"Other sections are of {study.period.name}, unless they name a period: the features "
+            "were fitted to it and networks learnt from it. The map above has the outlines of the "
+            "other periods as layers."
         ),
         (
             "What one period has and another lacks is seldom a change of the ground: rock glaciers "

@@ -28,6 +28,9 @@ VERDICTS: Final[dict[str, str]] = {
 }
 """Colour of each verdict on a pixel, in the order of their numbers."""
 
+LEGEND_IN: Final = 5.2
+"""Inches that the longest legend of a plate takes."""
+
 MASK: Final = ListedColormap(["#efece6", "#2a7f62", "#bdbdbd"])
 MASK_WORDS: Final = ("background", "rock glacier", "counts in no loss")
 
@@ -70,8 +73,8 @@ def verdict_legend(figure: Figure) -> None:
 
 
 def plate(rows: int, columns: int, *, edge: float = 2.1) -> tuple[Figure, NDArray[Any]]:
-    """Return a figure of square panels without ticks, (row, column)."""
-    figure = canvas(width=edge * columns + 0.3, height=edge * rows + 0.7)
+    """Return a figure of square panels without ticks, (row, column), wide enough for a legend."""
+    figure = canvas(width=max(edge * columns + 0.3, LEGEND_IN), height=edge * rows + 0.7)
     panels = figure.subplots(rows, columns, squeeze=False)
     for axes in panels.flat:
         axes.set_xticks([])
