@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -160,6 +162,49 @@ def test_ctrl_c_ends_all_and_leaves_neither_process_nor_lease(tmp_path):
     assert not list(tmp_path.rglob(".*lease"))
     left = set(psutil.Process().children(recursive=True)) - before
     assert not [process for process in left if "resource_tracker" not in str(process.cmdline())]
+
+
+LINGERS = """
+import os, sys, time
+from contextlib import contextmanager
+from pathlib import Path
+from rockglacier.atlas.beside import Processes
+from rockglacier.atlas.queue import run_queue
+from rockglacier.stages import Context, Stage
+from rockglacier.study import open_study
+
+def linger(study, context):
+    (study.base / "pid").write_text(str(os.getpid()))
+    time.sleep(600)
+
+def stages_of(study):
+    return [Stage(name="inventory", makes="", work=linger, sections=("inventory",), after=(),
+                  product=lambda of: of.folder / "inventory")]
+
+@contextmanager
+def equip(study, progress):
+    yield Context()
+
+study = open_study(Path(sys.argv[1]))
+beside = Processes(1, stages_of=stages_of, equip=equip)
+run_queue([study], folder=study.base, stages_of=stages_of, context=Context(), beside=beside)
+"""
+
+
+def test_a_command_that_is_killed_takes_its_processes_with_it(tmp_path):
+    study(tmp_path, "a")
+    command = subprocess.Popen([sys.executable, "-c", LINGERS, str(tmp_path / "a.yaml")])
+    pid = tmp_path / "pid"
+    while not (pid.is_file() and pid.read_text()):
+        assert command.poll() is None
+        time.sleep(0.05)
+    process = psutil.Process(int(pid.read_text()))
+    assert list((tmp_path / "a").glob(".lease"))
+    command.kill()
+    command.wait()
+    psutil.wait_procs([process], timeout=PATIENCE_S)
+    assert not process.is_running()
+    assert not list((tmp_path / "a").glob(".lease"))
 
 
 def test_no_stage_begins_after_the_hours_of_the_budget_and_progress_is_named(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
 import threading
 import time
@@ -45,7 +46,8 @@ class Processes:
     Notes
     -----
     A process ends with its basin: memory is given back, and one that is killed fails its basin
-    alone. Ctrl-C reaches the command, which tells its processes; they end as a run does.
+    alone. Ctrl-C reaches the command, which tells its processes; they end as a run does, also when
+    the command is killed.
     """
 
     def __init__(
@@ -145,6 +147,7 @@ def _main(pipe: Connection, job: bytes) -> None:
     """Run a basin; in its own process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; the command decides
     signal.signal(signal.SIGTERM, _interrupted)
+    threading.Thread(target=_end_with_command, name="command", daemon=True).start()
     study, stages_of, equip = loads(job)
     talk = _Talk(pipe)
     try:
@@ -156,6 +159,14 @@ def _main(pipe: Connection, job: bytes) -> None:
     except Exception as error:
         with suppress(OSError):  # of a command that is gone
             talk.say("failed", reason(error))
+
+
+def _end_with_command() -> None:
+    """End when the command is gone, so that the next one finds the basin free."""
+    command = multiprocessing.parent_process()
+    if command is not None:
+        command.join()
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _interrupted(number: int, frame: Any) -> None:
