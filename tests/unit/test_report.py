@@ -40,7 +40,7 @@ from rockglacier.report.figures import basin_picture
 from rockglacier.report.page import render, write_report
 from rockglacier.report.parts import Table, shown
 from rockglacier.stages import Context, stage_named
-from rockglacier.storage import read_json, write_json
+from rockglacier.storage import read_json, write_json, write_text
 from rockglacier.study import Study
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
@@ -418,6 +418,19 @@ def test_tables_of_terrain_are_folded_and_charts_are_told_from_pictures_of_groun
     assert [one.caption for one in ground.scenes(products).tables] == [
         "2 scenes used", "1 scene found and not used", "1 DEM tile",
     ]  # fmt: skip
+
+
+def test_tables_between_the_elevations_of_training_stand_beside_those_of_all_ground(make_products):
+    study = make_products()
+    folder = study.inventory_path / "tables"
+    for name in ("slope", "slope_filtered", "aspect_area_filtered"):
+        write_text(folder / f"{name}.csv", "from_deg,found_km2,recall\n0,1.5,0.5\n")
+    section = finding.terrain(layers.Products(study))
+    limits = ", between the elevations of `train.elevation` alone"
+    assert {one.caption for one in section.tables} == {
+        "By slope", f"By slope{limits}", f"Area by the aspect of each pixel{limits}",
+    }  # fmt: skip
+    assert list(section.tables[0].frame) == ["from, °", "found, km²", "recall"]
 
 
 def test_decisions_of_every_period_are_told(make_products):

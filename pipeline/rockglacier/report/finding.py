@@ -207,11 +207,11 @@ def terrain(products: Products) -> Section:
     found = []
     for path in paths:
         words = path.stem.removesuffix(FILTERED).replace("_", " ").replace("-", " ")
+        said = BY.get(words, f"By {words}")
         if path.stem.endswith(FILTERED):
-            words += ", between the elevations of `train.elevation` alone"
+            said += ", between the elevations of `train.elevation` alone"
         frame = pd.read_csv(readable(path)).rename(columns=tables.words_of)
         name = f"terrain-{path.stem.replace('_', '-')}"
-        said = BY.get(words, f"By {words}")
         found.append(Table(name=name, caption=said, frame=frame, is_folded=True))
     return Section(key=key, title=title, notes=(note,), tables=tuple(found))
 
