@@ -123,7 +123,7 @@ def draw(study: Study, probability: Any, *, threshold: float, progress: Progress
 
     traced: dict[int, tuple[Footprint, Polygon]] = {}
     patches = patches_of(landforms, grid.shape)
-    done = in_order(outlines_in, patches, threads=threads())
+    done = in_order(outlines_in, patches, threads=threads(study.folder))
     for patch, found_there in zip(patches, done, strict=True):
         traced |= dict(zip(patch.places, found_there, strict=True))
         progress("outlines: traced", len(traced), len(landforms))
@@ -243,7 +243,7 @@ def measured(
 
     known: dict[int, tuple[dict[str, Any], dict[int, int]]] = {}
     patches = patches_of(drawn.landforms, grid.shape)
-    done = in_order(rows_in, patches, threads=threads())
+    done = in_order(rows_in, patches, threads=threads(study.folder))
     for patch, found in zip(patches, done, strict=True):
         known |= dict(zip(patch.places, found, strict=True))
         progress("outlines: measured", len(known), len(outlines))

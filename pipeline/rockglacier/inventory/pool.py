@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import Final
 
-MAX_THREADS: Final = 8
+from rockglacier.storage import is_local
+
+WAITING: Final = 4
+"""Threads that read a store elsewhere, each a patch or a block in memory."""
 
 
-def threads() -> int:
-    """Return how many threads read landforms and blocks."""
-    return min(MAX_THREADS, os.cpu_count() or 1)
+def threads(folder: Path) -> int:
+    """Return how many threads read landforms and blocks of a folder.
+
+    Most of what they do holds the interpreter: on a disk several take longer than one, and only
+    where a read waits for a network is it worth while.
+    """
+    return 1 if is_local(folder) else WAITING
 
 
 def in_order[Part, Result](

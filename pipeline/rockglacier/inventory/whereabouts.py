@@ -99,7 +99,9 @@ def write_tables(
 
     windows = [block.window for block in grid.blocks()]
     total, lights = summed([]), np.zeros((len(table) + 1, len(LIGHTS)), dtype=np.int64)
-    for done, (part, lit) in enumerate(in_order(counted, windows, threads=threads()), start=1):
+    for done, (part, lit) in enumerate(
+        in_order(counted, windows, threads=threads(study.folder)), start=1
+    ):
         total, lights = summed([total, part]), lights + lit
         progress("outlines: tables", done, len(windows))
     lights = lights[1:]
