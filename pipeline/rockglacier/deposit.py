@@ -35,7 +35,7 @@ from rockglacier_stac.extensions import METHOD, Json
 from rockglacier_stac.item import ARCHITECTURES, ZARR
 
 LEARNT_FROM: Final = frozenset({"labels", "splits"})
-"""Assets of a model that are somebody else's outlines, or made from them."""
+"""Assets that are somebody else's outlines, or made from them."""
 UNITS: Final = (
     ("_km2", "km²"), ("_km", "km"), ("_m", "m"), ("_deg", "degrees"), ("_share", "1"),
     ("probability", "1"), ("spread", "1"), ("agreement", "1"), ("pixels", "pixels"),
@@ -120,14 +120,15 @@ def _items(study: Study) -> dict[CollectionName, list[Json]]:
             item = read_json(path)
             if item["type"] != "Feature" or item["properties"].get("deprecated"):
                 continue
-            if item["properties"].get("rockglacier:redistributable") is False:
-                left.add(f"../{name}/{path.name}")
-                continue
             item["assets"] = {
                 key: asset
                 for key, asset in item["assets"].items()
                 if asset["type"] != ZARR and key not in LEARNT_FROM
             }
+            is_given = item["properties"].get("rockglacier:redistributable", True)
+            if not is_given or not item["assets"]:
+                left.add(f"../{name}/{path.name}")
+                continue
             found.setdefault(name, []).append(item)
     for documents in found.values():
         for item in documents:

@@ -210,11 +210,10 @@ def _items(
         items["models"] = [_given_model_item(study, bundle)]
     elif study.selection_path.is_file():
         _pack(study)
-        learnt = products.training_assets(study)
         items["models"] = [
-            products.trained_model_item(study, more={**products.bundle_asset(study), **learnt}),
+            products.trained_model_item(study, more=products.bundle_asset(study)),
             *(
-                products.trained_model_item(study, folder=folder, more=learnt)
+                products.trained_model_item(study, folder=folder)
                 for folder in products.other_models(study)
             ),
         ]
@@ -226,6 +225,8 @@ def _items(
     items["predictions"] = [products.prediction_item(one, model=model) for one in every]
     progress("publish", 3, 4)
     items["inventories"] = [products.inventory_item(one, model=model) for one in every]
+    if study.selection_path.is_file() and (labels := products.label_item(study)):
+        items["inventories"].append(labels)
     progress("publish", 4, 4)
     return {name: items[name] for name in COLLECTIONS if name in items}
 

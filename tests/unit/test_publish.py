@@ -33,8 +33,11 @@ def published(products_module, tmp_path_factory):
 
 
 def items_of(study):
+    """Return the products by their collection; the label set lies beside the inventory."""
     return {
-        path.parent.name: json.loads(path.read_text(encoding="utf-8"))
+        path.parent.name if path.stem != "hunza-2024-labels" else "labels": json.loads(
+            path.read_text(encoding="utf-8")
+        )
         for path in sorted(study.stac_path.glob("*/*.json"))
         if path.name != "collection.json"
     }
@@ -51,9 +54,9 @@ def bytes_of(study):
 def test_all_products_are_published_and_valid(make_products):
     study = make_products()
     facts = publish(study)
-    assert facts["items"] == facts["collections"] == 4
+    assert (facts["items"], facts["collections"]) == (5, 4)
     assert validate_catalog(study.stac_path) == []
-    assert list(items_of(study)) == ["cubes", "inventories", "models", "predictions"]
+    assert list(items_of(study)) == ["cubes", "inventories", "labels", "models", "predictions"]
 
 
 def test_every_period_has_items_of_its_own_with_the_scenes_of_its_days(make_products):
@@ -65,7 +68,7 @@ def test_every_period_has_items_of_its_own_with_the_scenes_of_its_days(make_prod
     for one in (first, second):
         shutil.copytree(made.prediction_path, one.prediction_path)
         shutil.copytree(made.inventory_path, one.inventory_path)
-    assert publish(study)["items"] == 6
+    assert publish(study)["items"] == 7
     assert validate_catalog(study.stac_path) == []
     for folder, kind in (("predictions", "prediction"), ("inventories", "inventory")):
         found = {
@@ -87,7 +90,7 @@ def test_pystac_reads_the_catalog_and_finds_the_products(published):
     study = published
     catalog = pystac.Catalog.from_file(str(study.stac_path / "catalog.json"))
     found = {item.id: item for item in catalog.get_items(recursive=True)}
-    assert len(found) == 4
+    assert len(found) == 5
     assert found["hunza-2024-cube"].assets["cube"].get_absolute_href() == str(study.cube_path)
     for item in found.values():
         for asset in item.assets.values():
@@ -128,7 +131,8 @@ def test_every_product_leads_back_to_scenes_elevation_and_what_made_it(published
     ]
     cube, model = "../cubes/hunza-2024-cube.json", "../models/hunza-2024-hrnet.json"
     assert sources_of(items["cubes"]) == scenes
-    assert sources_of(items["models"]) == [cube, *scenes]
+    labels = "../inventories/hunza-2024-labels.json"
+    assert sources_of(items["models"]) == [cube, labels, *scenes]
     assert sources_of(items["predictions"]) == [cube, model, *scenes]
     assert sources_of(items["inventories"]) == [
         "../predictions/hunza-2024-prediction.json", cube, model, *scenes,
@@ -253,7 +257,7 @@ def test_items_are_also_a_table_with_addresses_from_its_folder(published):
     study = published
     table = read_table(study.stac_path / "items.parquet")
     items = {item["id"]: item for item in stac_geoparquet.arrow.stac_table_to_items(table)}
-    assert len(items) == 4
+    assert len(items) == 5
     href = items["hunza-2024-cube"]["assets"]["cube"]["href"]
     assert (study.stac_path / href).resolve() == study.cube_path
 

@@ -61,11 +61,11 @@ def test_a_second_basin_leaves_the_first_one_untouched(basin, tmp_path):
     assert validate_catalog(shared) == []
     catalog = pystac.Catalog.from_file(str(shared / "catalog.json"))
     found = {one.id: one for one in catalog.get_items(recursive=True)}
-    assert len(found) == 8
+    assert len(found) == 10
     for one in found.values():
         for asset in one.assets.values():
             assert Path(asset.get_absolute_href()).exists()
-    assert read_table(shared / "items.parquet").num_rows == 8
+    assert read_table(shared / "items.parquet").num_rows == 10
     collection = item(shared, "cubes/collection.json")
     assert collection["summaries"]["rockglacier:basin"] == ["gilgit", "hunza"]
     names = [one["name"] for one in collection["providers"]]
@@ -109,7 +109,11 @@ def test_a_longer_period_of_a_basin_is_not_taken_for_items_that_are_gone(basin, 
     publish(long)
     publish(short)
     found = {path.stem for path in (tmp_path / "shared" / "inventories").glob("hunza-*.json")}
-    assert found == {"hunza-2024-inventory", "hunza-2024-2025-inventory"}
+    assert found == {
+        f"hunza-{period}-{kind}"
+        for period in ("2024", "2024-2025")
+        for kind in ("inventory", "labels")
+    }
 
 
 @pytest.mark.parametrize("kind", ["threads", "processes"])
@@ -126,7 +130,7 @@ def test_basins_published_at_the_same_time_are_all_there(basin, tmp_path, kind):
         worker.join()
     shared = tmp_path / "shared"
     assert validate_catalog(shared) == []
-    assert read_table(shared / "items.parquet").num_rows == 16
+    assert read_table(shared / "items.parquet").num_rows == 20
     links = [
         link for link in item(shared, "cubes/collection.json")["links"] if link["rel"] == "item"
     ]
@@ -204,16 +208,19 @@ def test_every_table_of_the_inventory_is_an_asset(make_products):
         assert re.fullmatch("1220[0-9a-f]{64}", assets[name]["file:checksum"])
         assert assets[name]["file:size"] == 4
     collection = item(study.stac_path, "inventories/collection.json")
-    assert set(assets) == set(collection["item_assets"])
+    assert {*assets, "labels", "splits"} == set(collection["item_assets"])
 
 
 def test_a_model_names_the_outlines_that_it_learnt_from(make_products):
     study = make_products()
     publish(study)
-    assets = item(study.stac_path, "models/hunza-2024-hrnet.json")["assets"]
-    assert assets["labels"]["table:row_count"] == 2
-    assert assets["labels"]["table:primary_geometry"] == "geometry"
-    assert assets["splits"]["table:columns"][0]["name"] == "split"
+    model = item(study.stac_path, "models/hunza-2024-hrnet.json")
+    learnt = [link["href"] for link in model["links"] if link["rel"] == "derived_from"]
+    assert "../inventories/hunza-2024-labels.json" in learnt
+    labels = item(study.stac_path, "inventories/hunza-2024-labels.json")
+    assert labels["properties"]["table:row_count"] == 2
+    assert labels["properties"]["table:primary_geometry"] == "geometry"
+    assert set(labels["assets"]) == {"labels", "splits"}
 
 
 def test_every_trained_network_has_an_item(make_products):
@@ -226,7 +233,7 @@ def test_every_trained_network_has_an_item(make_products):
         settings |= {"network": "unet", "validation": {"iou_rock_glacier": score}}
         (folder / "model.json").write_text(json.dumps(settings))
         (folder / "model.ckpt").write_bytes(b"other")
-    assert publish(study)["items"] == 5
+    assert publish(study)["items"] == 6
     unet = item(study.stac_path, "models/hunza-2024-unet.json")
     assert unet["assets"]["model"]["href"] == "../../models/unet/trial-1/model.ckpt"
     prediction = item(study.stac_path, "predictions/hunza-2024-prediction.json")

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 from rockglacier import origin
 from rockglacier.model.card import packing
+from rockglacier.products.labels import label_source
 from rockglacier.products.names import cube_source, item_id, slug
-from rockglacier.products.tables import table_of
 from rockglacier.storage import read_json
 from rockglacier.study import Study
 from rockglacier_stac import item
@@ -61,7 +60,7 @@ def trained_model_item(
     href
         Address of the weights; default: relative to an item in ``stac/models/``.
     sources
-        Links to what it was made from; default: the study's cube, scenes and DEM tiles.
+        Links to what it was made from; default: the study's cube, label set, scenes and DEM tiles.
     more
         Assets beside the weights.
     """
@@ -93,34 +92,14 @@ def trained_model_item(
             ),
             **(more or {}),
         },
-        sources=(cube, *origin.sources_of(study)) if sources is None else sources,
+        sources=(cube, *label_source(study), *origin.sources_of(study))
+        if sources is None
+        else sources,
         facts=_model_facts(study, settings, fusion),
     )
     document["properties"]["rockglacier:redistributable"] = terms["redistributable"]
     document["properties"] |= _scores(study, settings["network"])
     return document
-
-
-def training_assets(study: Study) -> dict[str, Asset]:
-    """Return what a model of the study learnt from: outlines, and the split of the ground."""
-    found = {
-        **origin.file_asset(
-            study,
-            "labels",
-            study.label_table_path,
-            item.GEOPARQUET,
-            "Outlines that it learnt from",
-            roles=("data", "labels"),
-        ),
-        **origin.file_asset(
-            study, "splits", study.splits_path, item.GEOPARQUET, "Training, validation, test ground"
-        ),
-    }
-    tables = {"labels": study.label_table_path, "splits": study.splits_path}
-    return {
-        name: replace(asset, fields={**asset.fields, **table_of(tables[name])})
-        for name, asset in found.items()
-    }
 
 
 def bundle_asset(study: Study) -> dict[str, Asset]:
