@@ -91,7 +91,7 @@ def _fill(study: Study, publication: Publication, folder: Path) -> None:
                 _copy(study.folder / path, folder / path)
     for path in (study.scenes_path, study.dem_path):
         if path.is_file():
-            _copy(path, folder / path.name)
+            _copy(origin.public_record(study, path), folder / path.name)
     write_catalog(folder / "stac", publication, items, now=now)
     texts = {
         "README.md": _readme(study, publication, items),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, time
@@ -22,7 +23,9 @@ from rockglacier import __version__
 from rockglacier.config import fingerprint
 from rockglacier.grid import projected
 from rockglacier.scenes.notices import license_of, notices
+from rockglacier.scenes.record import read_table, write_table
 from rockglacier.storage import readable, redact, sha256_of
+from rockglacier.storage.secrets import masked
 from rockglacier.study import Study
 from rockglacier_stac import extensions, item
 from rockglacier_stac.extensions import Json
@@ -33,6 +36,9 @@ UP: Final = "../.."
 
 TOLD_OF_PUBLISHING: Final = frozenset({"license", "provider", "attribution", "version"})
 """Settings of the publication that are told; where it is published to is nobody's business."""
+
+ADDRESSES: Final = ("self_href", "href", "assets")
+"""Columns of scenes and tiles with addresses; the last in JSON."""
 
 FOOTPRINT_TOLERANCE_DEG: Final = 1e-3
 """Detail of the outlines of items, about 100 m: they are for searching."""
@@ -112,13 +118,48 @@ def _sources(study: Study, path: Path) -> Iterator[Source]:
     table = gpd.read_parquet(readable(path))
     if path == study.scenes_path:
         table = _in_period(study, table)
-    for identifier, href in zip(table["id"], table["self_href"], strict=True):
-        address = _address(study, href if isinstance(href, str) else "")
+    record = href(study, public_record(study, path))
+    for identifier, own in zip(table["id"], table["self_href"], strict=True):
+        address = _address(study, own if isinstance(own, str) else "")
         if address is not None:
             yield Source(href=address, title=identifier)
         else:
-            row = f"{UP}/{path.name}#{quote(identifier)}"
+            row = f"{record}#{quote(identifier)}"
             yield Source(href=row, title=identifier, type=item.GEOPARQUET)
+
+
+def public_record(study: Study, path: Path) -> Path:
+    """Return a table of scenes or tiles as it may be published.
+
+    It is the table itself, unless an address in it opens something or is a path of this machine:
+    then a copy in ``stac/records/``, with ``***`` in place of what opens it, and the name of a file
+    in place of its path.
+    """
+    table = read_table(path)
+    told = {name: table[name].map(_told) for name in ADDRESSES if name in table.columns}
+    if all(column.equals(table[name]) for name, column in told.items()):
+        return path
+    record = study.stac_path / "records" / path.name
+    write_table(table.assign(**told), record)
+    return record
+
+
+def _told(value: Any) -> Any:
+    """Return an address, or all that JSON holds, as they may be published."""
+    if not isinstance(value, str):
+        return value
+    if value.startswith(("{", "[")):
+        held = json.loads(value)
+        told = _each(held)
+        return value if told == held else json.dumps(told, allow_nan=False)
+    is_path = value.startswith("file://") or PurePath(value).is_absolute()
+    return PurePath(unquote(value)).name if is_path else masked(value)
+
+
+def _each(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _each(part) for key, part in value.items()}
+    return [_each(part) for part in value] if isinstance(value, list) else _told(value)
 
 
 def _address(study: Study, href: str) -> str | None:

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
+import geopandas as gpd
 import numpy as np
 import pystac
 import pytest
@@ -126,7 +127,7 @@ def test_every_product_leads_back_to_scenes_elevation_and_what_made_it(published
     items = items_of(study)
     scenes = [
         "https://earth-search.example/v1/items/S2B_4",
-        "../../scenes.parquet#S2B_43SDA_20240814_0_L2A",
+        "../../stac/records/scenes.parquet#S2B_43SDA_20240814_0_L2A",
         "../../dem.parquet#Copernicus_DSM_COG_10_N36_00_E075_00_DEM",
     ]
     cube, model = "../cubes/hunza-2024-cube.json", "../models/hunza-2024-hrnet.json"
@@ -157,7 +158,9 @@ def test_a_source_elsewhere_on_this_machine_is_not_named_by_its_path(make_produc
     source.write_text("{}")
     study = make_products(tmp_path / "deep" / "er", catalog=source)
     publish(study)
-    assert "../../scenes.parquet#S2B_43SDA_20240814_0_L2A" in sources_of(items_of(study)["cubes"])
+    assert "../../stac/records/scenes.parquet#S2B_43SDA_20240814_0_L2A" in sources_of(
+        items_of(study)["cubes"]
+    )
 
 
 def test_no_secret_and_no_path_of_this_machine_is_published(published):
@@ -251,6 +254,31 @@ def test_publisher_and_reference_are_named_in_any_script(make_products):
     assert "Inventory of 洪扎, CC-BY-4.0" in collection["description"]
     assert "洪扎" in (study.stac_path / "NOTICE.txt").read_text("utf-8")
     assert validate_catalog(study.stac_path) == []
+
+
+def test_tables_of_scenes_are_published_without_what_opens_them(published):
+    study = published
+    assets = items_of(study)["cubes"]["assets"]
+    told = gpd.read_parquet(study.stac_path / "cubes" / assets["scenes"]["href"])
+    own = gpd.read_parquet(study.scenes_path)
+    assert "https://earth-search.example/v1/items/S2B_4?token=***" in set(told["self_href"])
+    assert told.drop(columns="self_href").equals(own.drop(columns="self_href"))
+    assert own["self_href"].str.endswith("?token=SECRET").any()  # it is read with it
+    assert assets["dem"]["href"] == "../../dem.parquet"  # nothing to hide
+
+
+def test_no_path_of_this_machine_is_in_a_published_table_of_scenes(make_products, tmp_path):
+    study = make_products()
+    own = gpd.read_parquet(study.scenes_path)
+    where = f"file://{tmp_path}/somebody/B02.tif"
+    own["assets"] = json.dumps({"B02": {"href": where, "key": "blue", "scale": None}})
+    own.to_parquet(study.scenes_path)
+    publish(study)
+    assets = items_of(study)["cubes"]["assets"]
+    told = gpd.read_parquet(study.stac_path / "cubes" / assets["scenes"]["href"])
+    assert json.loads(told["assets"].iloc[0]) == {
+        "B02": {"href": "B02.tif", "key": "blue", "scale": None}
+    }
 
 
 def test_items_are_also_a_table_with_addresses_from_its_folder(published):

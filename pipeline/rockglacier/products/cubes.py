@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -16,6 +17,15 @@ from rockglacier_stac.extensions import Json
 from rockglacier_stac.item import Asset, Source
 
 COORDINATES: Final = frozenset({"time", "time_bounds", "band", "y", "x", "spatial_ref"})
+
+
+def _records(study: Study) -> dict[str, tuple[Path, str]]:
+    every = {
+        "scenes": (study.scenes_path, "Scenes used"),
+        "dropped": (study.dropped_path, "Scenes dropped, with reasons"),
+        "dem": (study.dem_path, "DEM tiles used"),
+    }
+    return {name: record for name, record in every.items() if record[0].is_file()}
 
 
 def cube_item(study: Study) -> Json:
@@ -32,12 +42,10 @@ def cube_item(study: Study) -> Json:
             description="Zarr v3 group; `xarray.open_zarr(href, consolidated=False)` decodes it.",
             fields=_reflectance_bands(group, bands, grid.resolution),
         ),
-        **origin.file_asset(study, "scenes", study.scenes_path, item.GEOPARQUET, "Scenes used"),
-        **origin.file_asset(
-            study, "dropped", study.dropped_path, item.GEOPARQUET, "Scenes dropped, with reasons"
-        ),
-        **origin.file_asset(study, "dem", study.dem_path, item.GEOPARQUET, "DEM tiles used"),
     }
+    for name, (record, title) in _records(study).items():
+        shown = origin.public_record(study, record)
+        assets |= origin.file_asset(study, name, shown, item.GEOPARQUET, title)
     interval = (f"{search.start}T00:00:00Z", f"{search.end}T23:59:59Z")
     return item.cube_item(
         item_id(study, "cube"),
