@@ -149,9 +149,10 @@ def test_the_other_networks_train(tmp_path, network):
     assert found["parameters"] > 1e6
 
 
-def test_time_limit_stops_early_and_keeps_a_usable_model(tmp_path):
+def test_time_limit_stops_early_and_keeps_a_usable_model(tmp_path, caplog):
     found = run(tmp_path / "short", settings(epochs=500, max_minutes=0.01), batches=2)
     assert 0 < found["epochs"] < 20
+    assert f"ended it after {found['steps']} steps, too few" in caplog.text
     assert load_model(tmp_path / "short").threshold == found["threshold"]
 
 

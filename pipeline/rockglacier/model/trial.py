@@ -51,6 +51,8 @@ Batches = DataLoader[dict[str, Any]]
 FOOTPRINTS = "chips.parquet"
 EARLIER = "earlier"
 """Folder beside the networks' for models whose place a new one took."""
+HARDLY_TRAINED = 40
+"""Steps of training below which a network's answers are hardly worth a look."""
 GRADIENT_NORM = 5.0  # a chip of noise must not undo an epoch
 
 
@@ -205,6 +207,15 @@ def _trained(training: _Training, chips: Chips, chips_of: ChipsOf, progress: Pro
         others = (training, chips_of, stored is not None)
         with in_step(config.devices, _follow, others) as rank:
             _fit(training, chips, keeper, rank=rank, resume=stored is not None)
+        steps = int(keeper.history[-1]["step"])
+        if config.max_minutes and steps < HARDLY_TRAINED:
+            logger.warning(
+                "%s: train.max_minutes (%g) ended it after %s steps, too few to have learnt much; "
+                "give it more time",
+                trial.name,
+                config.max_minutes,
+                steps,
+            )
         return keeper
     finally:
         log.close()
