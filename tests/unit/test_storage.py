@@ -146,6 +146,16 @@ def test_lease_of_a_killed_run_is_taken_over(tmp_path):
     assert not (tmp_path / ".lease").exists()
 
 
+def test_lease_of_a_run_that_was_killed_before_it_wrote_into_it_is_taken_over(tmp_path):
+    path = tmp_path / ".lease"
+    path.touch()
+    with pytest.raises(InputError, match="in use by process"), lease(tmp_path):
+        pass
+    os.utime(path, (0, 0))
+    with lease(tmp_path):
+        assert read_json(path)["pid"] == os.getpid()
+
+
 def test_lease_of_another_host_is_respected(tmp_path):
     (tmp_path / ".lease").write_text(json.dumps({"pid": 1, "host": "elsewhere"}))
     with pytest.raises(InputError, match="on elsewhere"), lease(tmp_path):

@@ -112,7 +112,7 @@ def _local(path: Path, mine: dict[str, Any]) -> Iterator[Lease]:
                     holder = read_json(path)
                 except (FileNotFoundError, ContractError):
                     holder = {}
-                if not _is_dead(holder, mine):
+                if not (_is_dead(holder, mine) or _is_left_empty(path)):
                     raise _in_use(path.parent, path, holder) from None
                 path.unlink(missing_ok=True)
     try:
@@ -261,6 +261,15 @@ def _version(meta: Any) -> dict[str, str]:
 
 def _is_dead(holder: dict[str, Any], mine: dict[str, Any]) -> bool:
     return holder.get("host") == mine["host"] and not _is_alive(int(holder.get("pid", 0)))
+
+
+def _is_left_empty(path: Path) -> bool:
+    """Say whether whoever made a lease was killed before it wrote into it."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return True
+    return found.st_size == 0 and time.time() - found.st_mtime > EXPIRY_S
 
 
 def _is_alive(pid: int) -> bool:
