@@ -13,6 +13,7 @@ import psutil
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from rockglacier.model.memory import give_back_memory
 from rockglacier.model.networks import parameter_count
 from rockglacier.model.trained import TrainedModel, precision_for
 from rockglacier.model.trial import device_name
@@ -73,6 +74,7 @@ def peak_bytes(model: TrainedModel, image: torch.Tensor) -> int:
         model.probability(image).cpu()
         return int(torch.cuda.max_memory_allocated(model.device))
     weights = sum(values.nbytes for values in model.network.state_dict().values())
+    give_back_memory()  # what earlier batches left would be taken again unseen
     with _watching(lambda: int(psutil.Process().memory_info().rss)) as seen:
         model.probability(image)
     return weights + max(seen) - seen[0]

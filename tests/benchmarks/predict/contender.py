@@ -11,6 +11,8 @@ import psutil
 import torch
 from world import CHANNELS, World
 
+from rockglacier.model.memory import give_back_memory
+
 TICK_S = 0.05
 
 
@@ -18,6 +20,7 @@ class Memory:
     """The most that this process held beyond what it began with, files in the cache left out."""
 
     def __init__(self) -> None:
+        give_back_memory()
         self._begin = self._now()
         self._peak = self._begin
         self._is_done = threading.Event()
