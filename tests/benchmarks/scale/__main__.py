@@ -16,9 +16,10 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +34,12 @@ FACTORS = (1, 4, 16)
 WATCH_S = 0.1
 QUIET = 0.25
 """Processes that want a core, for each core, below which a machine is at rest."""
-GOALS = {"time": 1.1, "memory": 1.1, "two workers": 1.8, "tasks": 2.0}
+GOALS = {"time": 1.1, "memory": 1.1, "two workers": 1.8, "tasks": 1.0}
 STOP_S = 30
+ROUNDS = 3
+"""Cubes of the largest area by each number of workers, of which the median counts."""
+FLYING = 2
+"""Groups that the engine keeps at each worker: one in work, one that waits."""
 AREAS = (("Hunza", 13_733, 1), ("High Mountain Asia", 4_000_000, 300),
          ("all glacierised mountains, taken for 10 M km²", 10_000_000, 800))  # fmt: skip
 FLEETS = (2, 1), (200, 1), (200, 50), (2000, 300)
@@ -85,14 +90,18 @@ def measure(world: World, factors: list[int], fleets: list[int]) -> list[Row]:
     largest = max(factors)
     for workers in fleets:
         with fleet(workers) as (address, watch):
-            job(world, 1, "cube", address)  # compiles; not counted
+            # every worker imports and compiles what it needs; not counted
+            job(world, min(largest, workers**2), "cube", address)
             if workers == 1:
                 rows.append(empty(world, address, watch))
             for factor in factors if workers == 1 else [largest]:
-                watch.reset()
-                done = job(world, factor, "cube", address)
                 about_it = {"stage": "cube", "factor": factor, "workers": workers}
-                rows.append({**about_it, **done, **watch.peaks, "cpu_seconds": watch.busy_s()})
+                runs = []
+                for _ in range(ROUNDS if factor == largest else 1):
+                    watch.reset()
+                    done = job(world, factor, "cube", address)
+                    runs.append({**about_it, **done, **watch.peaks, "cpu_seconds": watch.busy_s()})
+                rows.append(sorted(runs, key=itemgetter("seconds"))[len(runs) // 2])
                 tell(rows[-1])
     job(world, 1, "train")
     for factor in factors:
@@ -143,7 +152,11 @@ class Watch:
     """The largest memory of the scheduler and of any worker since the last reset."""
 
     def __init__(self, scheduler: int, workers: list[int]) -> None:
-        self._processes = {"scheduler_bytes": [scheduler], "worker_bytes": workers}
+        # none has children, of which every look would search all processes of the machine
+        self._processes = {
+            "scheduler_bytes": [psutil.Process(scheduler)],
+            "worker_bytes": [psutil.Process(pid) for pid in workers],
+        }
         self.peaks: dict[str, int] = {}
         self.reset()
 
@@ -157,24 +170,15 @@ class Watch:
         return self._worked_s(name) - self._begun[name]
 
     def _worked_s(self, name: str) -> float:
-        spent = [one.cpu_times() for pid in self._processes[name] for one in family(pid)]
+        spent = [process.cpu_times() for process in self._processes[name]]
         return sum(times.user + times.system for times in spent)
 
     def look(self) -> None:
-        """Look at every process, and at those that it started."""
-        for name, pids in self._processes.items():
-            for pid in pids:
-                held = sum(one.memory_info().rss for one in family(pid))
-                self.peaks[name] = max(self.peaks[name], held)
-
-
-def family(pid: int) -> list[psutil.Process]:
-    """Return a process and its children, if it still runs."""
-    try:
-        process = psutil.Process(pid)
-        return [process, *process.children(recursive=True)]
-    except psutil.NoSuchProcess:
-        return []
+        """Look at every process."""
+        for name, processes in self._processes.items():
+            for process in processes:
+                with suppress(psutil.NoSuchProcess):
+                    self.peaks[name] = max(self.peaks[name], process.memory_info().rss)
 
 
 @contextmanager
@@ -351,8 +355,8 @@ def goals(rows: list[Row]) -> Iterator[tuple[str, float, float, bool]]:
             memory = many[key] / one[key]
             yield f"{stage}: memory", memory, GOALS["memory"], memory <= GOALS["memory"]
     for row in [row for row in rows if row["stage"] == "cube" and row["factor"] == large]:
-        held = row["tasks_held"] / row["workers"]
-        name = f"scheduler: tasks for each of {row['workers']} worker(s), {row['groups']} groups"
+        held = row["tasks_held"] - FLYING * row["workers"]
+        name = f"scheduler: tasks beyond {FLYING} for each of {row['workers']} worker(s)"
         yield name, held, GOALS["tasks"], held <= GOALS["tasks"]
     one, many = row_of(rows, "cube", small), row_of(rows, "cube", large)
     if one and many:
