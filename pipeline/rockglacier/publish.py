@@ -225,7 +225,7 @@ def _items(
     items["predictions"] = [products.prediction_item(one, model=model) for one in every]
     progress("publish", 3, 4)
     items["inventories"] = [products.inventory_item(one, model=model) for one in every]
-    if study.selection_path.is_file() and (labels := products.label_item(study)):
+    if labels := products.label_item(study):
         items["inventories"].append(labels)
     progress("publish", 4, 4)
     return {name: items[name] for name in COLLECTIONS if name in items}

@@ -51,7 +51,7 @@ def test_basins_share_a_catalog_in_a_store(s3, basin):
     assert all_documents(root) == after
     verdicts = validate_target(str(root))
     assert [verdict for verdict in verdicts if not verdict.is_valid] == []
-    assert verdicts[0].kind == "STAC catalog, 8 item(s)"
+    assert verdicts[0].kind == "STAC catalog, 10 item(s)"
     answer = CliRunner().invoke(app, ["validate", str(root / "catalog.json")])
     assert answer.exit_code == 0, answer.output
 
@@ -83,5 +83,5 @@ def test_basins_that_publish_at_once_are_all_there(s3, basin):
         thread.join()
     assert not failures
     verdicts = validate_target(str(s3 / "root"))
-    assert verdicts[0].kind == "STAC catalog, 12 item(s)"
+    assert verdicts[0].kind == "STAC catalog, 15 item(s)"
     assert all(verdict.is_valid for verdict in verdicts), verdicts

@@ -43,8 +43,10 @@ def test_a_study_in_a_store_is_published_and_deposited_there(far):
     cube = PublishedCube.read(str(far.stac_path / "cubes/hunza-2024-cube.json"))
     assert cube.open()["elevation"].shape == far.grid.shape
     for name in ("catalog.json", "items.parquet"):
-        (found,) = open_catalog(str(far.stac_path / name)).search(Query("rock-glacier-inventories"))
-        address = found["assets"]["inventory"]["href"]
+        found = open_catalog(str(far.stac_path / name)).search(Query("rock-glacier-inventories"))
+        items = {item["id"]: item for item in found}
+        assert set(items) == {"hunza-2024-inventory", "hunza-2024-labels"}
+        address = items["hunza-2024-inventory"]["assets"]["inventory"]["href"]
         assert address == str(far.inventory_path / "inventory.parquet")
     folder = deposit(far)
     assert folder == far.folder / "deposit"

@@ -53,7 +53,7 @@ def test_every_product_of_a_study_is_valid(made):
     verdicts = validate_target(str(made.folder))
     assert [verdict for verdict in verdicts if not verdict.is_valid] == []
     kinds = {verdict.what: verdict.kind for verdict in verdicts}
-    assert kinds["catalog.json"] == "STAC catalog, 4 item(s)"
+    assert kinds["catalog.json"] == "STAC catalog, 5 item(s)"
     assert kinds["items.parquet"] == "stac-geoparquet"
     assert kinds["../cube.zarr"] == "cube"
     assert kinds["../predictions/2024/probability.tif"] == "COG"
