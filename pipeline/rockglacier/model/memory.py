@@ -20,8 +20,8 @@ def keep_freed_memory() -> bool:
     Notes
     -----
     glibc returns large pieces to the system at once, and every layer of a network on processors
-    asks for some: pages that are handed out and filled with zeros again and again take a tenth of
-    the time of training, and more of a large network's predictions. The peak is the same.
+    asks for some: pages that are handed out and filled with zeros again and again take time from
+    every step. The peak is the same.
     Elsewhere, and where ``MALLOC_TRIM_THRESHOLD_`` is set (by a person, or by Dask, which watches
     what its workers hold), nothing is changed.
     """

@@ -17,7 +17,7 @@ class Caller(Executor):
     -----
     OpenMP, which PyTorch computes with on processors, gives every thread that calls it a team of
     its own, and lets teams sleep between steps as soon as there are more threads than cores: a
-    network takes half as long again in a second thread as in the one that computed before.
+    network takes longer in a second thread than in the one that computed before.
     """
 
     def __init__(self) -> None:
