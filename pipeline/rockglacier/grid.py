@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -232,11 +233,16 @@ def projected(geometry: BaseGeometry, *, epsg: int, source_epsg: int = 4326) -> 
     if epsg == source_epsg:
         return geometry
     step = 0.01 if source_epsg == 4326 else 1000.0
-    transformer = Transformer.from_crs(source_epsg, epsg, always_xy=True)
     whole = joined(geometry) if source_epsg == 4326 and crosses(geometry) else geometry
     dense = shapely.segmentize(whole, step)
-    moved = shapely.transform(dense, transformer.transform, interleaved=False)
+    moved = shapely.transform(dense, _between(source_epsg, epsg).transform, interleaved=False)
     return cut(moved) if epsg == 4326 and not moved.is_empty and crosses(moved) else moved
+
+
+@cache
+def _between(source_epsg: int, epsg: int) -> Transformer:
+    """Return the way from one CRS to another: it takes longer to find than to go."""
+    return Transformer.from_crs(source_epsg, epsg, always_xy=True)
 
 
 def utm_epsg(area: BaseGeometry) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from numpy.typing import NDArray
@@ -98,6 +99,7 @@ def reached(grid: Grid, window: Window, sun: Sun) -> Window:
     return shadow_window(window, bearing=bearing(grid, sun), reach=reach(grid))
 
 
+@cache
 def bearing(grid: Grid, sun: Sun) -> float:
     """Return the direction of the sun on a grid, at its centre, degrees."""
     height, width = grid.shape

@@ -50,7 +50,8 @@ def on_cluster(
         running.add(future)
 
     def fill() -> None:
-        while len(flying) < 2 * max(1, len(client.nthreads())):  # workers come and go
+        workers = max(1, len(client.nthreads()))  # they come and go
+        while len(flying) < 2 * workers:
             group = next(queue, None)
             if group is None:
                 return
