@@ -2,7 +2,8 @@
 
 Basins of 1, 4 and 16 times an area; a read group of the cube is as large as the smallest. The
 scheduler and each worker are processes of their own, a worker to a core; every other stage is one
-process, on all cores. Their memory is watched from outside.
+process, on all cores. Their memory is watched from outside. What two workers can gain at most is
+what two commands gain that run side by side, each with a scheduler and a worker of its own.
 """
 
 import argparse
@@ -16,6 +17,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -75,7 +77,7 @@ def parsed() -> argparse.Namespace:
     """Return the options."""
     parser = argparse.ArgumentParser(prog="python tests/benchmarks/scale", description=__doc__)
     parser.add_argument("--folder", help="where the made-up basins are kept; default: nowhere")
-    parser.add_argument("--edge", type=int, default=1024, help="of the smallest basin, pixels")
+    parser.add_argument("--edge", type=int, default=2048, help="of the smallest basin, pixels")
     parser.add_argument("--factors", type=int, nargs="+", choices=FACTORS, default=list(FACTORS))
     parser.add_argument("--fleets", type=int, nargs="+", default=[1, 2], help="workers of the cube")
     parser.add_argument("--json", help="write the numbers here")
@@ -103,6 +105,9 @@ def measure(world: World, factors: list[int], fleets: list[int]) -> list[Row]:
                     runs.append({**about_it, **done, **watch.peaks, "cpu_seconds": watch.busy_s()})
                 rows.append(sorted(runs, key=itemgetter("seconds"))[len(runs) // 2])
                 tell(rows[-1])
+    if max(fleets) > 1:
+        rows.append(side_by_side(world, largest))
+        tell(rows[-1])
     job(world, 1, "train")
     for factor in factors:
         job(world, factor, "fuse")
@@ -111,6 +116,26 @@ def measure(world: World, factors: list[int], fleets: list[int]) -> list[Row]:
                          **job(world, factor, stage)})  # fmt: skip
             tell(rows[-1])
     return rows
+
+
+def side_by_side(world: World, factor: int) -> Row:
+    """Build two cubes at once, each by a worker of its own; they share nothing but the machine."""
+    with fleet(1) as one, fleet(1, core=1) as other, ThreadPoolExecutor(2) as pool:
+        fleets = {"basin": one, "other": other}
+
+        def both(factor: int) -> Row:
+            for _, watch in fleets.values():
+                watch.reset()
+            started = [
+                pool.submit(job, world, factor, "cube", address, name=name)
+                for name, (address, _) in fleets.items()
+            ]
+            last = max((each.result() for each in started), key=itemgetter("seconds"))
+            return {**last, "cpu_seconds": sum(watch.busy_s() for _, watch in fleets.values())}
+
+        both(1)  # imports and compiles; not counted
+        runs = sorted((both(factor) for _ in range(ROUNDS)), key=itemgetter("seconds"))
+    return {"stage": "two cubes", "factor": factor, "workers": 1, **runs[ROUNDS // 2]}
 
 
 def empty(world: World, address: str, watch: "Watch") -> Row:
@@ -127,14 +152,23 @@ def tell(row: Row) -> None:
     sys.stdout.flush()
 
 
-def job(world: World, factor: int, stage: str, *more: str) -> Row:
+def job(world: World, factor: int, stage: str, *more: str, name: str = "basin") -> Row:
     """Run a stage in a process of its own and return what it says."""
-    study = world.study(factor)
+    study = world.study(factor, name)
     made = {"cube": study.cube_path, "predict": study.prediction_path}
     if stage in made:
         shutil.rmtree(made[stage], ignore_errors=True)
         shutil.rmtree(study.receipts_path / stage, ignore_errors=True)
-    command = [sys.executable, HERE / "job.py", world.folder, world.edge, factor, stage, *more]
+    command = [
+        sys.executable,
+        HERE / "job.py",
+        world.folder,
+        world.edge,
+        factor,
+        name,
+        stage,
+        *more,
+    ]
     done = subprocess.run(
         [str(part) for part in command],
         stdout=subprocess.PIPE,
@@ -182,8 +216,8 @@ class Watch:
 
 
 @contextmanager
-def fleet(workers: int) -> Iterator[tuple[str, Watch]]:
-    """Start a scheduler and workers, each worker on a core of its own."""
+def fleet(workers: int, *, core: int = 0) -> Iterator[tuple[str, Watch]]:
+    """Start a scheduler and workers, each worker on a core of its own, from this one on."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -196,7 +230,7 @@ def fleet(workers: int) -> Iterator[tuple[str, Watch]]:
     for number in range(workers):
         one = subprocess.Popen([*dask, "worker", address, *options], **quiet)
         cores = sorted(os.sched_getaffinity(0))
-        os.sched_setaffinity(one.pid, {cores[number % len(cores)]})
+        os.sched_setaffinity(one.pid, {cores[(core + number) % len(cores)]})
         running.append(one)
     watch, stop = Watch(running[0].pid, [one.pid for one in running[1:]]), threading.Event()
 
@@ -367,6 +401,15 @@ def goals(rows: list[Row]) -> Iterator[tuple[str, float, float, bool]]:
         faster = alone["seconds"] / both["seconds"]
         goal = GOALS["two workers"]
         yield "cube: two workers by one", faster, goal, faster >= goal
+    apart = row_of(rows, "two cubes", large)
+    if alone and both and apart:
+        can = 2 * alone["seconds"] / apart["seconds"]
+        yield (
+            f"of the {can:.2f} that two commands apart gain here",
+            faster / can,
+            1.0,
+            faster >= can,
+        )
 
 
 def plan_lines(costs: Mapping[str, Any]) -> list[str]:

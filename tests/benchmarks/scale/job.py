@@ -17,12 +17,14 @@ from rockglacier.study import Study
 
 LANDFORM_PX, APART_PX = 20, 128
 EMPTY_TASKS = 2000
+LOOK_S = 1.0
+"""Between looks at the scheduler's tasks: a look takes it and the client from their work."""
 
 
 def main() -> None:
-    """Do what the arguments say: folder, edge, factor, stage, and the address of a scheduler."""
-    folder, edge, factor, stage, *address = sys.argv[1:]
-    study = World(folder=Path(folder), edge=int(edge)).study(int(factor))
+    """Do what the arguments say: folder, edge, factor, name, stage, the address of a scheduler."""
+    folder, edge, factor, name, stage, *address = sys.argv[1:]
+    study = World(folder=Path(folder), edge=int(edge)).study(int(factor), name)
     done = STAGES[stage](study, *address)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     print(json.dumps({"peak_bytes": peak, **done}))
@@ -47,7 +49,7 @@ def cube(study: Study, address: str) -> dict[str, Any]:
         most, stop = [0], threading.Event()
 
         def watch() -> None:
-            while not stop.wait(0.2):
+            while not stop.wait(LOOK_S):
                 held = client.run_on_scheduler(lambda dask_scheduler: len(dask_scheduler.tasks))
                 most[0] = max(most[0], held)
 
