@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, time
+from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path, PurePath
 from typing import Any, Final
@@ -23,8 +25,8 @@ from rockglacier import __version__
 from rockglacier.config import fingerprint
 from rockglacier.grid import projected
 from rockglacier.scenes.notices import license_of, notices
-from rockglacier.scenes.record import read_table, write_table
-from rockglacier.storage import readable, redact, sha256_of
+from rockglacier.scenes.record import table_bytes
+from rockglacier.storage import read_bytes, readable, redact, sha256_of, write_bytes
 from rockglacier.storage.secrets import masked
 from rockglacier.study import Study
 from rockglacier_stac import extensions, item
@@ -135,13 +137,23 @@ def public_record(study: Study, path: Path) -> Path:
     then a copy in ``stac/records/``, with ``***`` in place of what opens it, and the name of a file
     in place of its path.
     """
-    table = read_table(path)
-    told = {name: table[name].map(_told) for name in ADDRESSES if name in table.columns}
-    if all(column.equals(table[name]) for name, column in told.items()):
+    told = _told_table(read_bytes(path))
+    if told is None:
         return path
     record = study.stac_path / "records" / path.name
-    write_table(table.assign(**told), record)
+    if not record.is_file() or read_bytes(record) != told:
+        write_bytes(record, told)
     return record
+
+
+@lru_cache(maxsize=4)
+def _told_table(content: bytes) -> bytes | None:
+    """Return a table as it may be published, None if as it is; every item asks for the same two."""
+    table = gpd.read_parquet(io.BytesIO(content))
+    told = {name: table[name].map(_told) for name in ADDRESSES if name in table.columns}
+    if all(column.equals(table[name]) for name, column in told.items()):
+        return None
+    return table_bytes(table.assign(**told))
 
 
 def _told(value: Any) -> Any:

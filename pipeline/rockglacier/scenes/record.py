@@ -357,7 +357,12 @@ def read_dem_tiles(path: Path) -> list[DemTile]:
 
 
 def write_table(table: gpd.GeoDataFrame, path: Path) -> None:
-    """Write GeoParquet 1.1, whole or not at all; with boxes, unless a column has their name."""
+    """Write GeoParquet 1.1, whole or not at all."""
+    write_bytes(path, table_bytes(table))
+
+
+def table_bytes(table: gpd.GeoDataFrame) -> bytes:
+    """Return GeoParquet 1.1, with boxes, unless a column has their name."""
     content = io.BytesIO()
     table.to_parquet(
         content,
@@ -366,7 +371,7 @@ def write_table(table: gpd.GeoDataFrame, path: Path) -> None:
         compression="zstd",
         index=False,
     )
-    write_bytes(path, content.getvalue())
+    return content.getvalue()
 
 
 def read_table(path: Path, columns: Sequence[str] | None = None) -> gpd.GeoDataFrame:
