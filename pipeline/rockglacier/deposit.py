@@ -6,6 +6,7 @@ import csv
 import io
 import re
 from collections.abc import Iterator, Mapping
+from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any, Final
 
@@ -36,6 +37,9 @@ from rockglacier_stac.item import ARCHITECTURES, ZARR
 
 LEARNT_FROM: Final = frozenset({"labels", "splits"})
 """Assets that are somebody else's outlines, or made from them."""
+OWN_LICENSE: Final = "Apache-2.0"
+"""Of this program, whose text is at hand, and has to be passed on (section 4a). Creative Commons is
+content with the address of its texts (CC-BY-4.0, section 3a1)."""
 UNITS: Final = (
     ("_km2", "km²"), ("_km", "km"), ("_m", "m"), ("_deg", "degrees"), ("_share", "1"),
     ("probability", "1"), ("spread", "1"), ("agreement", "1"), ("pixels", "pixels"),
@@ -177,10 +181,11 @@ Coordinates: rasters in EPSG:{study.grid.epsg}, outlines in EPSG:4326. Made with
 def _license(publication: Publication) -> str:
     if publication.license == "other":
         return "No licence was chosen: ask the publisher before you pass the data on.\n"
-    return (
-        f"SPDX-License-Identifier: {publication.license}\n\n"
-        f"The text: https://spdx.org/licenses/{publication.license}.html\n"
-    )
+    identifier = f"SPDX-License-Identifier: {publication.license}\n\n"
+    text = distribution("rockglacier").read_text("licenses/LICENSE")
+    if publication.license == OWN_LICENSE and text:
+        return identifier + text
+    return f"{identifier}The text: https://spdx.org/licenses/{publication.license}.html\n"
 
 
 def _attribution(publication: Publication) -> str:

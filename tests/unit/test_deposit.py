@@ -90,6 +90,20 @@ def test_without_a_licence_neither_model_nor_labels_are_passed_on(deposited):
     assert not any("/models/" in link["href"] for link in prediction["links"])
 
 
+@pytest.mark.parametrize(
+    ("identifier", "said"),
+    [
+        ("Apache-2.0", "You must give any other recipients of the Work or"),
+        ("CC-BY-4.0", "The text: https://spdx.org/licenses/CC-BY-4.0.html"),
+    ],
+)
+def test_the_licence_is_named_and_its_text_is_there_if_it_must_be(deposited, identifier, said):
+    _, folder = deposited(license=identifier)
+    text = (folder / "LICENSE").read_text(encoding="utf-8")
+    assert text.startswith(f"SPDX-License-Identifier: {identifier}\n")
+    assert said in text
+
+
 def test_citation_names_publisher_version_and_method(deposited):
     _, folder = deposited(license="CC-BY-4.0", provider="Université", version="1.2")
     citation = yaml.safe_load((folder / "CITATION.cff").read_text(encoding="utf-8"))
