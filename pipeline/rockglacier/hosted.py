@@ -47,6 +47,10 @@ LEAST_CORES = 2
 KUBERNETES_OPTIONS = ("namespace", "image", "secret", "service_account", "scheduler_memory")
 """Keys of `compute.options`; the others of the resource follow from `compute`."""
 
+POD = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+CONTAINER = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+"""What a namespace asks of pods that enforces the standard ``restricted``."""
+
 SCHEDULER_PORTS = {"tcp-comm": 8786, "http-dashboard": 8787}
 
 
@@ -187,6 +191,7 @@ def kubernetes_cluster(compute: ComputeConfig, *, name: str) -> dict[str, Any]:
         "readinessProbe": {"httpGet": {"port": "http-dashboard", "path": "/health"}},
         "livenessProbe": {"httpGet": {"port": "http-dashboard", "path": "/health"}},
         "resources": _resources(1, options.get("scheduler_memory", "2Gi"), 0),
+        "securityContext": CONTAINER,
     }
     return {
         "apiVersion": "kubernetes.dask.org/v1",
@@ -196,10 +201,10 @@ def kubernetes_cluster(compute: ComputeConfig, *, name: str) -> dict[str, Any]:
             "idleTimeout": 1800,
             "worker": {
                 "replicas": compute.adaptive[0] if compute.adaptive else compute.workers or WORKERS,
-                "spec": {**_account(options), "containers": [_worker(compute, options)]},
+                "spec": _pod(_worker(compute, options), options),
             },
             "scheduler": {
-                "spec": {**_account(options), "containers": [scheduler]},
+                "spec": _pod(scheduler, options),
                 "service": {
                     "type": "ClusterIP",
                     "selector": {
@@ -229,6 +234,7 @@ def _worker(compute: ComputeConfig, options: Mapping[str, Any]) -> dict[str, Any
         "image": options["image"],
         "args": command,
         "resources": _resources(threads, memory, compute.gpu),
+        "securityContext": CONTAINER,
         **({"envFrom": [{"secretRef": {"name": secret}}]} if secret else {}),
     }
 
@@ -246,9 +252,14 @@ def _resources(cpu: int, memory: str, gpu: int) -> dict[str, Any]:
     }
 
 
-def _account(options: Mapping[str, Any]) -> dict[str, Any]:
+def _pod(container: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
     account = options.get("service_account")
-    return {"serviceAccountName": account} if account else {}
+    return {
+        **({"serviceAccountName": account} if account else {}),
+        "automountServiceAccountToken": False,
+        "securityContext": POD,
+        "containers": [container],
+    }
 
 
 def coiled_arguments(compute: ComputeConfig) -> dict[str, Any]:

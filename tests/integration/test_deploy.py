@@ -31,6 +31,8 @@ ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
 KUBERNETES = DEPLOY / "kubernetes"
 
+KUBERNETES_VERSION = "1.37"
+
 SCHEMAS = "dask_kubernetes/operator/deployment/helm/dask-kubernetes-operator/crds"
 """Where the operator's package has the definitions of its resources."""
 
@@ -132,14 +134,32 @@ def test_a_resource_of_another_form_is_found(check_dask):
     ("kind", "pod"), PODS_OF, ids=[f"{n}-{kind}" for n, (kind, _) in enumerate(PODS_OF)]
 )
 def test_pods_are_bounded_pinned_and_without_privileges(kind, pod):
-    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert_restricted(pod)
     for container in pod["containers"]:
         resources = container["resources"]
         assert resources["requests"]["memory"] == resources["limits"]["memory"]
         assert "cpu" in resources["requests"]
         assert container["image"].endswith(f":{__version__}")
-        assert container["securityContext"]["allowPrivilegeEscalation"] is False
-        assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+
+
+def assert_restricted(pod):
+    """What the namespace asks of its pods: without one of these they are not let in."""
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    for container in pod["containers"]:
+        assert container["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+        }
+
+
+def test_pods_of_a_cluster_of_a_run_are_let_into_the_namespace():
+    space = next(r for r in RESOURCES if r["kind"] == "Namespace")
+    assert space["metadata"]["labels"] == {"pod-security.kubernetes.io/enforce": "restricted"}
+    pods = pods_of(made())
+    assert len(pods) == 2
+    for pod in pods:
+        assert_restricted(pod)
 
 
 def test_keys_are_named_and_never_held():
@@ -211,7 +231,7 @@ def test_core_resources_fit_the_schemas_of_kubernetes():
     core = [r for r in RESOURCES if not r["kind"].startswith("Dask")]
     pods = [pod for _, pod in PODS_OF] + pods_of(made(gpu=1))
     for resource in core + [as_pod(pod) for pod in pods]:
-        validate.validate(resource, "1.34", strict=True)
+        validate.validate(resource, KUBERNETES_VERSION, strict=True)
 
 
 # what --cluster asks for
