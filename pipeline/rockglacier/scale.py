@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any, Final
 
+from rockglacier.engine.cluster import IN_FLIGHT
 from rockglacier.scenes.record import Scene, read_scenes, scene_table
 from rockglacier.study import Study
 from rockglacier_stac.providers import provider_of
@@ -44,9 +45,6 @@ GROUP: Final = 4
 LINE_BYTES_S: Final = 100e6
 """What a worker reads in a second from the provider's own region: taken, not measured."""
 
-IN_FLIGHT: Final = 2
-"""Groups that the engine has with the scheduler for each worker; see ``engine/cluster.py``."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Area:
@@ -58,7 +56,7 @@ class Area:
     """Scenes over a place."""
     blocks: int
     groups: int
-    """Read groups: the tasks of the cube."""
+    """Read groups of the cube; the engine halves them where workers would have none."""
     basins: int
     band_pixels: float = 4.5
     """Pixels of bands that are read for one of the grid: four bands of 10 m, two of 20 m."""
@@ -102,6 +100,8 @@ class Estimate:
 
     area: Area
     fleet: Fleet
+    groups: int
+    """Tasks of the cube."""
     reads: int
     """Requests for blocks of files."""
     read_bytes: int
@@ -202,6 +202,7 @@ def estimate(area: Area, fleet: Fleet, costs: Mapping[str, Any] | None = None) -
     -----
     A group that a worker takes down with it is done again from its start: on average half of its
     time is lost. The last groups of a basin leave workers idle: groups go in whole rounds.
+    What several small groups read twice along their edges is added, and computed twice too.
     Inventory, report and publication of a basin are done by the command's own process, while its
     workers wait. Bytes of a look are those of its bands and classification as they are stored.
     """
@@ -209,7 +210,11 @@ def estimate(area: Area, fleet: Fleet, costs: Mapping[str, Any] | None = None) -
     cube, predict, inventory, scheduler = (
         costs[name] for name in ("cube", "predict", "inventory", "scheduler")
     )
-    looked = area.megapixels * area.looks
+    commands = min(fleet.commands, area.basins, fleet.workers)
+    in_turn = math.ceil(area.basins / commands)
+    workers = fleet.workers / commands
+    groups = _groups(area, workers)
+    looked = area.megapixels * area.looks * _twice(area, groups)
     decoded = 1e6 * looked * (2 * area.band_pixels + CLASS_PIXELS)
     read_bytes = STORED_SHARE * decoded
     reads = looked * 1e6 / FILE_BLOCK**2 * (area.band_pixels + CLASS_PIXELS)
@@ -220,14 +225,11 @@ def estimate(area: Area, fleet: Fleet, costs: Mapping[str, Any] | None = None) -
     }
     line = read_bytes / LINE_BYTES_S
     busy = max(seconds["cube"], line)  # reading and computing go on side by side
-    group_s = busy / area.groups
+    group_s = busy / groups
     again = 1 + _lost(group_s / 3600, fleet.losses_per_hour)
     objects = int(area.blocks * cube["objects_per_block"] + area.blocks)
-    tasks = area.groups + 2 * area.blocks
-    commands = min(fleet.commands, area.basins, fleet.workers)
-    in_turn = math.ceil(area.basins / commands)
-    workers = fleet.workers / commands
-    rounds = math.ceil(area.groups / area.basins / workers)
+    tasks = groups + 2 * area.blocks
+    rounds = math.ceil(groups / area.basins / workers)
     predict_s = seconds["predict"] / area.basins / min(workers, area.blocks / area.basins)
     limits = [
         Limit(name=WORK, hours=in_turn * (rounds * group_s * again + predict_s) / 3600),
@@ -239,6 +241,7 @@ def estimate(area: Area, fleet: Fleet, costs: Mapping[str, Any] | None = None) -
     return Estimate(
         area=area,
         fleet=fleet,
+        groups=groups,
         reads=int(reads),
         read_bytes=int(read_bytes),
         objects=objects,
@@ -258,6 +261,20 @@ def estimate(area: Area, fleet: Fleet, costs: Mapping[str, Any] | None = None) -
     )
 
 
+def _groups(area: Area, workers: float) -> int:
+    """Return into how many groups the engine cuts an area for the workers of each command."""
+    groups, blocks = area.groups / area.basins, area.blocks / area.basins
+    while groups < min(IN_FLIGHT * workers, blocks):
+        groups = min(2 * groups, blocks)
+    return round(groups * area.basins)
+
+
+def _twice(area: Area, groups: int) -> float:
+    """Return how much is read for one that is needed: blocks of files lie across groups' edges."""
+    edge = math.sqrt(area.megapixels * 1e6 / groups)
+    return (1 + FILE_BLOCK / edge) ** 2
+
+
 def _lost(hours: float, rate: float) -> float:
     """Return the expected share of a group's time that is done again, workers lost at a rate."""
     failed = 1 - math.exp(-hours * rate)
@@ -273,7 +290,7 @@ def scale_lines(found: Estimate) -> list[str]:
     slowest, second = found.limits[:2]
     next_one = f"{second.name}, {_hours(second.hours)}"
     tasks = (
-        f"{found.area.groups + 2 * found.area.blocks:,} tasks, at most "
+        f"{found.groups + 2 * found.area.blocks:,} tasks, at most "
         f"{IN_FLIGHT * fleet.workers} in flight"
     )
     measured = unit_costs()["measured"]
@@ -290,9 +307,9 @@ def scale_lines(found: Estimate) -> list[str]:
         lines.append(f"source     {found.area.source}")
     if slowest.name != WORK:
         lines.append(f"warning    more workers make it no faster: {slowest.name} is in the way")
-    elif found.area.groups < fleet.workers:
+    elif found.groups < fleet.workers:
         lines.append(
-            f"warning    {found.area.groups} read group(s) for {fleet.workers} workers: the others "
+            f"warning    {found.groups} block(s) for {fleet.workers} workers: the others "
             "have nothing to do in the cube"
         )
     return lines
@@ -306,7 +323,7 @@ def table_lines(rows: Sequence[tuple[str, Estimate]]) -> list[str]:
     for name, found in rows:
         area = found.area
         cells = (
-            name, f"{area.basins:,}", f"{area.groups:,}", f"{found.fleet.workers:,}",
+            name, f"{area.basins:,}", f"{found.groups:,}", f"{found.fleet.workers:,}",
             f"{found.fleet.commands:,}", f"{found.reads / 1e6:,.2f} M", _size(found.read_bytes),
             f"{found.objects:,}", _size(found.written_bytes),
             f"{sum(found.worker_hours.values()):,.0f}", _hours(found.hours), found.limits[0].name,

@@ -14,7 +14,7 @@ import pytest
 
 from rockglacier.cluster import cluster_client
 from rockglacier.config import ComputeConfig
-from rockglacier.engine import Receipts, Task, run_tasks
+from rockglacier.engine import Receipts, Task, run_groups, run_tasks
 from rockglacier.errors import BlocksFailedError, InputError, RemoteError
 
 ONE_THREAD = ("--nthreads", "1", "--no-dashboard", "--memory-limit", "0")
@@ -99,6 +99,28 @@ def run(folder, tasks, client):
     with pytest.raises(BlocksFailedError) as caught:
         run_tasks(tasks, work, receipts=receipts, what="x", workers=1, client=client)
     return [name for name, _ in caught.value.failures], dict(receipts.all())
+
+
+def test_a_single_group_is_halved_so_that_every_worker_has_a_part(tmp_path, client):
+    tasks = [Task(name=f"b{n}", inputs={"n": n}) for n in range(8)]
+    receipts = Receipts(tmp_path)
+
+    def work(group):  # by value: workers cannot import the module of a test
+        import os
+        import time
+
+        for task in group:
+            time.sleep(0.1)
+            yield task, {"pid": os.getpid(), "with": [one.name for one in group]}
+
+    outcome = run_groups([tasks], work, receipts=receipts, what="x", workers=1, client=client)
+    assert outcome.built == 8
+    told = dict(receipts.all())
+    assert len({receipt["pid"] for receipt in told.values()}) == 2
+    # two for each of two workers
+    assert {tuple(receipt["with"]) for receipt in told.values()} == {
+        (f"b{n}", f"b{n + 1}") for n in (0, 2, 4, 6)
+    }
 
 
 def test_a_block_that_kills_its_workers_is_set_aside_and_the_others_are_done(tmp_path, client):

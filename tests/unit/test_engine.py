@@ -3,6 +3,7 @@
 import pytest
 
 from rockglacier.engine import Receipts, Selection, Task, run_groups, run_tasks
+from rockglacier.engine.cluster import enough
 from rockglacier.errors import BlocksFailedError, InputError, RemoteError
 
 
@@ -211,3 +212,24 @@ def test_progress_counts_what_was_kept(tmp_path):
         progress=lambda *args: told.append(args),
     )
     assert told == [("blocks", 2, 4), ("blocks", 3, 4), ("blocks", 4, 4)]
+
+
+def test_groups_are_halved_by_rows_until_there_are_enough():
+    group = [f"r{row}c{col}" for row in range(4) for col in range(4)]
+    assert enough([group], 1) == [group]
+    assert enough([group], 2) == [group[:8], group[8:]]
+    assert enough([group], 3) == [group[at : at + 4] for at in (0, 4, 8, 12)]
+    assert enough([group], 100) == [[block] for block in group]
+    assert enough([], 5) == []
+
+
+def test_the_largest_groups_are_halved_first_and_no_block_is_lost():
+    groups = [list(range(16)), [16, 17], [18], list(range(19, 31))]
+    found = enough(groups, 6)
+    assert found == [
+        list(range(8)), list(range(8, 16)), [16, 17], [18], list(range(19, 25)), list(range(25, 31))
+    ]  # fmt: skip
+    for wanted in range(40):
+        halved = enough(groups, wanted)
+        assert [block for group in halved for block in group] == list(range(31))
+        assert len(halved) >= min(wanted, 31)

@@ -32,6 +32,8 @@ COSTS = {
     },
 }
 AREA = Area(megapixels=1000.0, looks=10.0, blocks=240, groups=20, basins=1)
+TWICE = (1 + 1024 / (1000e6 / 20) ** 0.5) ** 2
+"""What 20 groups read, of what is needed: a block of a file more along two edges of each."""
 
 
 def made(area=AREA, **fleet):
@@ -40,20 +42,31 @@ def made(area=AREA, **fleet):
 
 def test_worker_hours_bytes_and_objects_are_units_times_costs():
     found = made(price=0.5)
-    assert found.worker_hours["cube"] == pytest.approx(1000 * 10 * 2 / 3600)
+    assert found.worker_hours["cube"] == pytest.approx(TWICE * 1000 * 10 * 2 / 3600)
     assert found.worker_hours["predict"] == pytest.approx(1000 * 4 * 0.5 / 3600)
     assert found.written_bytes == 1000 * 11_000_000
     assert found.objects == 240 * 8 + 240  # with a receipt a block
     # four bands of 10 m and two of 20 m of two bytes, and the classes of 20 m
-    assert found.read_bytes == pytest.approx(0.75 * 1e6 * 1000 * 10 * 9.25)
+    assert found.read_bytes == pytest.approx(0.75 * 1e6 * 1000 * 10 * 9.25 * TWICE)
     assert found.cost == pytest.approx(0.5 * sum(found.worker_hours.values()))
 
 
 def test_groups_go_in_whole_rounds():
-    hours = [made(workers=workers).limits[0].hours for workers in (5, 10, 19, 20, 40)]
-    predicted = [2000 / workers / 3600 for workers in (5, 10, 19, 20, 40)]
+    hours = [made(workers=workers).limits[0].hours for workers in (5, 9, 10)]
+    predicted = [2000 / workers / 3600 for workers in (5, 9, 10)]
     cube = [h - p for h, p in zip(hours, predicted, strict=True)]
-    assert cube == pytest.approx([1000 * rounds / 3600 for rounds in (4, 2, 2, 1, 1)])
+    assert cube == pytest.approx([1000 * TWICE * rounds / 3600 for rounds in (4, 3, 2)])
+
+
+@pytest.mark.parametrize(
+    ("workers", "groups"), [(1, 20), (10, 20), (11, 40), (40, 80), (100, 240), (1000, 240)]
+)
+def test_groups_are_halved_until_workers_have_two_or_a_group_is_a_block(workers, groups):
+    found = made(workers=workers)
+    assert found.groups == groups
+    # smaller groups read more along their edges
+    twice = (1 + 1024 / (1000e6 / groups) ** 0.5) ** 2
+    assert found.worker_hours["cube"] == pytest.approx(twice * 1000 * 10 * 2 / 3600)
 
 
 def test_slow_line_is_what_a_cheap_look_waits_for():
@@ -64,7 +77,7 @@ def test_slow_line_is_what_a_cheap_look_waits_for():
 
 def test_lost_workers_cost_the_half_of_a_group_each():
     calm, stormy = made(), made(losses_per_hour=1.0)
-    group_h = 1000 / 3600
+    group_h = TWICE * 1000 / 3600
     lost = 1 - 2.718281828 ** (-group_h)
     assert stormy.worker_hours["cube"] / calm.worker_hours["cube"] == pytest.approx(
         1 + 0.5 * lost / (1 - lost)
@@ -72,23 +85,23 @@ def test_lost_workers_cost_the_half_of_a_group_each():
 
 
 def test_more_workers_than_groups_and_other_walls_are_told():
-    lines = "\n".join(scale_lines(made(workers=100)))
-    assert "20 read group(s) for 100 workers" in lines
+    lines = "\n".join(scale_lines(made(workers=300)))
+    assert "240 block(s) for 300 workers" in lines
     slow = {**COSTS, "scheduler": {**COSTS["scheduler"], "tasks_per_second": 0.001}}
-    found = estimate(AREA, Fleet(workers=100), slow)
+    found = estimate(AREA, Fleet(workers=10), slow)
     assert found.limits[0].name == "the scheduler's tasks"
     assert found.hours == pytest.approx(500 / 0.001 / 3600)
     assert "more workers make it no faster: the scheduler's tasks" in "\n".join(scale_lines(found))
 
 
 def test_basins_wait_for_each_other_in_a_command_and_for_their_inventories():
-    belt = Area(megapixels=1000.0, looks=10.0, blocks=240, groups=20, basins=10)
+    belt = Area(megapixels=1000.0, looks=10.0, blocks=20, groups=20, basins=10)
     one, five = made(belt, workers=10), made(belt, workers=10, commands=5)
-    # a basin has two groups of 1000 s: eight of ten workers wait, or none
-    cube_s, predict_s = 10 * 1000, 2000 / 10
-    assert one.limits[0].hours == pytest.approx((cube_s + predict_s) / 3600)
-    assert five.limits[0].hours == pytest.approx((2 * 1000 + 2 * 200 / 2) / 3600)
-    assert one.hours == pytest.approx((cube_s + predict_s + 1000 * 0.01) / 3600)
+    # a basin has two groups of 1000 s and more: eight of ten workers wait, or none
+    cube_s, predict_s = 1000 * TWICE, 2000 / 10 / 2
+    assert one.limits[0].hours == pytest.approx(10 * (cube_s + predict_s) / 3600)
+    assert five.limits[0].hours == pytest.approx(2 * (cube_s + predict_s) / 3600)
+    assert one.hours == pytest.approx((10 * (cube_s + predict_s) + 1000 * 0.01) / 3600)
     assert one.worker_hours == five.worker_hours
 
 

@@ -11,6 +11,29 @@ from rockglacier.engine.receipts import Failure, Receipts, Task
 from rockglacier.engine.tally import Tally
 from rockglacier.errors import RemoteError
 
+IN_FLIGHT = 2
+"""Groups for each worker: one that it works on, and one that waits there."""
+
+
+def enough(groups: Sequence[Sequence[Task]], wanted: int) -> list[Sequence[Task]]:
+    """Return groups halved until there are as many as wanted, or each is a block.
+
+    The blocks of a group lie row by row, so that halves are whole rows as long as there are two.
+    """
+    found = list(groups)
+    while len(found) < wanted and (largest := max(map(len, found), default=0)) > 1:
+        found = [
+            half
+            for group in found
+            for half in (_halves(group) if 2 * len(group) > largest else [group])
+        ]
+    return found
+
+
+def _halves(group: Sequence[Task]) -> list[Sequence[Task]]:
+    middle = (len(group) + 1) // 2
+    return [group[:middle], group[middle:]]
+
 
 def _run_remotely(
     tasks: Sequence[Task], work: GroupWork, receipts: Receipts
@@ -30,13 +53,16 @@ def on_cluster(
 ) -> None:
     """Run groups on a cluster: two a worker in flight, so that none waits for the scheduler.
 
+    Where fewer groups wait than workers could take, they are halved, down to blocks: what these
+    share is then read twice, but nobody is idle.
+
     A group that takes its worker down with it is tried again block by block, and a block that does
     so alone at the end, as it may only have waited behind another; then it is set aside.
     """
     from distributed import KilledWorker, as_completed
     from distributed.comm.core import CommClosedError
 
-    queue = iter(todo)
+    queue = list(todo)
     flying: dict[Any, Sequence[Task]] = {}
     suspects: list[Task] = []
     alone: Task | None = None
@@ -51,11 +77,11 @@ def on_cluster(
 
     def fill() -> None:
         workers = max(1, len(client.nthreads()))  # they come and go
-        while len(flying) < 2 * workers:
-            group = next(queue, None)
-            if group is None:
-                return
+        free = max(0, IN_FLIGHT * workers - len(flying))
+        queue[:] = enough(queue, free)
+        for group in queue[:free]:
             submit(group)
+        del queue[:free]
 
     try:
         fill()
