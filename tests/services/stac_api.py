@@ -106,10 +106,12 @@ def stac_api(folder, ports):
         run(*psql, "-c", "create extension postgis")
         run(server_program("pypgstac"), "migrate")
         settings = folder / "search.sql"
-        settings.write_text(yaml.safe_load(COMPOSE.read_text())["configs"]["search"]["content"])
+        stack = yaml.safe_load(COMPOSE.read_text())
+        settings.write_text(stack["configs"]["search"]["content"])
         run(*psql, "-f", settings)
-        command = [server_program("uvicorn"), "--factory", "stac_fastapi.pgstac.app:create_app"]
-        command += ["--host", "127.0.0.1", "--port", str(port), "--log-level", "warning"]
+        program, *options = stack["services"]["api"]["command"]
+        command = [server_program(program), *options, "--host", "127.0.0.1"]
+        command += ["--port", str(port), "--log-level", "warning"]
         url = f"http://127.0.0.1:{port}"
         log = folder / "api.log"
 

