@@ -16,13 +16,13 @@ from rockglacier.inventory.reviews import review_table, write_reviews
 from rockglacier.inventory.tables import build_inventory
 from rockglacier.storage import write_json
 from rockglacier.study import Study
-from rockglacier_stac.globe import cut
+from rockglacier_stac.globe import bbox_of, cut
 
 PLACES = {
     "Hunza": (32643, 500_000, 4_000_000),
     "the Andes": (32719, 400_000, 6_300_000),
     "Svalbard": (32633, 500_000, 8_700_000),
-    "the antimeridian": (32601, 181_000, 7_600_000),
+    "the antimeridian": (32601, 377_000, 7_600_000),
 }
 """EPSG code, and a point of the border between two basins, which runs north."""
 
@@ -205,15 +205,16 @@ class Given:
     fingerprint = "abc123"
 
 
-def mapped(folder, name, area, *drawn):
+def mapped(folder, name, area, *drawn, place=PLACES["Hunza"]):
     """A basin with its inventory, in which rectangles of metres around the border are mapped."""
-    values = {"name": name, "area": list(area.bounds), "cube": {"margin_m": 500}}
+    epsg, x, y = place
+    values = {"name": name, "area": list(bbox_of(area)), "cube": {"margin_m": 500}}
     study = Study(config=parse_config(values, source="test"), base=folder)
-    grid = Grid.from_area(study.area, epsg=32643, resolution=10, block=256, margin_m=500)
+    grid = Grid.from_area(study.area, epsg=epsg, resolution=10, block=256, margin_m=500)
     write_json(study.grid_path, grid.to_dict())
     probability = np.full(grid.shape, 5, np.uint8)
     for left, bottom, right, top in drawn:
-        column, row = ~grid.transform * (500_000 + left, 4_000_000 + top)
+        column, row = ~grid.transform * (x + left, y + top)
         window = Window(
             y=round(row), x=round(column), height=(top - bottom) // 10, width=(right - left) // 10
         )
@@ -255,6 +256,26 @@ def test_landform_on_the_seam_is_in_the_inventory_of_all_exactly_once(case, tmp_
     assert merged["candidate_id"].is_unique
     assert merged["area_km2"].notna().all()
     assert write_merged([east, west], tmp_path) == facts
+
+
+def test_landform_across_the_antimeridian_is_cut_there_and_stays_what_it_is(tmp_path):
+    """Uncut, it goes around the globe: the area of all was 10,000 km² instead of 7."""
+    place = World(*PLACES["the antimeridian"])
+    over, beside = (-300, 0, 700, 400), (-900, -900, -700, -700)
+    study = mapped(
+        tmp_path, "over", place.shape(-1500, -1500, 1500, 1500), over, beside,
+        place=PLACES["the antimeridian"],
+    )  # fmt: skip
+    held = gpd.read_parquet(study.inventory_path / "inventory.parquet")
+    assert held.geometry.is_valid.all()
+    (cut_one,) = held[held.geom_type == "MultiPolygon"].to_dict("records")
+    east, west = sorted(cut_one["geometry"].geoms, key=lambda part: -part.bounds[0])
+    assert (east.bounds[2], west.bounds[0]) == (180.0, -180.0)
+    assert geodesic_area_km2(cut_one["geometry"]) == pytest.approx(0.4, rel=0.01)
+    assert cut_one["perimeter_km"] == pytest.approx(2.8, rel=0.02)  # the cut is no edge
+    facts = write_merged([study], tmp_path)
+    assert facts["area_km2"] == pytest.approx(0.44, rel=0.01)
+    assert build_inventory(study, bundle=Given())["kept_ids"] == 2
 
 
 def test_an_outline_rejected_in_a_basin_stays_away_when_its_neighbour_draws_it(tmp_path):

@@ -21,6 +21,7 @@ from rockglacier.inventory.ids import place_ids
 from rockglacier.inventory.match import EQUAL_AREA
 from rockglacier.inventory.reviews import read_reviews
 from rockglacier.storage import readable, write_json, write_text
+from rockglacier.storage.vector import in_degrees
 from rockglacier.study import Study
 
 DOUBLE_SHARE: Final = 0.5
@@ -104,7 +105,7 @@ def merge_inventories(
     parts += [table for table in beside if len(table)]
     whole = gpd.GeoDataFrame(pd.concat(parts, ignore_index=True), crs=4326)
     whole = whole[["basin", *(name for name in whole.columns if name != "basin")]]
-    ground = shapely.make_valid(whole.geometry.to_crs(EQUAL_AREA).to_numpy())
+    ground = shapely.make_valid(in_degrees(whole.geometry).to_crs(EQUAL_AREA).to_numpy())
     rejected = _rejected(whole, ground, reviews or {})
     is_free = ~whole.index.isin(rejected.index)
     owned -= int(np.count_nonzero(~is_free[:owned]))
@@ -156,7 +157,7 @@ def _rejected(
     if not parts:
         return pd.DataFrame(columns=list(REJECTED_COLUMNS))
     refused = gpd.GeoDataFrame(pd.concat(parts, ignore_index=True), crs=4326)
-    shapes = shapely.make_valid(refused.geometry.to_crs(EQUAL_AREA).to_numpy())
+    shapes = shapely.make_valid(in_degrees(refused.geometry).to_crs(EQUAL_AREA).to_numpy())
     places, others = shapely.STRtree(shapes).query(ground, predicate="intersects")
     share = shapely.area(shapely.intersection(ground[places], shapes[others]))
     share /= shapely.area(ground[places])

@@ -13,6 +13,7 @@ from rockglacier.inventory.match import Comparison, compare
 from rockglacier.inventory.references import complete_area, is_on_ignored
 from rockglacier.inventory.scores import summary
 from rockglacier.storage import readable
+from rockglacier.storage.vector import in_degrees
 from rockglacier.study import Study
 
 
@@ -67,7 +68,7 @@ def judge_outlines(study: Study, probability: Any, *, threshold: float) -> Judge
     grid, splits = study.grid, gpd.read_parquet(readable(study.splits_path))
     labels = gpd.read_parquet(readable(study.label_table_path))
     drawn = draw(study, probability, threshold=threshold)
-    table = gpd.GeoDataFrame(geometry=drawn.outlines.to_crs(4326), crs=4326)
+    table = gpd.GeoDataFrame(geometry=in_degrees(drawn.outlines), crs=4326)
     table = table[~is_on_ignored(table, labels[labels["action"] == "filtered"], grid)]
     reference = labels[labels["used"]]
     comparison = compare(table, reference, complete_area(study), id_b="label_id")

@@ -18,6 +18,7 @@ from rockglacier.inventory.geoparquet import write_geoparquet
 from rockglacier.inventory.ids import place_ids
 from rockglacier.inventory.reviews import with_reviews
 from rockglacier.inventory.schema import table_of
+from rockglacier.storage.vector import in_degrees
 from rockglacier.study import Study
 
 
@@ -56,7 +57,7 @@ def write_across(
         left, decided = with_reviews(drawn.across, reviews, study.grid)
         free = [place for place, values in enumerate(decided) if not values]
         measures, _ = measured(study, left, probability, cube)
-        outlines, points = left.outlines.to_crs(4326), left.points.to_crs(4326)
+        outlines, points = in_degrees(left.outlines), left.points.to_crs(4326)
         places = [(points.iloc[place].x, points.iloc[place].y) for place in free]
         rows = [
             {

@@ -22,7 +22,7 @@ from scipy.sparse.csgraph import connected_components
 from shapely.geometry.base import BaseGeometry
 
 from rockglacier.errors import InputError
-from rockglacier.storage.vector import has_polygons
+from rockglacier.storage.vector import has_polygons, in_degrees
 
 EQUAL_AREA: Final = 6933
 """EPSG code of the equal-area projection in which everything is measured."""
@@ -158,7 +158,7 @@ def _side(
         )
     is_polygon = has_polygons(table).to_numpy(bool)
     polygons = table[is_polygon]
-    geometry = polygons.geometry.to_crs(EQUAL_AREA).to_numpy()
+    geometry = in_degrees(polygons.geometry).to_crs(EQUAL_AREA).to_numpy()
     is_broken = ~shapely.is_valid(geometry)
     geometry = np.where(is_broken, shapely.make_valid(geometry, method="structure"), geometry)
     inside = np.ones(len(geometry), dtype=bool)

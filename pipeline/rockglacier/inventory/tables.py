@@ -46,6 +46,7 @@ from rockglacier.inventory.versions import (
 from rockglacier.inventory.water import water_table
 from rockglacier.inventory.whereabouts import write_tables
 from rockglacier.storage import Traffic, listing, open_group, write_json, write_text
+from rockglacier.storage.vector import in_degrees
 from rockglacier.study import Study
 
 
@@ -94,7 +95,7 @@ def build_inventory(
     drawn = draw(study, probability, threshold=source.threshold, progress=progress)
     reviews = read_reviews(study)
     drawn, decided = with_reviews(drawn, reviews, study.grid)
-    outlines, points = drawn.outlines.to_crs(4326), drawn.points.to_crs(4326)
+    outlines, points = in_degrees(drawn.outlines), drawn.points.to_crs(4326)
     # what is wrong with a file is told before hours of measuring
     domains = study_domains(study)
     overlaps = {name: study.resolve(uri) for name, uri in study.config.inventory.overlaps.items()}

@@ -11,7 +11,7 @@ import geopandas as gpd
 import shapely
 
 from rockglacier.labels.columns import named_columns
-from rockglacier.storage.vector import layers_of, read_attributes, read_polygons
+from rockglacier.storage.vector import in_degrees, layers_of, read_attributes, read_polygons
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ def read_outlines(
         "ground that was looked at, and leave the file of the reference empty",
     )
     flat = shapely.force_2d(polygons.geometry.to_numpy())
-    return polygons.set_geometry(flat, crs=polygons.crs).to_crs(4326)
+    return polygons.set_geometry(in_degrees(gpd.GeoSeries(flat, crs=polygons.crs)))
 
 
 def layer_of_outlines(uri: str, *, what: str) -> str | None:

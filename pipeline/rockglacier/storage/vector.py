@@ -25,6 +25,7 @@ from rockglacier.storage.files import fetch, file_at, listing
 from rockglacier.storage.remote import SCHEMES, RemotePath
 from rockglacier_stac import files
 from rockglacier_stac.errors import StacError
+from rockglacier_stac.globe import HALF, cut
 
 logger = logging.getLogger(__name__)
 
@@ -224,6 +225,20 @@ def without_polygon(table: gpd.GeoDataFrame, uri: str, what: str, *, todo: str) 
         expected="at least one polygon that is not empty",
         todo=todo,
     )
+
+
+def in_degrees(shapes: gpd.GeoSeries) -> gpd.GeoSeries:
+    """Return outlines in EPSG:4326, those that cross the antimeridian cut there.
+
+    Uncut they are invalid, and go around the globe in whatever reads or projects them.
+    """
+    moved = shapes.to_crs(4326)
+    west, east = moved.bounds["minx"], moved.bounds["maxx"]
+    goes_around = (east - west > HALF) | (east > HALF) | (west < -HALF)
+    if not goes_around.any():
+        return moved
+    whole = [cut(one) if too_far else one for one, too_far in zip(moved, goes_around, strict=True)]
+    return gpd.GeoSeries(whole, index=moved.index, crs=4326)
 
 
 def areal(shape: BaseGeometry) -> BaseGeometry:
