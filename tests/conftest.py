@@ -1,6 +1,7 @@
-"""Shared fixtures: where real data lies, and Torch on one thread."""
+"""Fixtures of all tests. The modules ``made_*.py`` beside this file can be imported anywhere."""
 
-import importlib.util
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -20,81 +21,71 @@ def shared_data() -> Path:
     return SHARED
 
 
-def _made(name):
-    """Return a module of ``tests`` that makes data."""
-    path = Path(__file__).with_name(f"{name}.py")
-    spec = importlib.util.spec_from_file_location(name, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+@contextmanager
+def torch_on_one_thread():
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def one_thread():
+    """Torch on one thread: small networks gain nothing from more, and sums keep one order."""
+    with torch_on_one_thread():
+        yield
 
 
 @pytest.fixture
 def make_basin(tmp_path):
     """A function that makes a small searched basin; see ``tests/made_basin.py``."""
-    module = _made("made_basin")
+    from made_basin import make_basin
 
-    def make(name="basin", **settings):
-        return module.make_basin(tmp_path, name, **settings)
-
-    return make
+    return partial(make_basin, tmp_path)
 
 
 @pytest.fixture
 def make_ground(tmp_path):
     """A function that makes a study ready to train; see ``tests/made_ground.py``."""
-    module = _made("made_ground")
+    from made_ground import make_ground
 
-    def make(name="ground", **settings):
-        return module.make_ground(tmp_path, name, **settings)
-
-    return make
+    return partial(make_ground, tmp_path)
 
 
 @pytest.fixture(scope="session")
 def trained_ground(tmp_path_factory):
     """A study whose HRNet is trained on both splits, for reading only; see ``made_ground.py``."""
-    import torch
-
+    from made_ground import make_ground
     from rockglacier.model.fit import train
 
-    module = _made("made_ground")
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    study = module.make_ground(tmp_path_factory.mktemp("trained"), random_split=["hrnet"])
-    train(study)
-    torch.set_num_threads(before)
+    study = make_ground(tmp_path_factory.mktemp("trained"), random_split=["hrnet"])
+    with torch_on_one_thread():
+        train(study)
     return study
 
 
-@pytest.fixture(scope="session")
-def products_module():
-    """The module ``tests/made_products.py``."""
-    return _made("made_products")
-
-
 @pytest.fixture
-def make_products(products_module, tmp_path):
+def make_products(tmp_path):
     """A function that makes the products of every stage; see ``tests/made_products.py``."""
+    from made_products import make_products
 
     def make(folder=tmp_path, **settings):
-        return products_module.make_products(folder, **settings)
+        return make_products(folder, **settings)
 
     return make
 
 
 @pytest.fixture(scope="session")
-def full_report(products_module, tmp_path_factory):
+def full_report(tmp_path_factory):
     """A study with everything a report shows, and what writing it told; see ``made_report.py``."""
-    return _made("made_report").make_report(
-        products_module,
+    from made_report import make_report
+
+    return make_report(
         tmp_path_factory.mktemp("report"),
         provider="Université de ہنزہ",
         attribution="Inventory <of> 洪扎 & others",
     )
-
-
-@pytest.fixture(scope="session")
-def taught_module():
-    """The module ``tests/made_ground.py``, whose ``make_taught`` makes a study with a cube."""
-    return _made("made_ground")

@@ -140,7 +140,7 @@ def write_dem(folder, grid, *, seam=True, margin=0.06):
     return tiles
 
 
-def make_basin(folder, name, *, block=256, seam=True, scenes=None, **cube):
+def make_basin(folder, name="basin", *, block=256, seam=True, scenes=None, **cube):
     """Write a basin and return its study; ``scenes`` changes the list of scenes."""
     grid = Grid(
         geobox=Grid.from_dict(

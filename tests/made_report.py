@@ -3,6 +3,7 @@
 import numpy as np
 import zarr
 
+from made_products import HEIGHT, LANDFORMS, SPLITS, WIDTH, make_products
 from rockglacier.evaluation.everywhere import GROUNDS, table_of
 from rockglacier.evaluation.judge import StudyJudge
 from rockglacier.evaluation.mapped import write_adjusted_area
@@ -22,13 +23,13 @@ NETWORKS = {"unet": 6, "deeplabv3plus": 3, "hrnet": 1}
 """Pixels by which the map of each lies off, to the right."""
 
 
-def make_report(products, folder, **publish):
+def make_report(folder, **publish):
     """Make a study of ``made_products`` whole, write its report, and return it and the facts."""
-    study = products.make_products(folder, **publish)
-    labels = write_labels(products, study)
-    write_features(products, study)
+    study = make_products(folder, **publish)
+    labels = write_labels(study)
+    write_features(study)
     write_doubts(study, labels)
-    write_evaluation(products, study, labels)
+    write_evaluation(study, labels)
     write_everywhere(study, labels)
     write_ablation(study)
     (study.inventory_path / "inventory.gpkg").unlink()  # else it counts as edited
@@ -38,9 +39,9 @@ def make_report(products, folder, **publish):
     return study, write_report(study)
 
 
-def write_labels(products, study):
-    labels = np.zeros((products.HEIGHT, products.WIDTH), np.uint8)
-    for row, column, height, width in products.LANDFORMS.values():
+def write_labels(study):
+    labels = np.zeros((HEIGHT, WIDTH), np.uint8)
+    for row, column, height, width in LANDFORMS.values():
         labels[row : row + height, column : column + width] = 1
     labels[-4:] = 255
     group = zarr.open_group(str(study.labels_path), mode="w", zarr_format=3)
@@ -48,8 +49,8 @@ def write_labels(products, study):
     return labels
 
 
-def write_features(products, study):
-    rows, columns = np.mgrid[: products.HEIGHT, : products.WIDTH]
+def write_features(study):
+    rows, columns = np.mgrid[:HEIGHT, :WIDTH]
     waves = [np.sin(rows / n) + np.cos(columns / (n + 2)) for n in range(3, 8)]
     group = zarr.open_group(str(study.features_path), mode="w", zarr_format=3)
     values = np.rint(SCALE * np.stack(waves)).astype(np.int16)
@@ -63,10 +64,10 @@ def write_doubts(study, labels):
         group.create_array(name, data=values, chunks=(64, 64))
 
 
-def write_evaluation(products, study, labels):
-    column, width = products.SPLITS["test"]
-    window = Window(y=0, x=column, height=products.HEIGHT, width=width)
-    reach = Window(y=0, x=column - 16, height=products.HEIGHT, width=width + 16)
+def write_evaluation(study, labels):
+    column, width = SPLITS["test"]
+    window = Window(y=0, x=column, height=HEIGHT, width=width)
+    reach = Window(y=0, x=column - 16, height=HEIGHT, width=width + 16)
     judge, rows = StudyJudge(study), []
     for name, off in NETWORKS.items():
         called = np.roll(labels == 1, off, axis=1)

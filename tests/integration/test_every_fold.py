@@ -10,7 +10,6 @@ import geopandas as gpd
 import numpy as np
 import pytest
 import rasterio
-import torch
 import yaml
 import zarr
 
@@ -95,16 +94,13 @@ def write_teacher(folder, name, *, west):
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+def trained(tmp_path_factory, one_thread):
     study = make_study(tmp_path_factory.mktemp("folds"))
     labels = write_ground(study)
     write_teacher(study.base, "east", west=510_000.0)
     facts = {
         name: stage_named(name).work(study, Context()) for name in ("fuse", "train", "evaluate")
     }
-    torch.set_num_threads(threads)
     return study, labels, facts
 
 

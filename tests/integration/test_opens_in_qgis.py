@@ -10,6 +10,7 @@ import geopandas as gpd
 import pytest
 import shapely
 
+from made_products import make_products
 from rockglacier.errors import InputError
 from rockglacier.inventory.domains import RGIK_DOMAINS
 from rockglacier.inventory.edited import import_edited
@@ -46,9 +47,9 @@ def environment(folder):
             "XDG_RUNTIME_DIR": str(folder)}  # fmt: skip
 
 
-def exported(products_module, folder):
+def exported(folder):
     """Return a study with its inventory, and the GeoPackage and the project of it."""
-    study = products_module.make_products(folder)
+    study = make_products(folder)
     shutil.rmtree(study.inventory_path)
     build_inventory(study)
     package, project, *_ = export_qgis(study, study.folder / "export" / "qgis")
@@ -56,10 +57,10 @@ def exported(products_module, folder):
 
 
 @pytest.fixture(scope="module")
-def opened(python, products_module, tmp_path_factory):
+def opened(python, tmp_path_factory):
     """A study whose project was opened and edited, and what QGIS said of it."""
     folder = tmp_path_factory.mktemp("qgis")
-    study, package, project = exported(products_module, folder)
+    study, package, project = exported(folder)
     answer = folder / "answer.json"
     done = subprocess.run(
         [python, Path(__file__).with_name("in_qgis.py"), project, answer, "somebody"],
@@ -109,8 +110,8 @@ def test_a_decision_made_in_qgis_comes_back(opened):
     assert taken.older == ()
 
 
-def test_what_is_cut_and_drawn_comes_back_while_qgis_is_open(python, products_module, tmp_path):
-    study, package, project = exported(products_module, tmp_path)
+def test_what_is_cut_and_drawn_comes_back_while_qgis_is_open(python, tmp_path):
+    study, package, project = exported(tmp_path)
     before = gpd.read_parquet(study.inventory_path / "inventory.parquet")
     west, south, _, _ = before.total_bounds
     drawn = shapely.box(west + 0.014, south, west + 0.015, south + 0.001)

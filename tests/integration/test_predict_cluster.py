@@ -23,7 +23,7 @@ from rockglacier.scenes.record import write_table
 from rockglacier.storage import write_json
 from rockglacier.study import Study
 
-torch.set_num_threads(1)
+pytestmark = pytest.mark.usefixtures("one_thread")
 SHAPE = (260, 300)
 CHANNELS = ("brightness", "slope")
 

@@ -21,7 +21,7 @@ from rockglacier.prediction.infer import infer_window
 from rockglacier.prediction.source import SourcesAhead
 from rockglacier.prediction.views import PLAIN, Viewer
 
-torch.set_num_threads(1)
+pytestmark = pytest.mark.usefixtures("one_thread")
 CHANNELS = 3
 
 

@@ -1,19 +1,15 @@
 """Whatever a person gives it, a reader says what is wrong by an error of ours, or reads it."""
 
-import importlib.util
 import os
 import re
 import subprocess
 import sys
 import warnings
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-spec = importlib.util.spec_from_file_location("fuzzed", Path(__file__).parents[1] / "fuzzed.py")
-fuzzed = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(fuzzed)
+import fuzzed
 
 SECONDS = int(os.environ.get("ROCKGLACIER_FUZZ_SECONDS", "60"))
 """A reader, driven by coverage."""

@@ -6,6 +6,7 @@ import shapely
 import yaml
 
 from rockglacier.atlas.cut import file_name, read_basins, settings_like, write_studies
+from rockglacier.atlas.queue import in_order
 from rockglacier.errors import InputError
 from rockglacier.study import open_study
 from rockglacier_stac.globe import cut
@@ -81,6 +82,56 @@ def test_area_without_basins_and_layer_without_crs_are_told(layer, tmp_path):
     (tmp_path / "plain.csv").write_text('name,WKT\na,"POLYGON((0 0,1 0,1 1,0 0))"\n')
     with pytest.raises(InputError, match=r"ha(s|ve) no|cannot be read"):
         read_basins(str(tmp_path / "plain.csv"), AREA, name="name")
+
+
+def test_basins_that_are_too_small_or_share_ground_are_told(layer, caplog):
+    shapes = [
+        shapely.box(74.1, 36.1, 74.3, 36.3),
+        shapely.box(74.2, 36.1, 74.4, 36.3),
+        shapely.box(74.4, 36.1, 74.4001, 36.3),
+        shapely.box(80, 40, 81, 41),
+    ]
+    found = read_basins(layer(["a", "b", "sliver", "far"], shapes), AREA, name="name")
+    assert list(found["basin"]) == ["a", "b"]
+    assert "1 basin(s) have less than 1 km² in the area, and are left out: sliver" in caplog.text
+    assert "1 pair(s) of basins share ground, which each of them maps: a and b (20" in caplog.text
+    caplog.clear()
+    read_basins(
+        layer(["a", "c"], [shapes[0], shapely.box(74.3, 36.1, 74.5, 36.3)]), AREA, name="name"
+    )
+    assert caplog.text == ""
+
+
+def test_priorities_between_whole_numbers_count(layer, tmp_path):
+    shapes = [shapely.box(74.1, 36.1, 74.3, 36.3), shapely.box(74.3, 36.1, 74.5, 36.3)]
+    path = layer(["a", "b"], shapes, urgent=[0.2, 0.9])
+    files = write_studies(
+        read_basins(path, AREA, name="name", priority="urgent"), tmp_path, {}, source="test"
+    )
+    assert [study.config.name for study in in_order([open_study(file) for file in files])] == [
+        "b",
+        "a",
+    ]
+
+
+def test_names_as_long_as_no_file_name_can_be_are_cut(layer, tmp_path):
+    shapes = [shapely.box(74.1, 36.1, 74.3, 36.3), shapely.box(74.3, 36.1, 74.5, 36.3)]
+    found = read_basins(layer(["a" * 300, "b"], shapes), AREA, name="name")
+    assert len(write_studies(found, tmp_path / "atlas", {}, source="test")) == 2
+    with pytest.raises(InputError, match="are all 'aaa"):
+        read_basins(layer(["a" * 300, "a" * 301], shapes), AREA, name="name")
+
+
+def test_settings_that_files_do_not_take_over_are_told(layer, tmp_path, caplog):
+    basins = read_basins(layer(["a"], [shapely.box(74.1, 36.1, 74.5, 36.5)]), AREA, name="name")
+    settings = {"search": {"start": "2023-01-01"}}
+    write_studies(basins, tmp_path / "atlas", settings, source="like.yaml")
+    write_studies(basins, tmp_path / "atlas", settings, source="like.yaml")
+    assert caplog.text == ""
+    other = {"search": {"start": "2024-01-01"}, "cube": {"block": 512}}
+    write_studies(basins, tmp_path / "atlas", other, source="like.yaml")
+    assert "keep settings that differ from like.yaml" in caplog.text
+    assert "a.yaml (search, cube)" in caplog.text
 
 
 def test_file_names_never_leave_the_folder():

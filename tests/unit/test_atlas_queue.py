@@ -313,3 +313,29 @@ def test_a_lost_file_of_any_basin_is_told_before_the_first_begins(tmp_path):
         )  # fmt: skip
     assert not (tmp_path / "a").exists()
     assert not (tmp_path / "progress.json").exists()
+
+
+def test_basins_that_name_several_clusters_are_told_before_the_first_begins(tmp_path):
+    reference = gpd.GeoDataFrame(geometry=[shapely.box(74.0, 36.0, 74.05, 36.05)], crs=4326)
+    reference.to_file(tmp_path / "outlines.gpkg")
+    files = []
+    for name, cluster in (("a", "threads"), ("b", "local")):
+        values = {
+            "name": name, "area": [74, 36, 74.1, 36.1], "compute": {"cluster": cluster},
+            "labels": {"reference": "outlines.gpkg"},
+        }  # fmt: skip
+        files.append(tmp_path / f"{name}.yaml")
+        files[-1].write_text(yaml.safe_dump(values))
+    with pytest.raises(InputError, match=r"several clusters .*'local' \(b\), 'threads' \(a\)"):
+        run_many(
+            files, model=None, bundle=None, folder=None, hours=None, basins=None, at_once=1,
+            cluster=None,
+        )  # fmt: skip
+    assert not (tmp_path / "progress.json").exists()
+
+
+@pytest.mark.parametrize("name", ["stac", "search"])
+def test_a_basin_of_the_name_of_a_shared_folder_is_refused(basins, name):
+    with pytest.raises(InputError, match=f"basin '{name}' has the folder .* which the basins"):
+        basins.run([basins.study("a"), basins.study(name)])
+    assert basins.calls == []

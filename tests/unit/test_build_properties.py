@@ -1,12 +1,10 @@
 """A cube does not depend on how it is built, bit for bit; windows of scenes equal rasterio's."""
 
 import dataclasses
-import importlib.util
 import os
 import random
 from contextlib import contextmanager
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,6 +15,7 @@ from hypothesis import strategies as st
 from rasterio.enums import Resampling
 from rasterio.vrt import WarpedVRT
 
+from made_basin import make_basin
 from rockglacier.cube import build, store
 from rockglacier.cube.build import build_cube, cube_tasks
 from rockglacier.cube.load import SceneReader
@@ -38,13 +37,9 @@ REPEATED = {
 @pytest.fixture(scope="module")
 def make(tmp_path_factory):
     """A function that makes a basin in a new folder; see ``tests/made_basin.py``."""
-    path = Path(__file__).parents[1] / "made_basin.py"
-    spec = importlib.util.spec_from_file_location("made_basin", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
 
     def make(**values):
-        return module.make_basin(tmp_path_factory.mktemp("basin"), "basin", **values)
+        return make_basin(tmp_path_factory.mktemp("basin"), **values)
 
     return make
 

@@ -13,15 +13,8 @@ from rockglacier.errors import ContractError, InputError, NotFoundError
 from rockglacier.model.bundle import read_bundle, write_bundle
 from rockglacier.model.trained import load_model
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 CPU = torch.device("cpu")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

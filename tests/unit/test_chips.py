@@ -27,17 +27,10 @@ from rockglacier.cube.terrain import slope_aspect
 from rockglacier.errors import ContractError, InputError, NotFoundError
 from rockglacier.grid import Window
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 HEIGHT, WIDTH = 200, 312
 ORIGIN = (483_217.0, 4_012_343.0)
 CHANNELS = ["B02", "aspect_sin", "aspect_cos"]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def write_basin(folder, *, crs="EPSG:32643", origin=ORIGIN, res=10, channels=CHANNELS, seed=0):

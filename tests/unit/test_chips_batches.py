@@ -9,6 +9,7 @@ import torch
 import zarr
 from torch.utils.data import DataLoader
 
+from made_ground import make_ground
 from rockglacier.chips.basins import MultiBasinDataset
 from rockglacier.chips.batches import InBatches, batch_of, whole
 from rockglacier.chips.dataset import CubeDataset, as_features
@@ -20,19 +21,12 @@ from rockglacier.errors import InputError
 from rockglacier.grid import Window
 from rockglacier.model.loaders import chips_of, grounds_of
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 HEIGHT, WIDTH, CHIP = 193, 261, 64
 ORIGIN = (483_217.0, 4_012_343.0)
 NODATA, IGNORE = -32768, 255
 WORKERS_S = 900
 """Workers of a test that give nothing for so long hang."""
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
@@ -174,8 +168,8 @@ def test_workers_give_the_same_batches_and_do_not_hang(basin, tmp_path, context)
         assert torch.equal(torch.cat([batch[key] for batch in batches]), values)
 
 
-def test_training_with_workers_sees_the_chips_of_training_without(taught_module, tmp_path):
-    study = taught_module.make_ground(tmp_path, chips_per_epoch=8)
+def test_training_with_workers_sees_the_chips_of_training_without(tmp_path):
+    study = make_ground(tmp_path, chips_per_epoch=8)
     grounds = grounds_of([study], study.config, content=[{"features": "f", "labels": "l"}])
     train = study.config.train
     plain = chips_of(grounds, train, seed=3).train
@@ -186,8 +180,8 @@ def test_training_with_workers_sees_the_chips_of_training_without(taught_module,
         assert torch.equal(one["mask"], other["mask"])
 
 
-def test_copies_of_features_that_are_no_more_are_removed(taught_module, tmp_path):
-    study = taught_module.make_ground(tmp_path, chips_per_epoch=8, cache="local")
+def test_copies_of_features_that_are_no_more_are_removed(tmp_path):
+    study = make_ground(tmp_path, chips_per_epoch=8, cache="local")
     for content in ("old", "new"):
         grounds = grounds_of([study], study.config, content=[{"features": content, "labels": "l"}])
         list(chips_of(grounds, study.config.train, seed=0).train)

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchgeo.datasets import RasterDataset, stack_samples
 from torchgeo.samplers import GriddedPatchSampler
 
+from made_ground import make_taught
 from rockglacier.chipset import write_chipset
 from rockglacier.errors import InputError
 from rockglacier.features.fusion import fuse
@@ -28,8 +29,8 @@ class Masks(RasterDataset):
 
 
 @pytest.fixture(scope="module")
-def study(taught_module, tmp_path_factory):
-    study = taught_module.make_taught(tmp_path_factory.mktemp("chipset"), chip=CHIP)
+def study(tmp_path_factory):
+    study = make_taught(tmp_path_factory.mktemp("chipset"), chip=CHIP)
     fuse(study)
     return study
 
@@ -210,12 +211,12 @@ def test_a_second_run_writes_only_what_is_missing(study, folder, table):
     assert (folder / "chips.parquet").read_bytes() == content
 
 
-def test_other_content_is_refused(study, folder, taught_module, tmp_path):
+def test_other_content_is_refused(study, folder, tmp_path):
     (tmp_path / "holiday").mkdir()
     (tmp_path / "holiday" / "beach.jpg").write_bytes(b"")
     with pytest.raises(InputError, match="no chips of this software"):
         write_chipset(study, tmp_path / "holiday")
-    other = taught_module.make_taught(tmp_path, chip=64)
+    other = make_taught(tmp_path, chip=64)
     fuse(other)
     with pytest.raises(InputError, match="other data or settings"):
         write_chipset(other, folder)

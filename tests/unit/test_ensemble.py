@@ -22,7 +22,7 @@ from rockglacier.prediction.caller import Caller
 from rockglacier.prediction.ensemble import Ensemble, EnsembleInference
 from rockglacier.prediction.views import VIEWS, View, Viewer
 
-torch.set_num_threads(1)
+pytestmark = pytest.mark.usefixtures("one_thread")
 WINDOW = 32
 CHANNELS = ("brightness", "aspect_sin", "aspect_cos")
 

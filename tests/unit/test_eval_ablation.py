@@ -6,8 +6,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import torch
 
+from made_ground import make_taught
 from rockglacier.errors import InputError
 from rockglacier.evaluation.ablation import ablate, against, cost_lines, variants_of
 from rockglacier.evaluation.judge import evaluate
@@ -21,15 +21,12 @@ from rockglacier.study import Study
 
 
 @pytest.fixture(scope="module")
-def study(taught_module, tmp_path_factory):
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    study = taught_module.make_taught(tmp_path_factory.mktemp("ablation"), epochs=4)
+def study(tmp_path_factory, one_thread):
+    study = make_taught(tmp_path_factory.mktemp("ablation"), epochs=4)
     fuse(study)
     train(study)
     evaluate(study, infer=infer_window)
-    yield study
-    torch.set_num_threads(before)
+    return study
 
 
 @pytest.fixture(scope="module")
@@ -115,8 +112,8 @@ def test_what_is_finished_is_kept_and_said_before(study, found):
     assert [path.stat().st_mtime_ns for path in files] == before
 
 
-def test_the_cost_of_what_is_not_trained_is_told(taught_module, tmp_path):
-    study = taught_module.make_taught(tmp_path)
+def test_the_cost_of_what_is_not_trained_is_told(tmp_path):
+    study = make_taught(tmp_path)
     head, one, whole = cost_lines(variants_of(study, network="hrnet"), steps=1)
     assert "stack is trained already" in head
     assert "bands: 2 channels, at most" in one

@@ -1,22 +1,14 @@
 """Training a study: what is trained, kept, chosen and refused."""
 
 import pytest
-import torch
 import zarr
 
 from rockglacier.errors import ContractError, InputError, NotFoundError
 from rockglacier.model.fit import load_model, select_model, train, train_networks
 from rockglacier.storage import read_json
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 SHORT = {"epochs": 1, "chips_per_epoch": 8}
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def settings_of(study, path):

@@ -25,7 +25,7 @@ from rockglacier.stages import Context, stage_named
 from rockglacier.storage import write_json
 from rockglacier.study import Study
 
-torch.set_num_threads(1)
+pytestmark = pytest.mark.usefixtures("one_thread")
 CHANNELS = ("brightness", "slope")
 SETTINGS = PredictConfig.model_validate({"window": 32, "overlap": 0.5, "batch": 4})
 NODATA = -32768

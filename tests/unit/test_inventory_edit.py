@@ -19,6 +19,7 @@ import shapely.affinity
 import yaml
 from typer.testing import CliRunner
 
+from made_products import make_products
 from rockglacier.cli import app
 from rockglacier.config import parse_config
 from rockglacier.errors import InputError
@@ -37,9 +38,9 @@ NOON = datetime(2026, 3, 1, 12)
 
 
 @pytest.fixture(scope="module")
-def built(products_module, tmp_path_factory):
+def built(tmp_path_factory):
     """A study with its inventory; to copy."""
-    made = products_module.make_products(tmp_path_factory.mktemp("built"))
+    made = make_products(tmp_path_factory.mktemp("built"))
     shutil.rmtree(made.inventory_path)
     build_inventory(made)
     (made.folder / "study.yaml").write_text(f"name: {made.config.name}")

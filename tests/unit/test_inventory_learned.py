@@ -9,6 +9,7 @@ import torch
 import zarr
 from rasterio.features import rasterize, shapes
 
+from made_ground import make_taught
 from rockglacier.config import parse_config
 from rockglacier.grid import Window, projected
 from rockglacier.inventory.corrected import write_corrected
@@ -23,9 +24,9 @@ from rockglacier.study import Study
 
 
 @pytest.fixture
-def study(taught_module, tmp_path):
+def study(tmp_path):
     """A study whose model drew what the reference says, ready to learn."""
-    made = taught_module.make_taught(tmp_path, epochs=1, chips_per_epoch=8)
+    made = make_taught(tmp_path, epochs=1, chips_per_epoch=8)
     labels = zarr.open_array(made.labels_path / "labels", mode="r")[:]
     drawn = [
         shapely.geometry.shape(shape)

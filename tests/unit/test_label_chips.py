@@ -9,6 +9,7 @@ import rasterio
 import shapely
 import zarr
 
+from made_products import make_products
 from rockglacier.config import TrainConfig
 from rockglacier.errors import InputError, NotFoundError
 from rockglacier.labels.choose import choose_chips, stratified_order
@@ -26,9 +27,9 @@ def with_small_chips(made):
 
 
 @pytest.fixture(scope="module")
-def study(products_module, tmp_path_factory):
+def study(tmp_path_factory):
     """For reading only."""
-    return with_small_chips(products_module.make_products(tmp_path_factory.mktemp("products")))
+    return with_small_chips(make_products(tmp_path_factory.mktemp("products")))
 
 
 @pytest.fixture

@@ -1,8 +1,5 @@
 """The ground of studies becomes batches, and no pixel of other ground gets into them."""
 
-import importlib.util
-from pathlib import Path
-
 import geopandas as gpd
 import numpy as np
 import pandas as pd
@@ -10,28 +7,12 @@ import pytest
 import torch
 import zarr
 
+from made_ground import HEIGHT, NODATA_ROWS, SPLIT, WEST, WIDTH, make_ground
 from rockglacier.errors import InputError, NotFoundError
 from rockglacier.grid import Window
 from rockglacier.model.loaders import chips_of, grounds_of
 
-
-def load_made_ground():
-    path = Path(__file__).parents[1] / "made_ground.py"
-    spec = importlib.util.spec_from_file_location("made_ground", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-MADE = load_made_ground()
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def chips_for(*studies, seed=0, is_random=False):
@@ -44,7 +25,7 @@ def columns_of(batches):
     """First and end column of every chip."""
     for batch in batches:
         for bounds in batch["bounds"]:
-            yield [(float(x) - MADE.WEST) / 10 for x in bounds[:2]]
+            yield [(float(x) - WEST) / 10 for x in bounds[:2]]
 
 
 def rewrite_labels(study, labels):
@@ -52,17 +33,17 @@ def rewrite_labels(study, labels):
 
 
 def test_an_epoch_has_whole_batches_of_training_ground(tmp_path):
-    study = MADE.make_ground(tmp_path, chips_per_epoch=10)
+    study = make_ground(tmp_path, chips_per_epoch=10)
     chips = chips_for(study)
     assert chips.train_batches == 3
     batches = list(chips.train)
     assert [batch["image"].shape for batch in batches] == [(4, 2, 64, 64)] * 3
-    first, end = MADE.SPLIT["train"]
+    first, end = SPLIT["train"]
     assert all(first <= left < right <= end for left, right in columns_of(batches))
 
 
 def test_two_trials_of_one_seed_see_the_same_chips_and_epochs_differ(tmp_path):
-    study = MADE.make_ground(tmp_path)
+    study = make_ground(tmp_path)
     one, two, other = chips_for(study), chips_for(study), chips_for(study, seed=1)
     first = [batch["image"] for batch in one.train]
     assert all(torch.equal(a, b["image"]) for a, b in zip(first, two.train, strict=True))
@@ -71,25 +52,25 @@ def test_two_trials_of_one_seed_see_the_same_chips_and_epochs_differ(tmp_path):
 
 
 def test_validation_counts_each_validation_pixel_once(tmp_path):
-    study = MADE.make_ground(tmp_path)
+    study = make_ground(tmp_path)
     counted = sum(int((batch["mask"] != 255).sum()) for batch in chips_for(study).validation)
-    first, end = MADE.SPLIT["validation"]
-    assert counted == (MADE.HEIGHT - MADE.NODATA_ROWS) * (end - first)
+    first, end = SPLIT["validation"]
+    assert counted == (HEIGHT - NODATA_ROWS) * (end - first)
 
 
 def test_random_split_trains_on_all_ground_and_holds_a_tenth_out(tmp_path):
-    study = MADE.make_ground(tmp_path)
+    study = make_ground(tmp_path)
     (ground,) = grounds_of([study], study.config, is_random=True)
     assert len(ground.train) + len(ground.validation) == 7 * 11
     assert len(ground.validation) == 8
     assert not set(ground.train) & set(ground.validation)
     chips = chips_of([ground], study.config.train, seed=0)
-    assert min(left for left, _ in columns_of(chips.train)) < MADE.SPLIT["test"][1]
+    assert min(left for left, _ in columns_of(chips.train)) < SPLIT["test"][1]
     assert sum(len(batch["image"]) for batch in chips.validation) == 8
 
 
 def test_neighbouring_training_cells_are_joined(tmp_path):
-    study = MADE.make_ground(tmp_path)
+    study = make_ground(tmp_path)
     splits = gpd.read_parquet(study.splits_path)
     row = splits[splits["split"] == "train"].index[0]
     halves = splits.loc[[row, row]].copy()
@@ -97,12 +78,12 @@ def test_neighbouring_training_cells_are_joined(tmp_path):
     halves["col0"] = [112, 208]
     pd.concat([splits.drop(row), halves]).to_parquet(study.splits_path)
     (ground,) = grounds_of([study], study.config)
-    assert ground.train == (Window(y=0, x=112, height=MADE.HEIGHT, width=192),)
+    assert ground.train == (Window(y=0, x=112, height=HEIGHT, width=192),)
 
 
 def test_basins_give_equally_many_chips_and_pool_their_validation(tmp_path):
-    one = MADE.make_ground(tmp_path / "one", "one")
-    two = MADE.make_ground(tmp_path / "two", "two", seed=1)
+    one = make_ground(tmp_path / "one", "one")
+    two = make_ground(tmp_path / "two", "two", seed=1)
     alone, both = chips_for(one), chips_for(one, two)
     assert both.train_batches == alone.train_batches
     drawn = [basin for basin, _ in both.train.sampler]
@@ -111,8 +92,8 @@ def test_basins_give_equally_many_chips_and_pool_their_validation(tmp_path):
 
 
 def test_a_basin_without_validation_ground_only_teaches(tmp_path):
-    one = MADE.make_ground(tmp_path / "one", "one")
-    two = MADE.make_ground(tmp_path / "two", "two", seed=1)
+    one = make_ground(tmp_path / "one", "one")
+    two = make_ground(tmp_path / "two", "two", seed=1)
     splits = gpd.read_parquet(two.splits_path)
     splits["split"] = "train"
     splits.to_parquet(two.splits_path)
@@ -128,7 +109,7 @@ def test_a_basin_without_validation_ground_only_teaches(tmp_path):
     ],
 )
 def test_missing_ground_says_what_to_do(tmp_path, missing, message, todo):
-    study = MADE.make_ground(tmp_path)
+    study = make_ground(tmp_path)
     splits = gpd.read_parquet(study.splits_path)
     splits[splits["split"] != missing].to_parquet(study.splits_path)
     with pytest.raises(InputError, match=message) as caught:
@@ -138,15 +119,15 @@ def test_missing_ground_says_what_to_do(tmp_path, missing, message, todo):
 
 
 def test_training_ground_without_a_rock_glacier_is_refused(tmp_path):
-    study = MADE.make_ground(tmp_path)
-    rewrite_labels(study, np.zeros((MADE.HEIGHT, MADE.WIDTH), np.uint8))
+    study = make_ground(tmp_path)
+    rewrite_labels(study, np.zeros((HEIGHT, WIDTH), np.uint8))
     with pytest.raises(InputError, match="holds no rock glacier") as caught:
         chips_for(study)
     assert "labels.seed" in caught.value.todo
 
 
 def test_basins_without_fusion_say_which_stage_makes_it(tmp_path):
-    study = MADE.make_ground(tmp_path)
+    study = make_ground(tmp_path)
     study.fusion_path.unlink()
     with pytest.raises(NotFoundError, match="rockglacier fuse"):
         grounds_of([study], study.config)

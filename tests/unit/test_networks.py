@@ -6,15 +6,8 @@ import torch
 from rockglacier.errors import InputError
 from rockglacier.model.networks import make_network, parameter_count
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 NAMES = ("unet", "deeplabv3plus", "hrnet")
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("size", ["small", "standard"])

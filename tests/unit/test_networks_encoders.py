@@ -13,13 +13,7 @@ from rockglacier.model.encoders import ENCODERS, adapted, load_pretrained
 from rockglacier.model.networks import folder_name, make_network, parameter_count
 from rockglacier.model.task import SegmentationTask
 
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def conv(kernel, channels_in, channels_out):

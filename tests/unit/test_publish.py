@@ -15,6 +15,7 @@ import stac_geoparquet.arrow
 import zarr
 from pyarrow.parquet import read_table
 
+from made_products import make_products
 from rockglacier.config import parse_config
 from rockglacier.errors import ContractError, NotFoundError
 from rockglacier.origin import place_of
@@ -26,9 +27,9 @@ from rockglacier_stac.validate import validate_catalog, validate_document
 
 
 @pytest.fixture(scope="module")
-def published(products_module, tmp_path_factory):
+def published(tmp_path_factory):
     """A study that was published once, for reading only."""
-    study = products_module.make_products(tmp_path_factory.mktemp("p"))
+    study = make_products(tmp_path_factory.mktemp("p"))
     publish(study)
     return study
 

@@ -13,15 +13,7 @@ from rockglacier.model.summary import SCORES, as_csv, as_text, summarize
 from rockglacier.model.trained import TrainedModel
 from rockglacier.storage import read_json
 
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
+pytestmark = pytest.mark.usefixtures("one_thread")
 SPEED = {
     "images_per_s": 12.5,
     "km2_per_s": 0.8,

@@ -7,7 +7,6 @@ import geopandas as gpd
 import numpy as np
 import pytest
 import shapely
-import torch
 import yaml
 
 from rockglacier.config import parse_config
@@ -26,6 +25,7 @@ from rockglacier.model.fit import train
 from rockglacier.storage import open_array, read_json
 from rockglacier.study import Study
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 TRAIN = {
     "networks": ["unet"], "size": "small", "chip": 32, "batch": 2, "epochs": 1,
     "chips_per_epoch": 2,
@@ -59,14 +59,6 @@ def learning_from(study, *others):
         update={"train": study.config.train.model_copy(update={"basins": others})}
     )
     return Study(config=config, base=study.base)
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture

@@ -14,16 +14,9 @@ from rockglacier.model.keeper import steps_that_fit
 from rockglacier.model.trained import load_model
 from rockglacier.model.trial import Chips, Trial, run_trial
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 CHANNELS = ("elevation", "slope")
 ABOUT = {"channels": list(CHANNELS), "fusion": "f00d", "chip": 64, "batch": 4}
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def texture_batch(seed, *, size=4, edge=64):
@@ -61,12 +54,9 @@ def run(folder, config, *, network="unet", batches=4, progress=silent):
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("models") / "unet" / "trial-0"
     told = []
     found = run(folder, settings(epochs=8), progress=lambda *step: told.append(step))
-    torch.set_num_threads(before)
     return folder, found, told
 
 

@@ -1,6 +1,5 @@
 """A training that is killed goes on after its last epoch and ends as if nothing had happened."""
 
-import importlib.util
 import os
 import signal
 import subprocess
@@ -14,10 +13,12 @@ import pytest
 import torch
 from lightning.pytorch.strategies import SingleDeviceStrategy
 
+from made_ground import make_ground
 from rockglacier.model.fit import train
 from rockglacier.model.resume import RESUME, restorable
 from rockglacier.storage import listing, local_copy, open_place, put, read_json
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 EPOCHS = 5
 # dropout, batch statistics, augmentation, sampler, warm-up and early stopping all take part
 SETTINGS = {
@@ -46,28 +47,9 @@ train(study, progress=told)
 ABOUT_TIME = ("seconds", "wait_share", "device", "inputs")
 
 
-def load_made_ground():
-    path = Path(__file__).parents[1] / "made_ground.py"
-    spec = importlib.util.spec_from_file_location("made_ground", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-MADE = load_made_ground()
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
-    study = MADE.make_ground(tmp_path_factory.mktemp("whole"), **SETTINGS)
+    study = make_ground(tmp_path_factory.mktemp("whole"), **SETTINGS)
     train(study)
     return study
 
@@ -114,7 +96,7 @@ def test_a_killed_training_ends_with_the_same_weights_and_metrics(undisturbed, t
     assert 1 <= done < EPOCHS
     assert not (file.parent.parent / "trial-0").exists()
 
-    study = MADE.make_ground(tmp_path, **SETTINGS)
+    study = make_ground(tmp_path, **SETTINGS)
     begun = []
     train(study, progress=lambda what, step, total: begun.append(step))
     assert begun[0] == 2 * done  # two optimiser steps an epoch; told after the first batch
@@ -141,7 +123,7 @@ def assert_same(folder, other):
 def test_a_training_killed_before_it_is_stored_is_not_trained_further(
     undisturbed, tmp_path, monkeypatch
 ):
-    study = MADE.make_ground(tmp_path, **SETTINGS)
+    study = make_ground(tmp_path, **SETTINGS)
     monkeypatch.setattr("rockglacier.model.resume.SAVING_SHARE", float("inf"))
     with monkeypatch.context() as patch:
         patch.setattr("rockglacier.model.trial._calibrated", interrupted)

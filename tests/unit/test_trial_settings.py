@@ -9,19 +9,13 @@ import torch
 import zarr
 from PIL import Image
 
+from made_ground import make_ground
 from rockglacier.model import history
 from rockglacier.model.fit import load_model, train
 from rockglacier.storage import read_json
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 SHORT = {"epochs": 2, "chips_per_epoch": 12}
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def trial_of(study, network="hrnet"):
@@ -59,14 +53,7 @@ def test_losses_and_seeds_give_other_weights(make_ground):
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    import importlib.util
-    from pathlib import Path
-
-    path = Path(__file__).parents[1] / "made_ground.py"
-    spec = importlib.util.spec_from_file_location("made_ground", path)
-    made = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(made)
-    study = made.make_ground(tmp_path_factory.mktemp("finished"), **SHORT)
+    study = make_ground(tmp_path_factory.mktemp("finished"), **SHORT)
     train(study)
     return study
 

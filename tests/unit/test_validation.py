@@ -13,6 +13,7 @@ import shapely
 import zarr
 from typer.testing import CliRunner
 
+from made_products import make_products
 from rockglacier.cli import app
 from rockglacier.errors import InputError
 from rockglacier.inventory.geoparquet import write_geoparquet
@@ -24,9 +25,9 @@ from rockglacier.validation.target import validate_target
 
 
 @pytest.fixture(scope="module")
-def made(products_module, tmp_path_factory):
+def made(tmp_path_factory):
     """A published study, for reading only."""
-    study = products_module.make_products(tmp_path_factory.mktemp("v"))
+    study = make_products(tmp_path_factory.mktemp("v"))
     publish(study)
     return study
 
