@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
 import time
 import traceback
@@ -10,6 +11,7 @@ import warnings
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from importlib.metadata import requires
 from pathlib import Path
 from typing import Any
 
@@ -294,6 +296,11 @@ def errors_shown() -> Iterator[None]:
         err.print("\nstopped. Finished work is kept: the same command goes on from there.")
         sys.exit(EXIT_INTERRUPTED)
     except Exception as error:
+        if isinstance(error, ModuleNotFoundError) and (extra := _extra_with(error.name or "")):
+            err.print(Text(f"error: {error.name} is not installed", style="red"))
+            err.print(Text(f"  expected: the extra {extra!r} of rockglacier"))
+            err.print(Text(f"  to do:    pip install 'rockglacier[{extra}]'"))
+            sys.exit(EXIT_FAILED)
         place = traceback.extract_tb(error.__traceback__)[-1]
         told = redact_text(f"error: {type(error).__name__}: {error}")
         err.print(Text(told, style="red"))
@@ -301,3 +308,13 @@ def errors_shown() -> Iterator[None]:
         err.print("  expected: no such error: this is a bug, or a file that nobody foresaw")
         err.print("  to do:    see logs/run.log in the study's folder, and report it with that log")
         sys.exit(EXIT_FAILED)
+
+
+def _extra_with(module: str) -> str | None:
+    """Return the extra of ours that brings a module, as the metadata of the package say."""
+    name = module.partition(".")[0].lower()
+    for needed in requires("rockglacier") or ():
+        found = re.match(r"([\w.-]+).*extra == '(\w+)'", needed)
+        if found and found[1].replace("-", "_") == name:
+            return found[2]
+    return None

@@ -1,11 +1,12 @@
 """What a person sees without a terminal: lines, not too many, and no secrets in the log."""
 
 import logging
+import sys
 
 import pytest
 import stamina
 
-from rockglacier.console import LOGGERS, Lines, Redacted, log_to, warnings_shown
+from rockglacier.console import LOGGERS, Lines, Redacted, errors_shown, log_to, warnings_shown
 
 
 @pytest.fixture
@@ -85,3 +86,23 @@ def test_warnings_are_seen_though_a_few_of_a_kind_only_and_without_secrets(logge
     ]
     logger.warning("later")
     assert "warning: later" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("module", ["torch", "torchgeo.datasets", "tensorboardX"])
+def test_a_library_of_an_extra_that_is_not_installed_is_asked_for(monkeypatch, capsys, module):
+    monkeypatch.setitem(sys.modules, module.partition(".")[0], None)
+    with pytest.raises(SystemExit) as end, errors_shown():
+        __import__(module)
+    said = capsys.readouterr().err
+    assert end.value.code == 1
+    assert "is not installed" in said
+    assert "pip install 'rockglacier[learn]'" in said
+    assert "bug" not in said
+
+
+def test_a_library_of_no_extra_that_is_not_there_is_a_bug(capsys):
+    with pytest.raises(SystemExit), errors_shown():
+        import nowhere.to_be_found  # noqa: F401
+    said = capsys.readouterr().err
+    assert "No module named 'nowhere'" in said
+    assert "this is a bug" in said
