@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,6 +24,8 @@ from rockglacier.storage.vector import areal, read_polygons
 from rockglacier_stac.globe import cut
 from rockglacier_stac.providers import PROVIDERS
 
+logger = logging.getLogger(__name__)
+
 SMALLEST_KM2: Final = 1.0
 """Smaller pieces of a basin, at the edge of the area, are no basins of their own."""
 
@@ -30,6 +33,9 @@ MARGIN_M: Final = 1000
 """Ground around each basin that is mapped too, so that landforms across a border are seen whole."""
 
 SHOWN: Final = 3
+
+LONGEST: Final = 80
+"""Letters of a name in file names: systems allow 255 bytes, with endings and folders."""
 
 OWN: Final = ("name", "area", "output")
 """Settings of one basin alone."""
@@ -83,6 +89,10 @@ def read_basins(
     InputError
         The layer cannot be read, lacks a column or names, has no basin in the area, or has two
         names that are one in file names.
+
+    Notes
+    -----
+    Pieces that are too small, and basins that share ground, are logged.
     """
     table = _read(path, layer)
     for column in (name, *([priority] if priority else [])):
@@ -100,11 +110,14 @@ def read_basins(
             expected="a name for each",
             todo="fill in the column, or name another one",
         )
-    rows = []
+    rows, small = [], []
     for label, group in table.groupby(named, sort=True):
         shape = cut(shapely.union_all([cut(part) for part in group.geometry]))
         piece = areal(shapely.intersection(shape, area))
-        if piece.is_empty or geodesic_area_km2(piece) < SMALLEST_KM2:
+        if piece.is_empty:
+            continue
+        if geodesic_area_km2(piece) < SMALLEST_KM2:
+            small.append(str(label))
             continue
         rows.append(
             {
@@ -122,15 +135,44 @@ def read_basins(
             todo="check both files and their coordinate systems",
         )
     basins = gpd.GeoDataFrame(rows, geometry="geometry", crs=4326)
+    if small:
+        logger.warning(
+            "%d basin(s) have less than %g km² in the area, and are left out: %s",
+            len(small), SMALLEST_KM2, _some(small),
+        )  # fmt: skip
     twice = basins[basins["basin"].duplicated(keep=False)]
     if len(twice):
         raise InputError(
             f"the basins {', '.join(map(repr, twice['name'][:SHOWN]))} are all "
             f"{twice['basin'].iloc[0]!r} in file names",
-            expected="names that differ in more than accents, case and signs",
+            expected=f"names that differ, within {LONGEST} letters, in more than accents, case and "
+            "signs",
             todo="change them, or name another column",
         )
+    _warn_of_shared_ground(basins)
     return basins
+
+
+def _warn_of_shared_ground(basins: gpd.GeoDataFrame) -> None:
+    """Tell which basins overlap by more than their borders do: that ground is mapped twice."""
+    shapes = basins.geometry.to_numpy()
+    first, second = shapely.STRtree(shapes).query(shapes, predicate="intersects")
+    shared = []
+    for one, other in zip(first, second, strict=True):
+        if one < other:
+            common = areal(shapely.intersection(shapes[one], shapes[other]))
+            if (km2 := geodesic_area_km2(common)) >= SMALLEST_KM2:
+                names = basins["name"].iloc[one], basins["name"].iloc[other]
+                shared.append(f"{names[0]} and {names[1]} ({km2:,.0f} km²)")
+    if shared:
+        logger.warning(
+            "%d pair(s) of basins share ground, which each of them maps: %s",
+            len(shared), _some(shared),
+        )  # fmt: skip
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
 
 
 def file_name(name: str) -> str:
@@ -142,12 +184,12 @@ def file_name(name: str) -> str:
     'rio-mendoza-alto'
     """
     plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
-    found = re.sub(r"[^a-z0-9_]+", "-", plain).strip("-_")
+    found = re.sub(r"[^a-z0-9_]+", "-", plain)[:LONGEST].strip("-_")
     if not found:
         raise InputError(
             f"the basin {name!r} has no letter that a file name can hold",
             expected="a name with letters a to z or digits",
-            todo="name another column",
+            todo="name another column, or add one with such names",
         )
     return found
 
@@ -173,25 +215,42 @@ def write_studies(
     InputError
         Settings are wrong; or a basin of that name was cut in another way before.
     """
-    files = []
+    files, others = [], []
     for basin in basins.itertuples():
         values = {
             **settings,
             "name": basin.basin,
             "area": f"{basin.basin}.gpkg",
             "cube": {"margin_m": MARGIN_M, **(settings.get("cube") or {})},
-            "compute": {**(settings.get("compute") or {}), "priority": int(basin.priority)},
+            "compute": {**(settings.get("compute") or {}), "priority": basin.priority},
         }
         parse_config(values, source=source)
         path = folder / f"{basin.basin}.yaml"
         if path.is_file():
             _require_same(folder / f"{basin.basin}.gpkg", basin.geometry)
+            if differ := _differing(path, values):
+                others.append(f"{path.name} ({', '.join(differ)})")
         else:
             _write_area(folder / f"{basin.basin}.gpkg", str(basin.name), basin.geometry)
             first = {"name": values["name"], "area": values["area"]}
             write_text(path, yaml.safe_dump({**first, **values}, sort_keys=False))
         files.append(path)
+    if others:
+        logger.warning(
+            "%d file(s) that were there keep settings that differ from %s; delete them to have "
+            "them written anew: %s",
+            len(others), source, _some(others),
+        )  # fmt: skip
     return files
+
+
+def _differing(path: Path, values: Mapping[str, Any]) -> list[str]:
+    """Return the sections in which a study's file means something else than given settings."""
+    held, wanted = (
+        parse_config(one, source=str(path)).model_dump(mode="json")
+        for one in (yaml.safe_load(path.read_text(encoding="utf-8")), values)
+    )
+    return [section for section in wanted if held[section] != wanted[section]]
 
 
 def settings_like(path: Path, folder: Path) -> dict[str, Any]:
@@ -244,7 +303,7 @@ def _text(value: Any) -> str:
     return str(int(value) if whole else value).strip()
 
 
-def _priority(values: pd.Series, basin: str) -> int:
+def _priority(values: pd.Series, basin: str) -> float:
     found = pd.to_numeric(values, errors="coerce").max()
     if pd.isna(found):
         raise InputError(
@@ -252,7 +311,7 @@ def _priority(values: pd.Series, basin: str) -> int:
             expected="a number, the highest first",
             todo="fill in the column",
         )
-    return int(found)
+    return float(found)
 
 
 def _write_area(path: Path, name: str, geometry: BaseGeometry) -> None:

@@ -155,7 +155,13 @@ def run_queue(
     list of Row
         A row a basin, in the order in which they were run. A basin that failed says why; run again,
         it goes on from there, and the others are kept.
+
+    Raises
+    ------
+    InputError
+        See :func:`in_order`; or a basin's folder is one of those that all share.
     """
+    _require_apart(studies, folder)
     ordered = [replace(study, answers=folder / ANSWERS) for study in in_order(studies)]
     queue = Queue(
         folder=folder,
@@ -183,6 +189,18 @@ def run_queue(
     with turn(folder, name=MERGE_TURN, wait_s=MERGE_WAIT_S):
         write_merged([*ordered, *queue.neighbours()], folder)
     return list(queue.rows.values())
+
+
+def _require_apart(studies: Sequence[Study], folder: Path) -> None:
+    shared = {folder, folder / ANSWERS, folder / CATALOG}
+    for study in studies:
+        if study.folder in shared:
+            raise InputError(
+                f"basin {study.config.name!r} has the folder {str(study.folder)!r}, which the "
+                "basins share",
+                expected=f"another one than {', '.join(sorted(map(str, shared)))}",
+                todo="change `output` in its file",
+            )
 
 
 def _run_beside(

@@ -147,12 +147,13 @@ def run_many(
     at_once
         Basins at a time.
     cluster
-        In place of the first study's ``compute.cluster``; all share it.
+        In place of the studies' ``compute.cluster``; all share it.
 
     Raises
     ------
     InputError
-        Before the first begins: a study cannot be run, or a file that it names is lost.
+        Before the first begins: a study cannot be run, a file that it names is lost, or they name
+        several clusters.
     BasinsFailedError
         At the end, where basins failed.
     """
@@ -165,7 +166,7 @@ def run_many(
     for study in studies:
         _require(study, bundle)
     folder = (folder or folder_of(files)).absolute()
-    kind = cluster or studies[0].config.compute.cluster
+    kind = cluster or _cluster_of(studies)
     lines = threading.Lock()
 
     def told_of(study: Study, *what: Any) -> None:
@@ -201,6 +202,21 @@ def run_many(
     show_rows(rows, folder)
     if failed := list(failures(rows)):
         raise BasinsFailedError(failed)
+
+
+def _cluster_of(studies: Sequence[Study]) -> str:
+    """Return the cluster that studies name; they share it."""
+    from rockglacier.errors import InputError
+
+    named = {study.config.compute.cluster: study.config.name for study in studies}
+    if len(named) > 1:
+        found = ", ".join(f"{kind!r} ({basin})" for kind, basin in sorted(named.items()))
+        raise InputError(
+            f"the basins name several clusters in compute.cluster: {found}",
+            expected="one, which they share",
+            todo="name it with --cluster, or run them apart",
+        )
+    return next(iter(named))
 
 
 def _require(study: Study, bundle: Bundle | None) -> None:

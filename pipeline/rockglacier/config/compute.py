@@ -20,7 +20,7 @@ class ComputeConfig(Section):
         "scheduler (tcp://HOST:8786, tls://HOST:8786), or a service: gateway, kubernetes, coiled. "
         "`--cluster` wins over it.",
     )
-    priority: int = Field(
+    priority: float = Field(
         0, description="Of several basins, those with a higher number are run first."
     )
     workers: int | None = Field(
