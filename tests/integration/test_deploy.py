@@ -396,6 +396,8 @@ def test_images_are_small_pinned_and_not_of_root(name):
     installed = " ".join(rest for order, rest in build if order == "RUN")
     assert "--constraint requirements.lock" in installed
     assert re.search(r"uv==\S+", installed)
+    lock = (ROOT / "requirements.lock").read_text()
+    assert re.search(r"dask-gateway==\S+", installed)[0] in lock.splitlines()
     assert ("[learn]" in installed) == name.endswith("gpu")
     root = DEPLOY.parent
     ignored = (DEPLOY / "docker" / f"{name}.dockerignore").read_text().split()
