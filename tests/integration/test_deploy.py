@@ -11,6 +11,7 @@ import threading
 from functools import partial
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import dask
 import jsonschema
@@ -371,6 +372,30 @@ def test_the_gateways_options_are_those_that_it_offers():
         compile(source, "config", "exec")
     assert values["gateway"]["backend"]["image"]["tag"] == __version__
     assert values["gateway"]["auth"]["simple"]["password"] is None
+
+
+def test_the_gateways_chart_starts_what_the_image_holds():
+    server = pytest.importorskip("dask_gateway_server.backends.base", reason="no Gateway server")
+    from traitlets.config import Config
+
+    values = yaml.safe_load((DEPLOY / "dask-gateway" / "values.yaml").read_text())
+    config = Config()
+    for source in values["gateway"]["extraConfig"].values():
+        exec(source, {"c": config})  # noqa: S102 as the chart does
+    cluster = server.ClusterConfig(config=config)
+    for command, role in ((cluster.scheduler_cmd, "scheduler"), (cluster.worker_cmd, "worker")):
+        program = shutil.which(command[0], path=Path(sys.executable).parent)
+        assert program, f"{command[0]} is not installed"
+        answer = subprocess.run(
+            [program, *command[1:], "--help"], capture_output=True, text=True, check=True
+        )
+        assert role in answer.stdout.splitlines()[0]
+    assert cluster.environment == {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "1"}
+    sizes = config.Backend.cluster_options.handler
+    assert sizes(SimpleNamespace(worker_cores=2, worker_memory=4), None) == {
+        "worker_cores": 2,
+        "worker_memory": "4G",
+    }
 
 
 # images
