@@ -28,7 +28,6 @@ class Provider:
     """Its Copernicus DEM GLO-30."""
     assets: Mapping[str, tuple[str, ...]]
     """Band (``B02`` ..., ``SCL``) to the keys of its asset, the finest resolution first."""
-    dem_asset: str = "data"
     signing: Signing = "none"
     buckets: Mapping[str, str] = field(default_factory=dict)
     """S3 buckets that hold its pixels; where anybody may read them, with their HTTPS address."""

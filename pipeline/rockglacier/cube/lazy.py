@@ -153,7 +153,7 @@ def _odc_engine(
         odc.stac.configure_rio(**options)
     collections = {scene.collection or "scenes" for scene in scenes}
     loaded = odc.stac.load(
-        [pystac.Item.from_dict(_item(scene, "proj:code", grid)) for scene in scenes],
+        [pystac.Item.from_dict(_item(scene, "proj:code")) for scene in scenes],
         bands=list(names),
         geobox=grid.geobox,
         chunks={"y": grid.block, "x": grid.block},
@@ -173,7 +173,7 @@ def _stackstac_engine(
     from rasterio.enums import Resampling
 
     kernel = Resampling.nearest if on_grid else Resampling.bilinear
-    items = [_item(scene, "proj:epsg", grid) for scene in scenes]
+    items = [_item(scene, "proj:epsg") for scene in scenes]
 
     def stack(name: str) -> da.Array:
         return stackstac.stack(
@@ -201,7 +201,7 @@ def _gdal_options(scenes: Sequence[Scene]) -> dict[str, Any]:
     return options_for([href for scene in scenes for href in scene.assets.values()])
 
 
-def _item(scene: Scene, crs_field: str, grid: Grid) -> dict[str, Any]:
+def _item(scene: Scene, crs_field: str) -> dict[str, Any]:
     """Return a scene as the smallest STAC item that a loader reads."""
     crs: Any = scene.epsg if crs_field == "proj:epsg" else f"EPSG:{scene.epsg}"
     west, south, east, north = scene.bbox

@@ -48,7 +48,7 @@ class LayerSource:
     def strips(
         self, window: Window, *, traffic: Traffic | None = None
     ) -> Iterator[tuple[Window, Layers, NDArray[np.bool_]]]:
-        """Yield a window by strips of rows: the strip, its layers, and where there is snow."""
+        """Yield a window by strips of rows: the strip, its layers and where snow is, (y, x)."""
         group = open_arrays(self.cube, traffic=traffic)
         for y in range(window.y, window.y + window.height, STRIP):
             height = min(STRIP, window.y + window.height - y)
@@ -67,12 +67,12 @@ class LayerSource:
             reflectance={band: _reflectance(stored[bands.index(band)]) for band in needed},
             slope=np.asarray(_array(group, "slope")[window.slices]),
             aspect=np.asarray(_array(group, "aspect")[window.slices]),
-            elevation=self._elevation(group, window.grown(halo), halo),
+            elevation=self._elevation(group, window.grown(halo)),
             halo=halo,
             resolution=self.grid.resolution,
         )
 
-    def _elevation(self, group: zarr.Group, window: Window, halo: int) -> NDArray[np.float32]:
+    def _elevation(self, group: zarr.Group, window: Window) -> NDArray[np.float32]:
         """Read elevation, continued beyond the grid by point reflection, which keeps its slope."""
         inside = window.clipped(self.grid.shape)
         elevation: NDArray[np.float32] = np.asarray(_array(group, "elevation")[inside.slices])

@@ -29,7 +29,6 @@ REVIEW_COLUMNS: Final = (
 )  # fmt: skip
 """Columns of the inventory that are a person's once the outline is reviewed."""
 
-ORIGIN: Final = ("model", "person")
 KEPT: Final = ("confirmed", "edited")
 
 SCHEMA: Final[dict[str, Column]] = {
