@@ -173,7 +173,13 @@ class CubeDataset(GeoDataset):
             )
 
     def window_of(self, query: GeoSlice) -> Window:
-        """Return the window nearest to a query; it may reach beyond the grid."""
+        """Return the window nearest to a query; it may reach beyond the grid.
+
+        Raises
+        ------
+        ContractError
+            The query asks for pixels of another size.
+        """
         x, y = self._sides(query)
         for axis, res in ((x, self._res[0]), (y, self._res[1])):
             if axis.step is not None and axis.step != res:

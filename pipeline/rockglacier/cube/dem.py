@@ -92,7 +92,7 @@ class DemMosaic:
         return result
 
     def covers(self, grid: Grid, window: Window) -> NDArray[np.bool_]:
-        """Return where a window of the grid lies in a tile; opens no file."""
+        """Return where a window of the grid lies in a tile, (y, x); opens no file."""
         covered = np.zeros((window.height, window.width), np.bool_)
         for surface in self.surfaces():
             if not covered.all():
@@ -126,7 +126,7 @@ class _Surface:
         return round(area, 15), first.crs, first.transform[5] % -first.transform[4]
 
     def read(self, grid: Grid, window: Window, halo: int, again: Again) -> NDArray[np.float32]:
-        """Return elevation in a window, NaN where these tiles have none."""
+        """Return elevation in a window, (y, x) metres, NaN where these tiles have none."""
         tiles, crs = self._unrolled()
         lattices = lattices_of(tiles)
         if _is_finer(lattices[0].tiles[0], grid):

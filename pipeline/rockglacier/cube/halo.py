@@ -26,7 +26,13 @@ def inside(array: NDArray[np.float32], halo: int = 1) -> NDArray[np.float32]:
 
 
 def ground_of(elevation: NDArray[np.float32]) -> tuple[NDArray[np.float32], tuple[int, ...]]:
-    """Return elevation as `flat` does, (y, x) and float32 for sure."""
+    """Return elevation as `flat` does, (y, x) and float32 for sure.
+
+    Raises
+    ------
+    ContractError
+        It has other dimensions.
+    """
     if elevation.ndim != 2:
         raise ContractError(f"elevation of shape {elevation.shape}", expected="(y, x)")
     return flat(np.asarray(elevation, np.float32))

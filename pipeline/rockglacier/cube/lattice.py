@@ -45,7 +45,7 @@ class Lattice:
         return round((self.north - tile.transform[5]) / self.step_y)
 
     def read(self, held: Window, whole: Lattice, again: Again) -> NDArray[np.float32]:
-        """Return the tiles in a window of a lattice of the same pixels."""
+        """Return heights in a window of a lattice of the same pixels, (y, x), NaN beside tiles."""
         source = np.full((held.height, held.width), np.nan, np.float32)
         for tile in self.tiles:
             place = Window(
@@ -58,7 +58,7 @@ class Lattice:
         return source
 
     def read_narrowed(self, held: Window, whole: Lattice, again: Again) -> NDArray[np.float32]:
-        """Return the tiles in a window of a lattice of narrower pixels on the same rows."""
+        """Return the same in a window of a lattice of narrower pixels on the same rows."""
         centres = whole.west + (held.x + np.arange(held.width) + 0.5) * whole.step_x
         cols = (centres - self.west) / self.step_x
         left = math.floor(cols[0]) - TAPS

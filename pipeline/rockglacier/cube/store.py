@@ -78,7 +78,15 @@ LAYERS: dict[str, tuple[str, tuple[str, ...], dict[str, Any]]] = {
 
 
 def layers_of(study: Study) -> dict[str, tuple[str, tuple[str, ...], dict[str, Any]]]:
-    """Return the layers of a study's cube: those of every cube, and its rasters of ``extra``."""
+    """Return the layers of a study's cube: those of every cube, and its rasters of ``extra``.
+
+    Each is its dtype, its dimensions and its attributes.
+
+    Raises
+    ------
+    InputError
+        A raster of ``extra`` has a name that every cube uses.
+    """
     extra: dict[str, tuple[str, tuple[str, ...], dict[str, Any]]] = {
         layer.name: (
             "float32",

@@ -64,7 +64,10 @@ def calibrate(margin: NDArray[np.float32], truth: NDArray[np.uint8]) -> Calibrat
 
 
 def calibration_error(probability: NDArray[np.floating], truth: NDArray[np.uint8]) -> float:
-    """Return the expected calibration error of pixels, to six decimals."""
+    """Return the expected calibration error of pixels, 0 to 1, to six decimals.
+
+    ``probability`` (0 to 1) and ``truth`` (0, 1, or 255: not counted) are of one shape.
+    """
     counted = Reliability()
     counted.add(probability, truth)
     return round(counted.scores()["ece"], 6)

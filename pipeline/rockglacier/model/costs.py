@@ -60,7 +60,7 @@ def measure_costs(model: TrainedModel) -> dict[str, Any]:
 
 
 def flops_of(model: TrainedModel, image: torch.Tensor) -> int:
-    """Return the floating-point operations of a forward pass."""
+    """Return the floating-point operations of a forward pass of an image (B, C, H, W)."""
     counter = FlopCounterMode(display=False)
     with counter:
         model.probability(image, exact=True)
@@ -68,7 +68,7 @@ def flops_of(model: TrainedModel, image: torch.Tensor) -> int:
 
 
 def peak_bytes(model: TrainedModel, image: torch.Tensor) -> int:
-    """Return the most memory that a batch takes, weights included."""
+    """Return the most bytes that a batch (B, C, H, W) takes, weights included."""
     if model.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(model.device)
         model.probability(image).cpu()

@@ -120,6 +120,11 @@ def select_model(study: Study, done: dict[str, dict[str, Any]]) -> dict[str, Any
         Its ``predict.network`` limits the choice to one network if it is set.
     done
         ``model.json`` of every finished trial by path; those of the random split are not eligible.
+
+    Raises
+    ------
+    InputError
+        No trial of the wanted network was trained.
     """
     wanted = study.config.predict.network
     eligible = {

@@ -256,7 +256,13 @@ def _sampler(
     length: int,
     seed: int,
 ) -> MultiBasinSampler:
-    """Return the stream of training chips: ``length`` in an epoch, in equal parts a basin."""
+    """Return the stream of training chips: ``length`` in an epoch, in equal parts a basin.
+
+    Raises
+    ------
+    InputError
+        No basin has ground to train on.
+    """
     number_of = [number for number, ground in enumerate(grounds) if ground.train]
     if not number_of:
         raise InputError(

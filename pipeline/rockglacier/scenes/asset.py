@@ -197,7 +197,13 @@ def open_raster(href: str, stack: ExitStack) -> Any:
 
 
 def gdal_path(href: str) -> str:
-    """Return an address, signed now, as GDAL spells it."""
+    """Return an address, signed now, as GDAL spells it.
+
+    Raises
+    ------
+    InputError
+        GDAL reads no such scheme.
+    """
     href = _present(sign(href))
     scheme, _, rest = href.partition("://")
     if not rest:

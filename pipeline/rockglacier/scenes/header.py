@@ -29,7 +29,7 @@ class Header:
 
 
 def header_of(dataset: rasterio.DatasetReader) -> Header:
-    """Return the header of an open raster."""
+    """Return the header of an open raster; EPSG 0 where it names no CRS."""
     return Header(
         epsg=int(dataset.crs.to_epsg() or 0) if dataset.crs else 0,
         transform=tuple(float(value) for value in list(dataset.transform)[:6]),

@@ -357,7 +357,7 @@ def read_dem_tiles(path: Path) -> list[DemTile]:
 
 
 def write_table(table: gpd.GeoDataFrame, path: Path) -> None:
-    """Write GeoParquet 1.1, whole or not at all."""
+    """Write GeoParquet 1.1, here or in an object store, whole or not at all."""
     write_bytes(path, table_bytes(table))
 
 
@@ -375,6 +375,6 @@ def table_bytes(table: gpd.GeoDataFrame) -> bytes:
 
 
 def read_table(path: Path, columns: Sequence[str] | None = None) -> gpd.GeoDataFrame:
-    """Read GeoParquet, here or in an object store."""
+    """Read GeoParquet, here or in an object store; ``columns`` comes with the geometry."""
     content = io.BytesIO(read_bytes(path))
     return gpd.read_parquet(content, columns=None if columns is None else [*columns, "geometry"])

@@ -160,7 +160,7 @@ def _read(path: str, uri: str, what: str, layer: str | None) -> Any:
 
 
 def read_attributes(uri: str, *, what: str, layer: str) -> pd.DataFrame:
-    """Read the columns of a layer without its geometries; parameters and errors as above."""
+    """Read the columns of a layer without its geometries; the rest as :func:`read_features`."""
     with _at_hand(uri, what) as path:
         found: pd.DataFrame = _opened(
             lambda: pyogrio.read_dataframe(path, layer=layer, read_geometry=False), uri, what
