@@ -349,6 +349,7 @@ def test_frozen_fusion_ignores_bands_that_it_does_not_know(make_study):
     fuse(here)
     fuse(there, fusion=held(here))
     assert stored(there).shape == stored(here).shape
+    np.testing.assert_array_equal(stored(there)[:2], stored(here)[:2])  # B02 and B04
 
 
 def test_frozen_fusion_of_another_set_is_refused(make_study):

@@ -207,9 +207,10 @@ def test_folders_without_chips_or_drawings_are_told(folder, tmp_path):
 def test_an_earlier_result_is_kept(folder):
     save(folder, chips_in(folder)[0])
     write_drawn(read_drawn(folder), folder)
+    before = [(folder / f"{name}.gpkg").read_bytes() for name in ("outlines", "complete")]
     write_drawn(read_drawn(folder), folder)
-    assert (folder / "outlines-1.gpkg").is_file()
-    assert (folder / "complete-1.gpkg").is_file()
+    after = [(folder / f"{name}-1.gpkg").read_bytes() for name in ("outlines", "complete")]
+    assert after == before
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ import io
 import re
 import shutil
 from html.parser import HTMLParser
-from pathlib import Path
 
 import geopandas as gpd
 import numpy as np
@@ -328,6 +327,28 @@ def test_a_model_far_from_its_ground_is_told(make_products):
     assert not section.missing
 
 
+def test_a_few_labelled_chips_are_in_the_report(make_products):
+    study = make_products(learned=False)
+    assert trusting.checked(layers.Products(study)) is None
+    record = {"threshold": 0.5, "passes": 1, "members": []}
+    write_json(study.prediction_record_path, record)
+    facts = {
+        "chips": 4, "pixels": 1600, "prevalence": 0.25, "mean_probability": 0.5, "ece": 0.25,
+        "ece_after": 0.02, "temperature": 3.0, "threshold": 0.5, "iou": 0.4, "best_threshold": 0.7,
+        "best_iou": 0.6, "prediction": record, "settings": {},
+        "held_out": {"pixels": 1600, "ece": 0.25, "ece_after": 0.125, "iou": 0.4, "best_iou": 0.5},
+    }  # fmt: skip
+    write_json(study.prediction_path / "calibration.json", facts)
+    section = trusting.checked(layers.Products(study))
+    assert section.warning == ""
+    table = section.tables[0].frame.set_index("")
+    assert list(table.loc["calibration error with a temperature chosen on chips"]) == [0.02, 0.125]
+    assert any("fewer than 10 chips" in note for note in section.notes)
+    assert "Checked on a few chips" in page_of(study)
+    write_json(study.prediction_record_path, {**record, "threshold": 0.6})
+    assert "made anew" in trusting.checked(layers.Products(study)).warning
+
+
 def test_verdicts_on_pixels():
     percent = np.array([[90, 90, 10, 10, 255, 90]], np.uint8)
     truth = np.array([[1, 0, 1, 0, 1, 255]], np.uint8)
@@ -627,8 +648,3 @@ def test_values_are_shown_as_a_reader_wants_them():
     assert shown(5.0) == "5"
     assert shown(-1000) == "-1000"
     assert shown(pd.Timestamp("2024-08-04T05:40:00Z")) == "2024-08-04 05:40"
-
-
-@pytest.mark.parametrize("name", ["page.html", "page.css", "page.js"])
-def test_template_is_packaged(name):
-    assert Path(layers.__file__).with_name(name).is_file()
