@@ -248,6 +248,11 @@ def _reviews_file(study: Study) -> str | None:
     return str(study.reviews_path)
 
 
+def _calibration_file(study: Study) -> str | None:
+    path = study.prediction_path / "calibration.json"  # of evaluation.few
+    return str(path) if path.is_file() else None
+
+
 def _domains_file(study: Study) -> str | None:
     given = study.config.inventory.domains
     return study.resolve(given) if given else None
@@ -337,6 +342,7 @@ STAGES: tuple[Stage, ...] = (
         sections=("report", "publish"),
         after=("inventory", "evaluate"),
         product=lambda study: study.report_path,
+        files=(_calibration_file,),
     ),
     Stage(
         name="publish",

@@ -368,10 +368,14 @@ def calibrate(
 
     Example: rockglacier calibrate swat.yaml --outlines outlines.gpkg --within chips.gpkg
     """
+    import yaml
+
     from rockglacier.console import out
     from rockglacier.evaluation.few import calibrate_on, lines_of
 
     facts = calibrate_on(study_of(study), outlines, within)
     out.print("\n".join(lines_of(facts)))
-    out.print("to use that threshold, in the study's file:")
-    out.print(f"inventory:\n  threshold: {facts['best_threshold']:g}", markup=False)
+    if facts["settings"]:
+        out.print("to use what did better, in the study's file:")
+        out.print(yaml.safe_dump(facts["settings"], sort_keys=False), markup=False, end="")
+    out.print("the next run shows it in the report")

@@ -35,6 +35,7 @@ SECTIONS: Final[tuple[Callable[[Products], Section | None], ...]] = (
     learning.chips,
     learning.curves,
     trusting.trust,
+    trusting.checked,
     judging.scores,
     judging.outputs,
     judging.compared,

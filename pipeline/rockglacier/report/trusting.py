@@ -6,6 +6,8 @@ from typing import Any, Final
 
 import pandas as pd
 
+from rockglacier.evaluation.few import CALIBRATION as CHECKED
+from rockglacier.evaluation.few import lines_of
 from rockglacier.evaluation.figures import draw_reliability
 from rockglacier.report import figures, scored, tables
 from rockglacier.report.layers import Products
@@ -29,6 +31,13 @@ AREAS: Final = {
     "high_km2": "corrected, 95 % to",
     "pixel_low_km2": "from, if the errors of pixels had nothing to do with each other",
     "pixel_high_km2": "to, likewise",
+}
+CHECKS: Final = {
+    "pixels": "pixels",
+    "ece": "calibration error as mapped",
+    "ece_after": "calibration error with a temperature chosen on chips",
+    "iou": "IoU as mapped",
+    "best_iou": "IoU with a threshold chosen on chips",
 }
 SHIFTS: Final = {"mean": "mean IoU", "min": "lowest IoU"}
 
@@ -58,6 +67,34 @@ def trust(products: Products) -> Section:
     )
     warning = "" if found["verdict"] == "alike" else f"Be careful: {found['advice']}."
     return Section(key=key, title=title, warning=warning, notes=notes, tables=(table,))
+
+
+def checked(products: Products) -> Section | None:
+    """Show what a few labelled chips of a mapped basin say of its map; None without them."""
+    study = products.study
+    found = products.json(study.prediction_path / CHECKED)
+    if found is None:
+        return None
+    is_old = found["prediction"] != (products.json(study.prediction_record_path) or {})
+    held = found["held_out"] or {}
+    rows = [
+        {"": words, "all chips": found[name], "chips left out in turn": held.get(name)}
+        for name, words in CHECKS.items()
+    ]
+    return Section(
+        key="checked",
+        title="Checked on a few chips",
+        warning="The map was made anew since: `rockglacier calibrate` checks it." if is_old else "",
+        notes=tuple(lines_of(found)),
+        tables=(
+            Table(
+                name="checked",
+                caption="Labelled chips beside the map; left out, with values that the other chips "
+                "chose",
+                frame=pd.DataFrame(rows),
+            ),
+        ),
+    )
 
 
 def calibration(products: Products) -> Section:
