@@ -18,6 +18,12 @@ URL_QUERY: Final = re.compile(r"(\w+://[^\s?\"']+)\?[^\s\"']*")
 PATH_QUERY: Final = re.compile(r"(/[^\s?\"']*)\?[\w.%~-]+=[^\s\"']*")
 """As urllib3 has it: without the host."""
 USER: Final = re.compile(r"(\w+://)[^\s/@\"']+@")
+SECRET_VALUE: Final = re.compile(
+    r"([?&][\w.-]*(?:sig|token|credential|key|secret|password|auth)[\w.-]*=)[^&\s\"']*"
+    r"|(?<=://)([^\s/:@\"']+:)[^\s/@\"']+(?=@)",
+    re.IGNORECASE,
+)
+"""The value of a parameter that opens something, and a password before a host."""
 
 
 def without_secrets(text: str) -> str:

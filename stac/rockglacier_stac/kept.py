@@ -18,6 +18,7 @@ import shapely
 from shapely.geometry.base import BaseGeometry
 
 from rockglacier_stac.catalogs import Catalog
+from rockglacier_stac.errors import SECRET_VALUE
 from rockglacier_stac.globe import Bbox, box_of, cut
 from rockglacier_stac.search import Query, item_datetime, satisfies
 from rockglacier_stac.sign import unsigned
@@ -47,7 +48,8 @@ class KeptCatalog:
     A question is asked for whole cells, and its items are chosen from theirs by the rules of
     :func:`rockglacier_stac.search.satisfies`, so that the answer is that of the server itself.
     Basins side by side, and periods and limits that are equal, share cells. Items are written
-    without tokens.
+    without tokens that are asked for anew when pixels are read. An answer whose addresses carry
+    other signatures is not kept: they would have ended before it is read again.
     """
 
     def __init__(self, catalog: Catalog, folder: Path, *, max_age_s: float = MAX_AGE_S) -> None:
@@ -88,6 +90,11 @@ class KeptCatalog:
             return kept
         asked = replace(query, area=box_of(cell))
         items = [_without_tokens(item) for item in self._catalog.search(asked)]
+        if any(map(_is_signed, items)):
+            logger.info(
+                "%s: the answer for %s is not kept: its addresses are signed", self.name, cell
+            )
+            return items
         self._folder.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
         partial.write_text(json.dumps(items, default=str), encoding="utf-8")
@@ -132,6 +139,11 @@ def _read(path: Path, max_age_s: float) -> list[dict[str, Any]] | None:
     except (FileNotFoundError, json.JSONDecodeError):
         return None
     return found
+
+
+def _is_signed(item: dict[str, Any]) -> bool:
+    assets = (item.get("assets") or {}).values()
+    return any(SECRET_VALUE.search(asset["href"]) for asset in assets)
 
 
 def _without_tokens(item: dict[str, Any]) -> dict[str, Any]:

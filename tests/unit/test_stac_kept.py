@@ -107,3 +107,15 @@ def test_tokens_are_not_written(tmp_path):
     (path,) = tmp_path.glob("*.json")
     assert "SECRET" not in path.read_text()
     assert json.loads(path.read_text())[0]["assets"]["B02"]["href"] == href
+
+
+def test_an_answer_with_signed_addresses_is_asked_for_again_and_on_no_disk(tmp_path):
+    box = shapely.box(74.2, 36.2, 74.4, 36.4)
+    href = "https://example.org/a.tif?X-Amz-Expires=3600&X-Amz-Signature=unspeakable"
+    server = Server([item("signed", box, href=href)])
+    catalog = KeptCatalog(server, tmp_path / "answers")
+    for times in (1, 2):
+        (found,) = catalog.search(Query("s2", area=box))
+        assert found["assets"]["B02"]["href"] == href
+        assert len(server.asked) == times
+    assert not list(tmp_path.rglob("*.json"))

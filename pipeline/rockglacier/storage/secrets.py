@@ -6,17 +6,10 @@ import os
 import re
 from urllib.parse import urlsplit, urlunsplit
 
-from rockglacier_stac.errors import without_secrets
+from rockglacier_stac.errors import SECRET_VALUE, without_secrets
 
 SECRET_NAME = re.compile(r"(?=AWS_|AZURE_|GOOGLE_|STAC_API_).*(SECRET|TOKEN|SAS|KEY|PASSWORD)")
 """Environment variables whose values nobody may see."""
-
-SECRET_VALUE = re.compile(
-    r"([?&][\w.-]*(?:sig|token|credential|key|secret|password|auth)[\w.-]*=)[^&\s\"']*"
-    r"|(?<=://)([^\s/:@\"']+:)[^\s/@\"']+(?=@)",
-    re.IGNORECASE,
-)
-"""The value of a parameter that opens something, and a password before a host."""
 
 SHORTEST_SECRET = 6
 """A shorter value is no secret, and would be found in innocent words."""
