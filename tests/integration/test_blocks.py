@@ -129,10 +129,30 @@ def test_every_stage_of_blocks_takes_some_and_tells_where_they_stand(study):
     assert "0 stale" not in blocks_of(shown, "label")
 
 
-def test_blocks_beyond_the_grid_are_refused(study):
+def test_blocks_beyond_the_grid_are_refused_and_what_was_done_stays_done(study):
+    rockglacier(study, "cube")
     answer = rockglacier(study, "cube", "--blocks", "7:9,0:1")
     assert answer.exit_code == 1
     assert "some of rows 0:3 and columns 0:3" in answer.output
+    assert (study.receipts_path / "cube.json").is_file()
+    assert "failed   cube" not in rockglacier(study, "status").output
+
+
+def test_folds_that_are_not_there_are_refused_and_a_prediction_stays_done(study):
+    receipt = study.receipts_path / "predict.json"
+    receipt.parent.mkdir(parents=True, exist_ok=True)
+    receipt.write_text("{}")
+    answer = rockglacier(study, "predict", "--out-of-fold")
+    assert answer.exit_code == 1
+    assert "trains one split" in answer.output
+    assert receipt.is_file()
+    assert not receipt.with_name("predict.failed.json").exists()
+
+
+def test_an_ablation_of_no_feature_set_is_refused_before_the_evaluation(study):
+    answer = rockglacier(study, "evaluate", "--ablation", "colours")
+    assert answer.exit_code == 1
+    assert "no feature set 'colours'" in answer.output
 
 
 @pytest.mark.parametrize("stage", ["cube", "label", "fuse", "predict"])

@@ -108,16 +108,26 @@ def run_one(
     out_of_fold: bool = False,
     **options: Any,
 ) -> None:
-    """Run one stage of a study, though it may be done; ``out_of_fold`` as if it were set there."""
+    """Run one stage of a study, though it may be done; ``out_of_fold`` as if it were set there.
+
+    What cannot be done is refused before the stage begins: one that was done stays done.
+    """
     from dataclasses import replace
 
+    from rockglacier.engine import EVERYTHING, Receipts
+    from rockglacier.labels.every_fold import folds_of
     from rockglacier.run import require_stages_before
     from rockglacier.stages import Context, stage_named
 
     opened = study_of(study)
     if out_of_fold:
+        folds_of(opened)
         predict = opened.config.predict.model_copy(update={"out_of_fold": True})
         opened = replace(opened, config=opened.config.model_copy(update={"predict": predict}))
     stage = stage_named(name)
     require_stages_before(opened, stage, Context())
+    selection = options.get("selection", EVERYTHING)
+    if selection != EVERYTHING:
+        blocks = [block.name for block in opened.grid.blocks()]
+        selection.meant(blocks, Receipts(opened.receipts_path / name))
     run_shown(opened, [stage], cluster=cluster, force=True, **options)

@@ -104,6 +104,8 @@ def evaluate(
 
     Example: rockglacier evaluate hunza.yaml --ablation all
     """
+    if ablation is not None:
+        _require_variants(study, ablation, network)
     run_one(study, "evaluate")
 
     from rockglacier.console import out
@@ -119,6 +121,18 @@ def evaluate(
         _ablate(study, ablation, network)
 
 
+def _sets_of(named: str) -> list[str] | None:
+    return None if named == "all" else [name.strip() for name in named.split(",")]
+
+
+def _require_variants(path: Path, named: str, network: str | None) -> None:
+    """Refuse what the ablation cannot train before the evaluation takes its time."""
+    from rockglacier.evaluation.ablation import variants_of
+
+    study = study_of(path)
+    variants_of(study, network=network or study.config.train.networks[0], sets=_sets_of(named))
+
+
 def _ablate(path: Path, named: str, network: str | None) -> None:
     from rockglacier.console import out
     from rockglacier.evaluation.ablation import ablate, cost_lines, variants_of
@@ -128,7 +142,7 @@ def _ablate(path: Path, named: str, network: str | None) -> None:
 
     study = study_of(path)
     chosen = network or str(read_json(study.selection_path)["network"])
-    sets = None if named == "all" else [name.strip() for name in named.split(",")]
+    sets = _sets_of(named)
     with lease(study.folder):
         out.print("\n".join(cost_lines(variants_of(study, network=chosen, sets=sets))))
         with progress_shown() as progress:
