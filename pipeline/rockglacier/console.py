@@ -35,6 +35,8 @@ from rockglacier_stac.errors import StacError
 
 EXIT_FAILED = 1
 EXIT_INTERRUPTED = 130
+EXIT_ENDED = 143
+"""As a shell says of a program that SIGTERM ended: clusters, schedulers and ``timeout`` send it."""
 
 LOG_EVERY_S = 30.0
 """Between two writings of a log in an object store."""
@@ -278,6 +280,11 @@ def warnings_shown() -> Iterator[None]:
             logger.removeHandler(handler)
 
 
+def end(number: int, frame: Any) -> None:
+    """Handle SIGTERM as a stop: the folder is let go, so that another host can go on with it."""
+    raise SystemExit(EXIT_ENDED)
+
+
 @contextmanager
 def errors_shown() -> Iterator[None]:
     """Turn an error into a one-screen message and exit code 1; Ctrl-C into 130."""
@@ -289,12 +296,13 @@ def errors_shown() -> Iterator[None]:
     except (RockGlacierError, StacError) as error:
         err.print(Text(f"error: {redact_text(str(error))}", style="red"))
         sys.exit(EXIT_FAILED)
-    except (KeyboardInterrupt, SystemExit) as end:
+    except (KeyboardInterrupt, SystemExit) as stop:
         # Typer makes of Ctrl-C an exit that says nothing
-        if isinstance(end, SystemExit) and end.code != EXIT_INTERRUPTED:
+        code = stop.code if isinstance(stop, SystemExit) else EXIT_INTERRUPTED
+        if code not in (EXIT_INTERRUPTED, EXIT_ENDED):
             raise
         err.print("\nstopped. Finished work is kept: the same command goes on from there.")
-        sys.exit(EXIT_INTERRUPTED)
+        sys.exit(code)
     except Exception as error:
         if isinstance(error, ModuleNotFoundError) and (extra := _extra_with(error.name or "")):
             err.print(Text(f"error: {error.name} is not installed", style="red"))

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import geopandas as gpd
@@ -14,6 +15,8 @@ from typer.testing import CliRunner
 
 from rockglacier import __version__
 from rockglacier.cli import app, main
+from rockglacier.console import EXIT_ENDED
+from rockglacier.demo.basin import make_basin
 from rockglacier.stages import STAGES
 
 
@@ -100,6 +103,25 @@ def test_stage_alone_says_what_has_to_run_before(area, tmp_path):
     answer = rockglacier("cube", "here.yaml", cwd=tmp_path)
     assert answer.returncode == 1
     assert "rockglacier search" in answer.stderr
+
+
+def test_run_that_sigterm_ends_lets_its_folder_go(tmp_path):
+    make_basin(tmp_path / "data", size_km=(4.0, 4.0), labelled=False)
+    (tmp_path / "x.yaml").write_text(
+        "name: x\narea: data/area.gpkg\nsearch: {catalog: data/items.parquet}\n"
+    )
+    program = str(Path(sys.executable).with_name("rockglacier"))
+    run = subprocess.Popen(
+        [program, "search", "x.yaml"], cwd=tmp_path, stderr=subprocess.PIPE, text=True
+    )
+    lease = tmp_path / "x" / ".lease"
+    while run.poll() is None and not lease.exists():
+        time.sleep(0.002)
+    run.terminate()
+    _, said = run.communicate(timeout=60)
+    assert run.returncode == EXIT_ENDED
+    assert "the same command goes on" in said
+    assert not lease.exists()
 
 
 def test_interrupt_of_a_command_says_that_finished_work_is_kept(monkeypatch, capsys):

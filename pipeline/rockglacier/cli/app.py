@@ -26,6 +26,9 @@ app = typer.Typer(
 
     rockglacier run hunza.yaml: every stage; the same command goes on where it stopped
     """,
+    epilog="Exit codes: 0 done; 1 it could not be done, and the message says why; 2 wrong use of the "
+    "command line; 130 stopped by Ctrl-C; 143 ended by SIGTERM. After 1, 130 and 143 the same "
+    "command goes on where it stopped.",
 )
 
 StudyFile = Annotated[Path, typer.Argument(help="The study's YAML file, e.g. hunza.yaml.")]
@@ -57,7 +60,10 @@ def _program(
 
 def main() -> None:
     """Run the command line."""
-    from rockglacier.console import errors_shown
+    import signal
 
+    from rockglacier.console import end, errors_shown
+
+    signal.signal(signal.SIGTERM, end)
     with errors_shown():
         app()
