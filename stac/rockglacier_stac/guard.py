@@ -7,6 +7,7 @@ import json
 import os
 import socket
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, NoReturn
@@ -33,6 +34,8 @@ PRIVATE_NETWORKS: Final = tuple(
     for network in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7")
 )
 """RFC 1918, RFC 6598, RFC 4193."""
+ASK_S: Final = (10, 20)
+"""To connect, and for the first byte of a raster."""
 HOSTS: Final = "ROCKGLACIER_HOSTS"
 """Environment: hosts of a private network, apart by commas, to which catalogs of the internet may
 lead."""
@@ -148,11 +151,29 @@ def check_read(href: str) -> None:
     ------
     CatalogError
         It is of a link-local address or a metadata service, by its name or by what that name
-        means now.
+        means now; or a host of the internet redirects from it to where its catalogs may not lead.
+
+    Notes
+    -----
+    GDAL follows redirects, and has no option that says whereto (3.12). So a byte of every address
+    is asked for first, once a process. It finds a host that anybody can make redirect, not one that
+    answers GDAL differently.
     """
-    if urlsplit(href).scheme in ("http", "https") and provider_of(href) is None:
-        host = _plain(_host(href))
-        _refuse_services(href, href, host, _addresses(host))
+    if urlsplit(href).scheme not in ("http", "https") or provider_of(href) is not None:
+        return
+    host = _plain(_host(href))
+    _refuse_services(href, href, host, _addresses(host))
+    if not _is_within(href):
+        with suppress(requests.RequestException):  # whoever reads it will say so
+            _follow(href)
+
+
+@lru_cache(maxsize=4096)
+def _follow(href: str) -> None:
+    byte = {"Range": "bytes=0-0"}
+    hooks = {"response": follow_checked}
+    with requests.get(href, headers=byte, hooks=hooks, stream=True, timeout=ASK_S):
+        pass
 
 
 def _refuse_services(href: str, base: str, host: str, addresses: tuple[Address, ...]) -> None:

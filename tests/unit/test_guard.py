@@ -7,6 +7,8 @@ from contextlib import ExitStack, suppress
 from datetime import date
 from functools import partial
 from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import ip_address
+from typing import ClassVar
 
 import pytest
 import stac_geoparquet.arrow as arrow
@@ -387,6 +389,73 @@ def test_a_static_catalog_with_a_hostile_item_is_refused(tmp_path):
     (tmp_path / "catalog.json").write_text(json.dumps(root))
     with pytest.raises(CatalogError, match="a metadata service"):
         open_catalog(str(tmp_path / "catalog.json")).search(Query("c"))
+
+
+class Elsewhere(BaseHTTPRequestHandler):
+    """A server that redirects to what it is asked for, as many on the internet do."""
+
+    asked: ClassVar[list[str]] = []
+
+    def do_GET(self):
+        self.asked.append(self.path)
+        if self.path == "/a.tif":
+            self.send_response(206)
+        else:
+            self.send_response(302)
+            self.send_header("Location", self.path.partition("?to=")[2])
+        self.end_headers()
+
+    def log_message(self, *args):
+        """Say nothing."""
+
+
+@pytest.fixture
+def public(monkeypatch):
+    """A server that the guard takes for one of the internet, by the name files.example."""
+    real = socket.getaddrinfo
+    monkeypatch.setattr(
+        "socket.getaddrinfo",
+        lambda host, *rest, **more: real(
+            "127.0.0.1" if host == "files.example" else host, *rest, **more
+        ),
+    )
+    said = guard._addresses.__wrapped__
+    monkeypatch.setattr(
+        guard,
+        "_addresses",
+        lambda host: (ip_address("93.184.216.34"),) if host == "files.example" else said(host),
+    )
+    guard._follow.cache_clear()
+    Elsewhere.asked.clear()
+    with ThreadingHTTPServer(("127.0.0.1", 0), Elsewhere) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        yield f"http://files.example:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("target", "said"),
+    [
+        ("http://10.1.2.3/own.tif", "a private network"),
+        ("http://127.0.0.1:1/own.tif", "this machine itself"),
+        ("http://169.254.169.254/latest/meta-data/", "a link-local address"),
+        ("ftp://10.1.2.3/own.tif", "the scheme 'ftp'"),
+    ],
+)
+def test_a_raster_whose_host_redirects_into_the_own_network_is_not_read(public, target, said):
+    with ExitStack() as stack, pytest.raises(CatalogError, match=said):
+        open_raster(f"{public}/b.tif?to={target}", stack)
+    assert len(Elsewhere.asked) == 1
+
+
+def test_redirects_to_other_hosts_of_the_internet_are_followed_and_checked_once(public):
+    for _ in range(2):
+        guard.check_read(f"{public}/b.tif?to={public}/a.tif")
+    assert Elsewhere.asked == [f"/b.tif?to={public}/a.tif", "/a.tif"]
+
+
+def test_a_host_that_does_not_answer_is_left_to_whoever_reads(public):
+    guard.check_read(f"{public.rpartition(':')[0]}:1/a.tif")
 
 
 VRT = """<VRTDataset rasterXSize="4" rasterYSize="4"><SRS>EPSG:32643</SRS>
