@@ -278,6 +278,16 @@ def test_landform_across_the_antimeridian_is_cut_there_and_stays_what_it_is(tmp_
     assert build_inventory(study, bundle=Given())["kept_ids"] == 2
 
 
+def test_a_temperature_moves_the_threshold_of_a_given_model_in_the_inventory_too(tmp_path):
+    place = World(*PLACES["Hunza"])
+    study = mapped(tmp_path, "west", place.shape(-1000, -1000, 0, 1000), ALONE)
+    assert build_inventory(study, bundle=Given())["threshold"] == 0.5
+    record = {"model_id": "bundle-abc123", "threshold": 0.92, "out_of_fold": False}
+    write_json(study.prediction_record_path, record)
+    facts = build_inventory(study, bundle=Given())
+    assert (facts["threshold"], facts["objects"]) == (0.92, 0)  # what is mapped has 90 %
+
+
 def test_an_outline_rejected_in_a_basin_stays_away_when_its_neighbour_draws_it(tmp_path):
     place = World(*PLACES["Hunza"])
     cross = (-300, 0, 100, 200)

@@ -58,12 +58,13 @@ def doubts_of(study: Study, *, traffic: Traffic | None = None) -> dict[str, Any]
 
 
 def source_of(study: Study, bundle: Model | None) -> Source:
-    """Say what draws: the threshold of the settings, else that of the model."""
-    if bundle is not None:
-        model_id, threshold = f"bundle-{bundle.fingerprint}", bundle.threshold
-    elif study.prediction_record_path.is_file():
+    """Say what draws: the threshold of the settings, else that of the prediction or the model."""
+    if study.prediction_record_path.is_file():
+        # of a given model too: predict.temperature moves its threshold
         record = read_json(study.prediction_record_path)
         model_id, threshold = record["model_id"], record["threshold"]
+    elif bundle is not None:
+        model_id, threshold = f"bundle-{bundle.fingerprint}", bundle.threshold
     elif study.selection_path.is_file():
         selection = read_json(study.selection_path)
         model_id = f"{study.config.name}/{selection['network']}/trial-{selection['trial']}"
