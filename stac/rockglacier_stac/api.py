@@ -21,7 +21,7 @@ from shapely.geometry import mapping
 from shapely.geometry.base import BaseGeometry
 from urllib3 import Retry
 
-from rockglacier_stac import guard
+from rockglacier_stac import guard, untrusted
 from rockglacier_stac.errors import CatalogError, ServiceError
 from rockglacier_stac.globe import sides
 from rockglacier_stac.search import (
@@ -246,7 +246,7 @@ class _GuardedIO(StacApiIO):
 
     def json_loads(self, txt: str, *_: Any, **__: Any) -> dict[str, Any]:
         """Read an answer, if it is JSON and nothing else."""
-        found: dict[str, Any] = guard.loads(txt, source=self._url)
+        found: dict[str, Any] = untrusted.loads(txt, source=self._url)
         return found
 
 

@@ -76,3 +76,19 @@ class AccessError(StacError):
 
 class ServiceError(StacError):
     """A server that failed, after it was asked again."""
+
+
+def refused(
+    href: str,
+    base: str,
+    reason: str,
+    expected: str,
+    todo: str = "do not use this catalog, unless you know its author; then ask them",
+) -> CatalogError:
+    """Return what to raise of an address that a document leads to, without its secrets."""
+    shown = href.partition("?")[0].rpartition("@")[2][:200]
+    return CatalogError(
+        f"refused: {base.partition('?')[0]!r} leads to {reason}: {shown!r}",
+        expected=expected,
+        todo=todo,
+    )

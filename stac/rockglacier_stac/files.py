@@ -18,7 +18,7 @@ import requests
 import shapely
 import stamina
 
-from rockglacier_stac import guard
+from rockglacier_stac import guard, untrusted
 from rockglacier_stac.errors import AccessError, CatalogError, ServiceError
 from rockglacier_stac.globe import HALF, sides
 from rockglacier_stac.search import (
@@ -141,7 +141,7 @@ class StaticCatalog:
         if href in seen:
             return
         seen.add(href)
-        entry = guard.loads(read_bytes(href), source=href)
+        entry = untrusted.loads(read_bytes(href), source=href)
         if not isinstance(entry, dict):
             raise CatalogError(f"{href!r} is a {type(entry).__name__}", expected="a JSON object")
         kind = entry.get("type")
@@ -185,7 +185,7 @@ def read_item(address: str) -> dict[str, Any]:
     CatalogError
         There is no item, or something in it is refused.
     """
-    item = guard.loads(read_bytes(address), source=address)
+    item = untrusted.loads(read_bytes(address), source=address)
     if not isinstance(item, dict) or item.get("type") != "Feature":
         raise CatalogError(
             f"{address!r} is no STAC item",
@@ -257,7 +257,7 @@ def _is_away(error: Exception) -> bool:
 def _fetch(address: str) -> bytes:
     filesystem, path = pyarrow.fs.FileSystem.from_uri(address)
     with filesystem.open_input_file(path) as file:
-        guard.check_size(file.size(), source=address)
+        untrusted.check_size(file.size(), source=address)
         return file.read()
 
 
@@ -287,5 +287,5 @@ def _download(url: str) -> bytes:
             content = bytearray()
             for part in response.iter_content(PART_BYTES):
                 content += part
-                guard.check_size(len(content), source=url)
+                untrusted.check_size(len(content), source=url)
     return bytes(content)

@@ -1,29 +1,24 @@
-"""What a stranger's catalog may not do: lead to other files and hosts, or be no catalog at all."""
+"""Where a stranger's catalog may not lead: to other files and hosts, or to absurd rasters."""
 
 from __future__ import annotations
 
 import ipaddress
-import json
 import os
 import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 from urllib.parse import unquote, urljoin, urlsplit
 
 import requests
 
-from rockglacier_stac.errors import CatalogError
+from rockglacier_stac.errors import CatalogError, refused
 from rockglacier_stac.providers import provider_of
 
 type Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
-LARGEST_BYTES: Final = 512 * 2**20
-"""Of one JSON or Parquet document of a catalog."""
-DEEPEST: Final = 100
-"""Nesting of a document: items need 10."""
 LARGEST_EDGE: Final = 10**7
 """Pixels along a raster: the globe at 4 m."""
 METADATA_HOSTS: Final = frozenset({"metadata", "metadata.google.internal", "instance-data"})
@@ -71,19 +66,19 @@ def check_href(href: str, *, base: str, roots: Iterable[str | Path] = ()) -> str
     """
     scheme = urlsplit(href).scheme.lower() if "://" in href else ""
     if scheme and scheme not in SCHEMES:
-        raise _refused(href, base, f"the scheme {scheme!r}", "https, s3, gs, az or a path")
+        raise refused(href, base, f"the scheme {scheme!r}", "https, s3, gs, az or a path")
     if "\x00" in href or "\n" in href:
-        raise _refused(href, base, "a control character", "an address")
+        raise refused(href, base, "a control character", "an address")
     # a server on this machine is the person's own
     is_remote = "://" in base and not base.startswith("file://") and not _is_own(_host(base))
     if scheme in ("", "file"):
         if is_remote:
-            raise _refused(href, base, "a file of this machine", "an address that anybody can read")
+            raise refused(href, base, "a file of this machine", "an address that anybody can read")
         _check_file(href, base, roots)
     else:
         _check_host(href, base)
         if ".." in unquote(urlsplit(href).path).split("/"):
-            raise _refused(href, base, "'..' in a path", "an address without it")
+            raise refused(href, base, "'..' in a path", "an address without it")
     return href
 
 
@@ -93,7 +88,7 @@ def _check_file(href: str, base: str, roots: Iterable[str | Path]) -> None:
     for spelling in (path, unquote(path)):
         file = Path(spelling).resolve()
         if not any(file.is_relative_to(folder) for folder in allowed):
-            raise _refused(
+            raise refused(
                 href,
                 base,
                 "a file outside the allowed folders",
@@ -133,9 +128,9 @@ def _check_host(href: str, base: str) -> None:
     if not is_outside:
         return
     if any(address.is_loopback or address.is_unspecified for address in addresses):
-        raise _refused(href, base, "this machine itself", "a host of the internet")
+        raise refused(href, base, "this machine itself", "a host of the internet")
     if any(_is_private(address) for address in addresses) and host not in _said_hosts():
-        raise _refused(
+        raise refused(
             href,
             base,
             "a private network",
@@ -179,9 +174,9 @@ def _follow(href: str) -> None:
 def _refuse_services(href: str, base: str, host: str, addresses: tuple[Address, ...]) -> None:
     named = {host, *map(str, addresses)}
     if named & (METADATA_HOSTS | METADATA_ADDRESSES):
-        raise _refused(href, base, "a metadata service", "a host of the internet")
+        raise refused(href, base, "a metadata service", "a host of the internet")
     if any(address.is_link_local or address.is_multicast for address in addresses):
-        raise _refused(href, base, "a link-local address", "a host of the internet")
+        raise refused(href, base, "a link-local address", "a host of the internet")
 
 
 def _is_within(base: str) -> bool:
@@ -253,112 +248,6 @@ def _address(host: str) -> Address | None:
     return mapped or found
 
 
-def check_size(size: int, *, source: str) -> None:
-    """Refuse a document of a stranger that is too large.
-
-    Raises
-    ------
-    CatalogError
-        It is.
-    """
-    if size > LARGEST_BYTES:
-        raise _refused(source, source, f"{size / 1e6:.0f} MB", f"{LARGEST_BYTES / 1e6:.0f} MB")
-
-
-def loads(data: bytes | str, *, source: str) -> Any:
-    """Return JSON of a stranger.
-
-    Raises
-    ------
-    CatalogError
-        It is too large, too deep, holds NaN or infinity, is a page for people, or cut short.
-    """
-    check_size(len(data), source=source)
-    start = data[:200].lstrip() if isinstance(data, str) else data[:200].lstrip().decode("latin-1")
-    if start.lower().startswith(("<!doctype", "<html", "<?xml")):
-        raise _refused(source, source, "a page instead of JSON", "JSON")
-    try:
-        found = json.loads(data, parse_constant=_no_constant)
-    except RecursionError:
-        raise _refused(source, source, "nesting without end", f"{DEEPEST} levels") from None
-    except _ConstantError as error:
-        raise _refused(source, source, f"{error}, which is not JSON", "numbers or null") from None
-    except ValueError as error:
-        raise CatalogError(f"{source!r} is not JSON: {error}") from error
-    if _depth(found) > DEEPEST:
-        raise _refused(source, source, "nesting without end", f"{DEEPEST} levels")
-    return found
-
-
-class _ConstantError(Exception):
-    pass
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise _ConstantError(name)
-
-
-def _depth(value: Any) -> int:
-    deepest, level = 0, [value] if isinstance(value, dict | list) else []
-    while level and deepest <= DEEPEST:
-        deepest += 1
-        level = [inner for outer in level for inner in _inner(outer)]
-    return deepest
-
-
-def _inner(value: Any) -> list[Any]:
-    held = value.values() if isinstance(value, dict) else value
-    return [inner for inner in held if isinstance(inner, dict | list)]
-
-
-def require_item(item: Any, *, base: str) -> dict[str, Any]:
-    """Return an item if its parts are of the kinds that STAC gives them.
-
-    Parameters
-    ----------
-    item
-        As JSON or a table gave it.
-    base
-        Path or URL of the document that holds it.
-
-    Raises
-    ------
-    CatalogError
-        A part is missing, or of another kind.
-    """
-    for place, kind in _oddities(item):
-        raise _refused(base, base, f"an item whose {place} is {kind}", "an item of STAC")
-    found: dict[str, Any] = item
-    return found
-
-
-def _oddities(item: Any) -> Iterator[tuple[str, str]]:
-    """Yield what is not as STAC has it: its place, and what was found."""
-    if not isinstance(item, dict):
-        yield "whole", _kind(item)
-        return
-    if not isinstance(item.get("id"), str) or not item["id"]:
-        yield "id", _kind(item.get("id"))
-    if not isinstance(item.get("properties"), dict):
-        yield "properties", _kind(item.get("properties"))
-    for name, inner in (("assets", dict), ("links", list)):
-        if not isinstance(item.get(name) or inner(), inner):
-            yield name, _kind(item[name])
-            return
-    assets = (item.get("assets") or {}).items()
-    entries = [(f"asset {name!r}", asset) for name, asset in assets]
-    entries += [("link", link) for link in item.get("links") or []]
-    for name, entry in entries:
-        if entry is not None and not isinstance(entry, dict):
-            yield name, _kind(entry)
-        elif entry and not isinstance(entry.get("href") or "", str):
-            yield f"href of {name}", _kind(entry["href"])
-
-
-def _kind(value: Any) -> str:
-    return "missing" if value is None else f"of type {type(value).__name__}"
-
-
 def check_item(
     item: dict[str, Any], *, base: str, roots: Iterable[str | Path] = ()
 ) -> dict[str, Any]:
@@ -384,23 +273,8 @@ def check_item(
             isinstance(edge, int | float) and 0 < edge <= LARGEST_EDGE for edge in shape
         )
         if not is_shape:
-            raise _refused(asset["href"], base, f"proj:shape {shape} of {name!r}", "a raster")
+            raise refused(asset["href"], base, f"proj:shape {shape} of {name!r}", "a raster")
         size = asset.get("file:size", 0)
         if not isinstance(size, int | float) or not 0 <= size < 2**50:
-            raise _refused(asset["href"], base, f"file:size {size} of {name!r}", "bytes")
+            raise refused(asset["href"], base, f"file:size {size} of {name!r}", "bytes")
     return item
-
-
-def _refused(
-    href: str,
-    base: str,
-    reason: str,
-    expected: str,
-    todo: str = "do not use this catalog, unless you know its author; then ask them",
-) -> CatalogError:
-    shown = href.partition("?")[0].rpartition("@")[2][:200]
-    return CatalogError(
-        f"refused: {base.partition('?')[0]!r} leads to {reason}: {shown!r}",
-        expected=expected,
-        todo=todo,
-    )

@@ -14,7 +14,7 @@ from urllib.parse import urljoin
 from shapely.errors import ShapelyError
 from shapely.geometry.base import BaseGeometry
 
-from rockglacier_stac import guard
+from rockglacier_stac import untrusted
 from rockglacier_stac.errors import CatalogError, UnknownCollectionError
 from rockglacier_stac.globe import footprint_of
 
@@ -130,7 +130,7 @@ def tidied(item: dict[str, Any], *, base: str) -> dict[str, Any]:
     CatalogError
         It is no item.
     """
-    guard.require_item(item, base=base)
+    untrusted.require_item(item, base=base)
     assets = {
         key: {**_filled(asset), "href": absolute(asset["href"], base=base)}
         for key, asset in (item.get("assets") or {}).items()

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import requests
 import stamina
 
-from rockglacier_stac import guard
+from rockglacier_stac import untrusted
 from rockglacier_stac.errors import CatalogError, ServiceError
 from rockglacier_stac.providers import provider_of
 
@@ -96,7 +96,7 @@ class Tokens:
             content = _get(f"{self.url}/{container}")
             if content is None:  # a container that the service does not know is a public one
                 return "", datetime.now(UTC) + timedelta(hours=1)
-            answer = guard.loads(content, source=self.url)
+            answer = untrusted.loads(content, source=self.url)
             end = datetime.fromisoformat(answer["msft:expiry"])
             return str(answer["token"]), end if end.tzinfo else end.replace(tzinfo=UTC)
         except (

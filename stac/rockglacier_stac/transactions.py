@@ -14,7 +14,7 @@ from urllib.parse import quote, urlencode
 import requests
 import stamina
 
-from rockglacier_stac import guard
+from rockglacier_stac import untrusted
 from rockglacier_stac.errors import AccessError, CatalogError, ServiceError
 from rockglacier_stac.extensions import Json
 from rockglacier_stac.shared import core, widened
@@ -267,7 +267,7 @@ class TransactionApi:
             return None
         self._check(answer, "GET", address)
         try:
-            found: Json = guard.loads(answer.content, source=address)
+            found: Json = untrusted.loads(answer.content, source=address)
         except CatalogError as error:
             raise CatalogError(
                 f"{address!r} does not answer like a STAC API: {error.found}",

@@ -231,7 +231,7 @@ def test_a_store_of_catalogs_that_is_away_for_a_while_is_waited_for(s3, fault_pr
 def test_why_a_catalog_of_a_store_cannot_be_read_is_told(s3, fault_proxy, monkeypatch):
     place = s3 / "catalog.json"
     place.write_bytes(b"{}")
-    monkeypatch.setattr("rockglacier_stac.guard.LARGEST_BYTES", 1)
+    monkeypatch.setattr("rockglacier_stac.untrusted.LARGEST_BYTES", 1)
     with pytest.raises(CatalogError, match="leads to 0 MB"):
         files.read_bytes(str(place))
     with pytest.raises(CatalogError, match="cannot be read"):

@@ -14,7 +14,7 @@ import pytest
 import stac_geoparquet.arrow as arrow
 
 from rockglacier.scenes.asset import open_raster
-from rockglacier_stac import guard
+from rockglacier_stac import guard, untrusted
 from rockglacier_stac.catalogs import open_catalog
 from rockglacier_stac.errors import CatalogError
 from rockglacier_stac.files import read_item
@@ -243,13 +243,13 @@ def test_a_published_item_leads_to_the_products_beside_its_catalog(tmp_path, mon
 )
 def test_what_is_no_json_is_named(data, reason):
     with pytest.raises(CatalogError, match=reason):
-        guard.loads(data, source=STRANGER)
+        untrusted.loads(data, source=STRANGER)
 
 
 def test_a_document_without_end_is_refused(monkeypatch):
-    monkeypatch.setattr(guard, "LARGEST_BYTES", 100)
+    monkeypatch.setattr(untrusted, "LARGEST_BYTES", 100)
     with pytest.raises(CatalogError, match="leads to 0 MB"):
-        guard.loads(b'"' + b"x" * 200 + b'"', source=STRANGER)
+        untrusted.loads(b'"' + b"x" * 200 + b'"', source=STRANGER)
 
 
 def make_item(href="./x.tif", **asset):
@@ -369,7 +369,7 @@ class Endless(BaseHTTPRequestHandler):
 
 
 def test_an_answer_without_end_is_given_up(monkeypatch):
-    monkeypatch.setattr(guard, "LARGEST_BYTES", 3_000_000)
+    monkeypatch.setattr(untrusted, "LARGEST_BYTES", 3_000_000)
     with ThreadingHTTPServer(("127.0.0.1", 0), Endless) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()

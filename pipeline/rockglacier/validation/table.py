@@ -17,7 +17,7 @@ from shapely.errors import ShapelyError
 
 from rockglacier.storage import readable
 from rockglacier.validation.finding import Finding
-from rockglacier_stac import guard
+from rockglacier_stac import untrusted
 from rockglacier_stac.errors import CatalogError
 
 VERSIONS = ("1.1.0",)
@@ -66,7 +66,7 @@ def _file_findings(
             yield _wrong("it has no metadata `geo`", "GeoParquet 1.1")
         return
     try:
-        geo = guard.loads(metadata, source="its metadata")
+        geo = untrusted.loads(metadata, source="its metadata")
         name, column = geo["primary_column"], geo["columns"][geo["primary_column"]]
         yield from _metadata_findings(geo, file.schema_arrow, covering=covering)
     except (CatalogError, LookupError, TypeError, AttributeError) as error:
