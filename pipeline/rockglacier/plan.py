@@ -15,6 +15,7 @@ import pandas as pd
 from rockglacier.config import Config
 from rockglacier.features.sets import FEATURE_SETS
 from rockglacier.grid import geodesic_area_km2
+from rockglacier.labels.burn import planned_labels
 from rockglacier.scenes.cover import MEDIAN_LOOKS
 from rockglacier.scenes.record import read_scenes, read_table, scene_table
 from rockglacier.storage import is_local, read_json
@@ -28,6 +29,7 @@ PREDICT_SECONDS_PER_WINDOW_MPX = {"unet": 1.1, "deeplabv3plus": 0.4, "hrnet": 1.
 TRAIN_FACTOR = 3.5  # a training step against a forward pass
 ZONE_PPM = 1000  # what UTM has at the edge of a zone, at most
 LISTED = 3  # dropped scenes that are named, of every rule
+MUCH_LABELLED = 0.5  # of the basin: rock glaciers are seldom more than a few percent of one
 PAPER_CHIPS = 8013  # chips that the 2025 paper kept of its 12,600
 
 
@@ -68,6 +70,12 @@ class Plan:
     reads_at_once: int
     """Assets that the provider lets one user read at once."""
     dem_tiles: int
+    reference: dict[str, int]
+    """Polygons of the reference by what will be done with them; empty without a reference."""
+    reference_km2: float
+    """Ground of those that teach."""
+    split_percent: dict[str, float]
+    """Shares of the ground to train, choose, test and guard."""
     chips: int
     """Chips of the training size at half overlap that touch the basin."""
     read_bytes: int
@@ -97,7 +105,13 @@ def make_plan(study: Study, *, steps: int = 0) -> Plan:
     -------
     Plan
         Hours are those of two cores, as far as they were not timed.
+
+    Raises
+    ------
+    InputError
+        The reference, or the split of the ground, cannot be used.
     """
+    labels = _labels(study)
     training = _timed(study, steps) if steps and study.config.labels.reference else []
     scenes = scene_table(read_scenes(study.require(study.scenes_path, stage="search")))
     facts = read_json(study.require(study.search_path, stage="search"))
@@ -134,6 +148,7 @@ def make_plan(study: Study, *, steps: int = 0) -> Plan:
         noted=facts["noted"],
         reads_at_once=reads_at_once(json.loads(scenes["assets"].iloc[0])["SCL"]),
         dem_tiles=facts["dem_tiles"],
+        **labels,
         chips=chips,
         read_bytes=int(height * width * looks * bands * 2),
         disk_bytes=disk,
@@ -143,6 +158,18 @@ def make_plan(study: Study, *, steps: int = 0) -> Plan:
     )
     plan.warnings.extend(_warnings(plan))
     return plan
+
+
+def _labels(study: Study) -> dict[str, Any]:
+    if not study.config.labels.reference:
+        return {"reference": {}, "reference_km2": 0.0, "split_percent": {}}
+    table, splits = planned_labels(study)
+    pixels = (splits["height"] * splits["width"]).groupby(splits["split"]).sum()
+    return {
+        "reference": {str(action): int(n) for action, n in table["action"].value_counts().items()},
+        "reference_km2": float(table.loc[table["used"], "area_km2"].sum()),
+        "split_percent": (100 * pixels / pixels.sum()).to_dict(),
+    }
 
 
 def _hours(
@@ -241,6 +268,11 @@ def _warnings(plan: Plan) -> list[str]:
             f"the products need {plan.disk_bytes / 1e9:.1f} GB and "
             f"{plan.disk_free_bytes / 1e9:.1f} GB are free"
         )
+    if plan.reference_km2 > MUCH_LABELLED * plan.area_km2:
+        found.append(
+            f"the reference covers {plan.reference_km2 / plan.area_km2:.0%} of the basin: is it "
+            "the inventory, and the right layer of its file (labels.layer)?"
+        )
     if plan.thin_percent > 5:
         found.append(
             f"{plan.thin_percent:.1f} % of the basin has fewer than {MEDIAN_LOOKS} looks free of "
@@ -312,6 +344,7 @@ def plan_lines(plan: Plan) -> list[str]:
         f"looks      {_looks_line(plan)}",
         *_dropped_lines(plan),
         f"DEM        {plan.dem_tiles} tiles",
+        *_label_lines(plan),
         f"chips      {plan.chips:,} at half overlap (the 2025 paper kept {PAPER_CHIPS:,})",
         f"to read    {_size(plan.read_bytes)} decoded",
         f"on disk    {_size(plan.disk_bytes)}{free}",
@@ -327,6 +360,18 @@ def plan_lines(plan: Plan) -> list[str]:
             "scenes.parquet says what was used"
         )
     return lines + [f"warning    {warning}" for warning in plan.warnings]
+
+
+def _label_lines(plan: Plan) -> list[str]:
+    if not plan.split_percent:
+        return []
+    actions = ", ".join(f"{n} {action}" for action, n in plan.reference.items()) or "none"
+    polygons = f"{sum(plan.reference.values())} polygons ({actions})"
+    split = ", ".join(f"{ground} {share:.0f} %" for ground, share in plan.split_percent.items())
+    return [
+        f"reference  {polygons}; {plan.reference_km2:.2f} km² teach",
+        f"ground     {split}",
+    ]
 
 
 def _training_lines(plan: Plan) -> list[str]:

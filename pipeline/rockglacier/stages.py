@@ -269,15 +269,6 @@ STAGES: tuple[Stage, ...] = (
         files=(_area_file,),
     ),
     Stage(
-        name="cube",
-        makes="reflectance and terrain on one grid",
-        work=_cube,
-        sections=("cube",),
-        after=("search",),
-        product=lambda study: study.cube_path,
-        blocks=_cube_blocks,
-    ),
-    Stage(
         name="label",
         makes="burnt labels and the split of the ground",
         work=_label,
@@ -287,6 +278,15 @@ STAGES: tuple[Stage, ...] = (
         blocks=_label_blocks,
         files=(_area_file, _reference_file, _complete_file, _glacier_file, _sub_basin_file),
         learns=True,
+    ),
+    Stage(
+        name="cube",
+        makes="reflectance and terrain on one grid",
+        work=_cube,
+        sections=("cube",),
+        after=("search",),
+        product=lambda study: study.cube_path,
+        blocks=_cube_blocks,
     ),
     Stage(
         name="fuse",

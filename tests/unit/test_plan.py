@@ -2,17 +2,19 @@
 
 import json
 
+import geopandas as gpd
 import numpy as np
 import pytest
 import shapely
 
-from rockglacier.config import parse_config
-from rockglacier.errors import NotFoundError
+from made_study import changed
+from rockglacier.errors import InputError, NotFoundError
 from rockglacier.grid import projected
 from rockglacier.plan import make_plan, plan_lines
+from rockglacier.run import run_stages
 from rockglacier.scenes.record import read_scenes, write_scenes
 from rockglacier.scenes.select import search_scenes
-from rockglacier.study import Study
+from rockglacier.stages import Context, stages_of
 
 WEST, NORTH, SIZE = 499_980, 4_000_020, 2400
 AREA = projected(
@@ -58,9 +60,8 @@ def test_every_period_takes_its_own_place_on_the_disk(basin):
     basin.dem()
     study = basin.study()
     plan, _ = plan_of(study)
-    values = study.resolved()
-    values["cube"]["periods"] = [["2024-08-01", "2024-08-11"], ["2024-08-12", "2024-08-31"]]
-    two = make_plan(Study(config=parse_config(values, source="test"), base=study.base))
+    halves = [["2024-08-01", "2024-08-11"], ["2024-08-12", "2024-08-31"]]
+    two = make_plan(changed(study, cube={"periods": halves}))
     height, width = study.grid.shape
     terrain = 17 * height * width  # four layers of float32 and one of bytes
     assert two.disk_bytes - terrain == 2 * (plan.disk_bytes - terrain) > 0
@@ -168,3 +169,36 @@ def test_catalog_that_did_not_count_is_named(basin):
     study.search_path.write_text(json.dumps({**facts, "cloud_alone": None}))
     text = "\n".join(plan_lines(make_plan(study)))
     assert "the catalog did not say how many scene_cloud_max keeps out" in text
+
+
+def with_reference(basin, shapes, crs=32643):
+    basin.scene("a")
+    basin.dem()
+    study = basin.study()
+    gpd.GeoDataFrame(geometry=shapes, crs=crs).to_file(study.base / "outlines.gpkg")
+    return changed(study, labels={"reference": "outlines.gpkg", "split": "train-only"})
+
+
+def test_reference_is_told_polygon_by_polygon_and_the_split_of_the_ground(basin):
+    there = shapely.box(WEST + 700, NORTH - 900, WEST + 800, NORTH - 800)
+    far = shapely.box(WEST + 90_700, NORTH - 900, WEST + 90_800, NORTH - 800)
+    plan, text = plan_of(with_reference(basin, [there, far]))
+    assert plan.reference == {"kept": 1, "outside": 1}
+    assert "reference  2 polygons (1 kept, 1 outside); 0.01 km² teach" in text
+    assert "ground     train 100 %" in text
+    assert "the reference covers" not in text
+
+
+def test_reference_that_is_the_basin_itself_is_a_warning(basin):
+    whole = shapely.box(WEST + 600, NORTH - 1900, WEST + 1800, NORTH - 500)
+    _, text = plan_of(with_reference(basin, [whole]))
+    assert "of the basin: is it the inventory, and the right layer" in text
+
+
+def test_reference_that_cannot_be_used_is_told_before_the_cube_is_built(basin):
+    study = with_reference(basin, [shapely.Point(WEST + 700, NORTH - 900)])
+    with pytest.raises(InputError, match="no polygon"):
+        run_stages(study, stages_of(study, mapping=False), Context())
+    with pytest.raises(InputError, match="no polygon"):
+        make_plan(study)
+    assert not study.cube_path.exists()

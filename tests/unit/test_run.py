@@ -4,20 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from rockglacier.config import parse_config
+from made_study import study_in
 from rockglacier.errors import InputError, NotFoundError
 from rockglacier.run import require_stages_before, run_stages, standings
 from rockglacier.stages import STAGES, Context, Stage, stage_named, stages_of
-from rockglacier.study import Study
 
 CONTEXT = Context()
-
-
-def make_study(folder, **values):
-    config = parse_config(
-        {"name": "here", "area": [74.0, 36.0, 74.1, 36.1], **values}, source="test"
-    )
-    return Study(config=config, base=folder)
 
 
 def make_stages(calls, *, broken=False):
@@ -47,7 +39,7 @@ def make_stages(calls, *, broken=False):
 
 
 def test_second_run_keeps_what_is_done(tmp_path):
-    calls, study = [], make_study(tmp_path)
+    calls, study = [], study_in(tmp_path)
     run_stages(study, make_stages(calls), CONTEXT)
     run_stages(study, make_stages(calls), CONTEXT)
     assert calls == ["first", "second"]
@@ -55,8 +47,8 @@ def test_second_run_keeps_what_is_done(tmp_path):
 
 def test_changed_setting_makes_its_stage_and_the_later_ones_stale(tmp_path):
     calls = []
-    run_stages(make_study(tmp_path), make_stages(calls), CONTEXT)
-    changed = make_study(tmp_path, cube={"resolution": 20})
+    run_stages(study_in(tmp_path), make_stages(calls), CONTEXT)
+    changed = study_in(tmp_path, cube={"resolution": 20})
     states = standings(changed, make_stages(calls), CONTEXT)
     assert [(s.state, s.why) for s in states] == [
         ("stale", "changed: cube settings"),
@@ -68,13 +60,13 @@ def test_changed_setting_makes_its_stage_and_the_later_ones_stale(tmp_path):
 
 def test_setting_of_a_later_stage_leaves_the_earlier_ones(tmp_path):
     calls = []
-    run_stages(make_study(tmp_path), make_stages(calls), CONTEXT)
-    run_stages(make_study(tmp_path, inventory={"threshold": 0.4}), make_stages(calls), CONTEXT)
+    run_stages(study_in(tmp_path), make_stages(calls), CONTEXT)
+    run_stages(study_in(tmp_path, inventory={"threshold": 0.4}), make_stages(calls), CONTEXT)
     assert calls == ["first", "second", "second"]
 
 
 def test_lost_product_is_made_again(tmp_path):
-    calls, study = [], make_study(tmp_path)
+    calls, study = [], study_in(tmp_path)
     run_stages(study, make_stages(calls), CONTEXT)
     (study.folder / "first").unlink()
     run_stages(study, make_stages(calls), CONTEXT)
@@ -82,7 +74,7 @@ def test_lost_product_is_made_again(tmp_path):
 
 
 def test_failed_stage_says_why_and_runs_again(tmp_path):
-    calls, study = [], make_study(tmp_path)
+    calls, study = [], study_in(tmp_path)
     with pytest.raises(ValueError, match="no luck"):
         run_stages(study, make_stages(calls, broken=True), CONTEXT)
     states = standings(study, make_stages(calls), CONTEXT)
@@ -92,7 +84,7 @@ def test_failed_stage_says_why_and_runs_again(tmp_path):
 
 
 def test_folder_is_free_after_a_failure(tmp_path):
-    study = make_study(tmp_path)
+    study = study_in(tmp_path)
     with pytest.raises(ValueError, match="no luck"):
         run_stages(study, make_stages([], broken=True), CONTEXT)
     assert not (study.folder / ".lease").exists()
@@ -106,22 +98,22 @@ def test_every_stage_reads_only_earlier_ones():
 
 def test_study_without_reference_cannot_learn(tmp_path):
     with pytest.raises(InputError, match="rockglacier map AREA"):
-        stages_of(make_study(tmp_path), mapping=False)
-    assert not any(stage.learns for stage in stages_of(make_study(tmp_path), mapping=True))
+        stages_of(study_in(tmp_path), mapping=False)
+    assert not any(stage.learns for stage in stages_of(study_in(tmp_path), mapping=True))
 
 
 def test_single_stage_names_what_it_lacks(tmp_path):
     with pytest.raises(NotFoundError, match="rockglacier search"):
-        require_stages_before(make_study(tmp_path), stage_named("cube"), CONTEXT)
+        require_stages_before(study_in(tmp_path), stage_named("cube"), CONTEXT)
 
 
 def test_unknown_stage_lists_the_known_ones():
-    with pytest.raises(InputError, match="search, cube"):
+    with pytest.raises(InputError, match="search, label"):
         stage_named("serach")
 
 
 def test_stage_run_alone_is_as_done_as_in_a_whole_run(tmp_path):
-    calls, study = [], make_study(tmp_path)
+    calls, study = [], study_in(tmp_path)
     first, second = make_stages(calls)
     run_stages(study, [first], CONTEXT)
     run_stages(study, [second], CONTEXT)
@@ -144,8 +136,8 @@ def test_of_the_inventory_settings_the_prediction_reads_the_threshold(tmp_path, 
         return {}
 
     predict = replace(stage_named("predict"), work=work, after=())
-    run_stages(make_study(tmp_path), [predict], CONTEXT)
-    (standing,) = standings(make_study(tmp_path, inventory=inventory), [predict], CONTEXT)
+    run_stages(study_in(tmp_path), [predict], CONTEXT)
+    (standing,) = standings(study_in(tmp_path, inventory=inventory), [predict], CONTEXT)
     assert standing.state == state
     if state == "stale":
         assert standing.why == "changed: inventory.threshold settings"

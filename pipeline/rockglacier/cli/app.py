@@ -26,8 +26,8 @@ app = typer.Typer(
 
     rockglacier run hunza.yaml: every stage; the same command goes on where it stopped
     """,
-    epilog="Exit codes: 0 done; 1 it could not be done, and the message says why; 2 wrong use of the "
-    "command line; 130 stopped by Ctrl-C; 143 ended by SIGTERM. After 1, 130 and 143 the same "
+    epilog="Exit codes: 0 done; 1 it could not be done, and the message says why; 2 wrong use of "
+    "the command line; 130 stopped by Ctrl-C; 143 ended by SIGTERM. After 1, 130 and 143 the same "
     "command goes on where it stopped.",
 )
 

@@ -42,6 +42,15 @@ _add_stage_command("search", "Choose scenes and DEM tiles from the catalog.")
 
 
 @app.command(rich_help_panel="One stage")
+def label(study: StudyFile, blocks: Blocks = None, only_failed: OnlyFailed = False) -> None:
+    """Burn the reference inventory and split the ground.
+
+    Example: rockglacier label hunza.yaml
+    """
+    run_one(study, "label", selection=_selection(blocks, only_failed))
+
+
+@app.command(rich_help_panel="One stage")
 def cube(
     study: StudyFile,
     cluster: Cluster = None,
@@ -53,15 +62,6 @@ def cube(
     Example: rockglacier cube hunza.yaml --only-failed
     """
     run_one(study, "cube", cluster=cluster, selection=_selection(blocks, only_failed))
-
-
-@app.command(rich_help_panel="One stage")
-def label(study: StudyFile, blocks: Blocks = None, only_failed: OnlyFailed = False) -> None:
-    """Burn the reference inventory and split the ground.
-
-    Example: rockglacier label hunza.yaml
-    """
-    run_one(study, "label", selection=_selection(blocks, only_failed))
 
 
 @app.command(rich_help_panel="One stage")

@@ -255,6 +255,19 @@ def label_tasks(study: Study) -> tuple[list[Task], Receipts]:
     return tasks, Receipts(study.receipts_path / "label")
 
 
+def planned_labels(study: Study) -> tuple[gpd.GeoDataFrame, gpd.GeoDataFrame]:
+    """Return the reference and the split as the stage will write them; nothing is written.
+
+    Raises
+    ------
+    InputError
+        As :func:`label_basin`.
+    """
+    given = _given(study)
+    splits = make_splits(study.grid, study.config.labels, sub_basins=given.sub_basins)
+    return given.table, splits
+
+
 def _given(study: Study) -> _Given:
     config = study.config.labels
     if config.reference is None:

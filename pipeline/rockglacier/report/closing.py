@@ -20,7 +20,7 @@ SOFTWARE: Final = (
     "torchgeo", "segmentation-models-pytorch",
 )  # fmt: skip
 STAGES: Final = (
-    "search", "cube", "label", "fuse", "train", "evaluate", "predict", "inventory",
+    "search", "label", "cube", "fuse", "train", "evaluate", "predict", "inventory",
 )  # fmt: skip
 TOLD: Final = (str, int, float)
 
