@@ -48,6 +48,12 @@ def test_every_secret_comes_from_the_environment(stack):
                 assert value.startswith("${"), name
 
 
+def test_keys_of_the_stack_are_never_committed():
+    ignored = (COMPOSE.parent / ".gitignore").read_text().split()
+    assert {"/.env", "/studies/"} <= set(ignored)
+    assert "> .env" in (COMPOSE.parent / "README.md").read_text()
+
+
 def test_ports_are_open_to_this_machine_only(stack):
     for service in stack["services"].values():
         for port in service.get("ports", []):
