@@ -124,6 +124,16 @@ def test_layers_without_geometry_are_passed_over(tmp_path):
     assert read_area(str(path)).equals(SQUARE)
 
 
+def test_polygons_are_read_though_a_layer_of_points_comes_first(tmp_path, caplog):
+    path = write(tmp_path / "a.gpkg", shapely.Point(74.05, 36.05), layer="huts")
+    write(path, SQUARE, layer="basin")
+    assert read_area(str(path)).equals(SQUARE)
+    assert not caplog.records
+    write(path, AREA, layer="country")
+    assert read_area(str(path)).equals(SQUARE)
+    assert "has 2 layers of polygons (basin, country), and 'basin' is read" in caplog.text
+
+
 @pytest.mark.parametrize(("code_page", "python"), [("UTF-8", "utf-8"), ("1252", "cp1252")])
 def test_names_of_basins_are_read_in_the_code_page_of_a_shapefile(tmp_path, code_page, python):
     path = tmp_path / "b.shp"

@@ -104,7 +104,9 @@ def _downloaded(uri: str, what: str) -> bytes:
         raise InputError(f"{what}: {error.found}", expected=FORMATS, todo=error.todo) from error
 
 
-def read_features(uri: str, *, what: str, layer: str | None = None) -> gpd.GeoDataFrame:
+def read_features(
+    uri: str, *, what: str, layer: str | None = None, kind: str = ""
+) -> gpd.GeoDataFrame:
     """Read all features of a layer, in its own CRS and with its own columns.
 
     Parameters
@@ -116,6 +118,8 @@ def read_features(uri: str, *, what: str, layer: str | None = None) -> gpd.GeoDa
         What messages call it, e.g. ``the area``.
     layer
         Default: the first with geometries.
+    kind
+        Of geometry, part of its name: the first layer of that kind is the default, if there is one.
 
     Returns
     -------
@@ -129,7 +133,7 @@ def read_features(uri: str, *, what: str, layer: str | None = None) -> gpd.GeoDa
         coordinate is no number, or it says that it is in degrees and is not.
     """
     with _at_hand(uri, what) as path:
-        table = _read(path, uri, what, layer)
+        table = _read(path, uri, what, layer, kind)
     if not isinstance(table, gpd.GeoDataFrame):
         raise InputError(f"{what} {uri!r} is a table without geometry", expected=FORMATS)
     if table.crs is None:
@@ -145,7 +149,7 @@ def read_features(uri: str, *, what: str, layer: str | None = None) -> gpd.GeoDa
     return table
 
 
-def _read(path: str, uri: str, what: str, layer: str | None) -> Any:
+def _read(path: str, uri: str, what: str, layer: str | None, kind: str) -> Any:
     layers = _layers(path, uri, what)
     if layer is not None and layers and layer not in layers:
         raise InputError(
@@ -155,8 +159,26 @@ def _read(path: str, uri: str, what: str, layer: str | None) -> Any:
         )
     if path.lower().endswith(PARQUET):
         return _opened(lambda: gpd.read_parquet(path), uri, what)
-    chosen = layer or next((name for name, kind in layers.items() if kind), None)
-    return _opened(lambda: gpd.read_file(path, layer=chosen), uri, what)
+    return _opened(
+        lambda: gpd.read_file(path, layer=layer or _likely(layers, kind, uri, what)), uri, what
+    )
+
+
+def _likely(layers: dict[str, str], kind: str, uri: str, what: str) -> str | None:
+    """Return the first layer of a kind, else the first with geometries; say if there are others."""
+    held = [name for name, its_kind in layers.items() if its_kind]
+    likely = [name for name in held if kind in layers[name]]
+    if kind and len(likely) > 1:
+        logger.warning(
+            "%s %s has %d layers of %ss (%s), and %r is read: for another one, save it as a file",
+            what,
+            uri,
+            len(likely),
+            kind.lower(),
+            ", ".join(likely),
+            likely[0],
+        )
+    return next(iter(likely or held), None)
 
 
 def read_attributes(uri: str, *, what: str, layer: str) -> pd.DataFrame:
@@ -197,7 +219,7 @@ def read_polygons(
     InputError
         As of :func:`read_features`; or there is no polygon.
     """
-    table = read_features(uri, what=what, layer=layer)
+    table = read_features(uri, what=what, layer=layer, kind="Polygon")
     shapes = table.geometry.to_numpy().copy()
     is_mixed = shapely.get_type_id(shapes) == shapely.GeometryType.GEOMETRYCOLLECTION
     shapes[is_mixed] = [areal(shape) for shape in shapes[is_mixed]]
