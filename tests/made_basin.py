@@ -8,16 +8,12 @@ offset, and a scene of the neighbouring zone. 20 m pixels lie at an odd offset t
 from datetime import UTC, datetime
 
 import numpy as np
-import rasterio
 import shapely
 from affine import Affine
 from rasterio.warp import transform_bounds
 
-from rockglacier.config import parse_config
-from rockglacier.grid import Grid
+from made_study import grid_of, study_in, write_raster
 from rockglacier.scenes.record import DemTile, Scene, write_dem_tiles, write_scenes
-from rockglacier.storage import write_json
-from rockglacier.study import Study
 
 WEST, NORTH = 760_010, 4_000_010
 HEIGHT, WIDTH = 300, 340
@@ -36,22 +32,6 @@ def place_value(x, y, asset, date):
     return (1100 + (7 * column + 13 * row) % 500 + 100 * date).astype(np.uint16)
 
 
-def write_raster(path, values, transform, epsg, **profile):
-    with rasterio.open(
-        path,
-        "w",
-        driver="GTiff",
-        height=values.shape[0],
-        width=values.shape[1],
-        count=1,
-        dtype=values.dtype,
-        crs=f"EPSG:{epsg}",
-        transform=transform,
-        **profile,
-    ) as raster:
-        raster.write(values, 1)
-
-
 def write_scene(folder, name, *, date, west, north, size, epsg=32643, add=0, datatake=""):
     """Write the rasters of a scene of ``size`` metres; its left 200 m are nodata."""
     assets = {}
@@ -68,8 +48,8 @@ def write_scene(folder, name, *, date, west, north, size, epsg=32643, add=0, dat
         write_raster(
             path,
             values,
-            Affine(step, 0, west, 0, -step, north),
-            epsg,
+            transform=Affine(step, 0, west, 0, -step, north),
+            crs=f"EPSG:{epsg}",
             nodata=0,
             tiled=True,
             blockxsize=64,
@@ -130,8 +110,8 @@ def write_dem(folder, grid, *, seam=True, margin=0.06):
         write_raster(
             path,
             surface(lon, lat).astype(np.float32),
-            Affine(step, 0, corner, 0, -step, top),
-            4326,
+            transform=Affine(step, 0, corner, 0, -step, top),
+            crs="EPSG:4326",
         )
         box = shapely.box(corner, top - rows * step, left + last * step, top)
         tiles.append(
@@ -142,24 +122,10 @@ def write_dem(folder, grid, *, seam=True, margin=0.06):
 
 def make_basin(folder, name="basin", *, block=256, seam=True, scenes=None, **cube):
     """Write a basin and return its study; ``scenes`` changes the list of scenes."""
-    grid = Grid(
-        geobox=Grid.from_dict(
-            {
-                "crs": "EPSG:32643",
-                "transform": [10.0, 0.0, WEST, 0.0, -10.0, NORTH],
-                "shape": [HEIGHT, WIDTH],
-                "block": block,
-            }
-        ).geobox,
-        block=block,
-    )
+    grid = grid_of((HEIGHT, WIDTH), block=block, west=WEST, north=NORTH)
     area = transform_bounds(grid.epsg, 4326, *grid.bounds)
-    config = parse_config(
-        {"name": name, "area": area, "cube": {"bands": BANDS, "block": block, **cube}},
-        source="made",
-    )
-    study = Study(config=config, base=folder)
-    study.folder.mkdir(parents=True)
+    cube = {"bands": BANDS, "block": block, **cube}
+    study = study_in(folder, grid, name=name, area=area, cube=cube)
     made = [
         write_scene(study.folder.parent, "a1", date=1, west=759_000, north=4_001_000, size=4000),
         write_scene(study.folder.parent, "b1", date=1, west=762_600, north=4_000_200, size=4000),
@@ -176,7 +142,6 @@ def make_basin(folder, name="basin", *, block=256, seam=True, scenes=None, **cub
             epsg=32644,
         ),
     ]
-    write_json(study.grid_path, grid.to_dict())
     write_scenes(scenes(made) if scenes else made, study.scenes_path)
     write_dem_tiles(write_dem(study.folder.parent, grid, seam=seam), study.dem_path)
     return study

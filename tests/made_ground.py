@@ -9,21 +9,17 @@ import numpy as np
 import shapely
 import zarr
 
-from rockglacier.config import parse_config
+from made_study import CRS, NORTH, WEST, grid_of, study_in
 from rockglacier.cube.store import create_cube
 from rockglacier.cube.terrain import slope_aspect
 from rockglacier.cube.writer import CubeWriter
 from rockglacier.features.fusion import Fusion
-from rockglacier.grid import Grid
 from rockglacier.storage import write_json
-from rockglacier.study import Study
 
 HEIGHT, WIDTH = 256, 384
 NODATA_ROWS = 8
 SPLIT = {"test": (0, 96), "guard": (96, 112), "train": (112, 304), "validation": (304, 384)}
 CHANNELS = ["elevation", "slope"]
-WEST, NORTH = 500_000, 4_000_000
-CRS = "EPSG:32643"
 TAUGHT_SHAPE = (128, 320)
 TAUGHT_SPLIT = {"test": (0, 96), "guard": (96, 112), "train": (112, 240), "validation": (240, 320)}
 BANDS = ["B04", "B11"]
@@ -86,28 +82,23 @@ def make_taught(folder, name="taught", **train):
 
 def _study(folder, name, shape, split, train, *, area, cube=None, **labels):
     """Return a study whose grid and split are written."""
-    config = parse_config(
-        {
-            "name": name,
-            "area": area,
-            "cube": cube or {},
-            "labels": {"reference": "reference.gpkg", "split": "strip", **labels},
-            "train": {
-                "networks": ["hrnet"],
-                "size": "small",
-                "batch": 4,
-                "chips_per_epoch": 24,
-                "learning_rate": 3e-3,
-                **train,
-            },
-            "predict": {"window": 64, "batch": 4},
+    study = study_in(
+        folder,
+        grid_of(shape),
+        name=name,
+        area=area,
+        cube=cube or {},
+        labels={"reference": "reference.gpkg", "split": "strip", **labels},
+        train={
+            "networks": ["hrnet"],
+            "size": "small",
+            "batch": 4,
+            "chips_per_epoch": 24,
+            "learning_rate": 3e-3,
+            **train,
         },
-        source="test",
+        predict={"window": 64, "batch": 4},
     )
-    study = Study(config=config, base=folder)
-    transform = [10, 0, WEST, 0, -10, NORTH]
-    grid = Grid.from_dict({"crs": CRS, "transform": transform, "shape": list(shape), "block": 128})
-    write_json(study.grid_path, grid.to_dict())
     _cells(split, shape[0]).to_parquet(study.splits_path)
     return study
 

@@ -11,18 +11,16 @@ import numpy as np
 import shapely
 import zarr
 
-from rockglacier.config import parse_config
+from made_study import NORTH, WEST, grid_of, study_in
 from rockglacier.cube.store import create_cube
-from rockglacier.grid import Grid, geodesic_area_km2, projected
+from rockglacier.grid import geodesic_area_km2, projected
 from rockglacier.inventory import geoparquet, qgis
 from rockglacier.inventory.schema import table_of
 from rockglacier.prediction.cog import write_cogs
 from rockglacier.scenes.record import DemTile, Scene, write_dem_tiles, write_scenes, write_table
 from rockglacier.storage import write_json, write_text
-from rockglacier.study import Study
 
 HEIGHT, WIDTH, BLOCK = 192, 256, 128
-WEST, NORTH = 500_000, 4_000_000
 BANDS = ("B02", "B03", "B04", "B08", "B11")
 SPLITS = {"train": (0, 112), "validation": (112, 32), "guard": (144, 16), "test": (160, 96)}
 LANDFORMS = {"seen": (40, 30, 50, 40), "unseen": (60, 180, 60, 50)}
@@ -34,34 +32,23 @@ def make_products(folder, *, name="hunza", learned=True, catalog=None, years=("2
 
     Of several years each is a period with a prediction; the first has the inventory.
     """
-    grid = Grid.from_dict(
-        {
-            "crs": "EPSG:32643",
-            "transform": [10.0, 0.0, WEST, 0.0, -10.0, NORTH],
-            "shape": [HEIGHT, WIDTH],
-            "block": BLOCK,
-        }
-    )
+    grid = grid_of((HEIGHT, WIDTH), block=BLOCK)
     area = projected(shapely.box(*grid.bounds), epsg=4326, source_epsg=grid.epsg)
-    config = parse_config(
-        {
-            "name": name,
-            "area": [round(edge, 9) for edge in area.bounds],
-            "output": "products",
-            "search": {"start": f"{years[0]}-01-01", "end": f"{years[-1]}-12-31"},
-            "cube": {
-                "bands": BANDS,
-                "block": BLOCK,
-                "periods": "years" if len(years) > 1 else "one",
-            },
-            "labels": {"reference": "reference.gpkg" if learned else None},
-            "publish": publish,
+    study = study_in(
+        folder,
+        grid,
+        name=name,
+        area=[round(edge, 9) for edge in area.bounds],
+        output="products",
+        search={"start": f"{years[0]}-01-01", "end": f"{years[-1]}-12-31"},
+        cube={
+            "bands": BANDS,
+            "block": BLOCK,
+            "periods": "years" if len(years) > 1 else "one",
         },
-        source="made",
+        labels={"reference": "reference.gpkg" if learned else None},
+        publish=publish,
     )
-    study = Study(config=config, base=folder)
-    study.folder.mkdir(parents=True)
-    write_json(study.grid_path, grid.to_dict())
     write_search(study, catalog)
     write_cube(study)
     for one in study.each_period():

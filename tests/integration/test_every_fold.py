@@ -13,12 +13,12 @@ import rasterio
 import yaml
 import zarr
 
-from rockglacier.config import parse_config
+from made_study import grid_of, study_in
 from rockglacier.cube.store import create_cube
 from rockglacier.errors import ContractError, InputError
 from rockglacier.evaluation.pooled import pooled_lines, require_apart
 from rockglacier.features.teachers import teachers_of
-from rockglacier.grid import Grid, Window
+from rockglacier.grid import Window
 from rockglacier.labels.every_fold import folds_of, other_folds
 from rockglacier.labels.split import make_folds, make_splits, windows_of
 from rockglacier.model.metrics import best_threshold, confusion_matrix
@@ -28,44 +28,33 @@ from rockglacier.run import block_counts, standings
 from rockglacier.scenes.record import read_table, write_table
 from rockglacier.stages import Context, stage_named
 from rockglacier.storage import read_json, write_json
-from rockglacier.study import Study
 
 HEIGHT, WIDTH, FOLDS = 96, 288, 3
 BANDS = ["B02", "B03", "B04", "B08", "B11", "B12"]
 
 
 def make_study(folder, name="three", *, basins=("east.yaml",), **predict_settings):
-    config = parse_config(
-        {
-            "name": name,
-            "area": [75.0, 36.11, 75.033, 36.12],
-            "cube": {"bands": BANDS, "block": 128},
-            "labels": {
-                "reference": "reference.gpkg", "split": "folds", "folds": FOLDS, "fold": 1,
-                "every_fold": True, "guard": 8, "validation_share": 0.15,
-            },
-            "features": {"set": "triplets"},
-            "train": {
-                "networks": ["unet"], "size": "small", "chip": 32, "batch": 2, "epochs": 1,
-                "chips_per_epoch": 8, "trials": 2, "basins": list(basins),
-            },
-            "predict": {"window": 32, "overlap": 0.25, "batch": 4, **predict_settings},
+    return study_in(
+        folder,
+        name=name,
+        area=[75.0, 36.11, 75.033, 36.12],
+        cube={"bands": BANDS, "block": 128},
+        labels={
+            "reference": "reference.gpkg", "split": "folds", "folds": FOLDS, "fold": 1,
+            "every_fold": True, "guard": 8, "validation_share": 0.15,
         },
-        source="test",
+        features={"set": "triplets"},
+        train={
+            "networks": ["unet"], "size": "small", "chip": 32, "batch": 2, "epochs": 1,
+            "chips_per_epoch": 8, "trials": 2, "basins": list(basins),
+        },
+        predict={"window": 32, "overlap": 0.25, "batch": 4, **predict_settings},
     )  # fmt: skip
-    return Study(config=config, base=folder)
 
 
 def write_ground(study, *, west=500_000.0):
     """Write grid, cube, labels and folds; landforms are brighter than the ground around them."""
-    grid = Grid.from_dict(
-        {
-            "crs": "EPSG:32643",
-            "transform": [10.0, 0.0, west, 0.0, -10.0, 4_000_000.0],
-            "shape": [HEIGHT, WIDTH],
-            "block": 128,
-        }
-    )
+    grid = grid_of((HEIGHT, WIDTH), west=west)
     write_json(study.grid_path, grid.to_dict())
     rng = np.random.default_rng(1)
     rows, cols = np.mgrid[:HEIGHT, :WIDTH]
@@ -251,8 +240,7 @@ def test_folds_that_test_the_same_ground_are_refused():
 
 
 def test_a_study_of_one_split_has_no_other_folds(tmp_path):
-    config = parse_config({"name": "one", "area": [75, 36, 75.1, 36.1]}, source="test")
-    study = Study(config=config, base=tmp_path)
+    study = study_in(tmp_path)
     assert other_folds(study) == []
     with pytest.raises(InputError, match="trains one split, blocks") as caught:
         folds_of(study)

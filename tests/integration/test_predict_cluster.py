@@ -8,12 +8,9 @@ import pytest
 import shapely
 import torch
 import zarr
-from affine import Affine
-from odc.geo.geobox import GeoBox
 
-from rockglacier.config import parse_config
+from made_study import grid_of, study_in
 from rockglacier.errors import InputError
-from rockglacier.grid import Grid
 from rockglacier.model.networks import make_network
 from rockglacier.prediction.ground import prediction_of
 from rockglacier.prediction.infer import predict
@@ -21,7 +18,6 @@ from rockglacier.prediction.store import store_path
 from rockglacier.prediction.work import PredictWork
 from rockglacier.scenes.record import write_table
 from rockglacier.storage import write_json
-from rockglacier.study import Study
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 SHAPE = (260, 300)
@@ -29,19 +25,14 @@ CHANNELS = ("brightness", "slope")
 
 
 def make_study(folder, *, gpu=0):
-    config = parse_config(
-        {
-            "name": "here",
-            "area": [74.0, 36.0, 74.1, 36.1],
-            "train": {"networks": ["unet"], "size": "small", "trials": 2},
-            "predict": {"window": 64, "batch": 4, "ensemble": "trials"},
-            "compute": {"gpu": gpu},
-        },
-        source="test",
+    grid = grid_of(SHAPE)
+    study = study_in(
+        folder,
+        grid,
+        train={"networks": ["unet"], "size": "small", "trials": 2},
+        predict={"window": 64, "batch": 4, "ensemble": "trials"},
+        compute={"gpu": gpu},
     )
-    study = Study(config=config, base=folder)
-    geobox = GeoBox(SHAPE, Affine(10, 0, 500_000, 0, -10, 4_000_000), "EPSG:32643")
-    write_json(study.grid_path, Grid(geobox=geobox, block=128).to_dict())
     write_json(study.fusion_path, {"channels": CHANNELS, "hash": "f1"})
     values = np.random.default_rng(0).normal(0, 1000, (2, *SHAPE)).astype(np.int16)
     values[:, :40, :30] = -32768
@@ -61,7 +52,7 @@ def make_study(folder, *, gpu=0):
     labels = zarr.create_group(study.labels_path)
     labels.create_array("labels", data=(values[0] > 500).astype(np.uint8), chunks=(128, 128))
     cell = {"split": "validation", "row0": 64, "col0": 0, "height": 64, "width": SHAPE[1]}
-    ground = gpd.GeoDataFrame([cell], geometry=[shapely.box(*geobox.boundingbox)], crs=32643)
+    ground = gpd.GeoDataFrame([cell], geometry=[shapely.box(*grid.bounds)], crs=32643)
     write_table(ground, study.splits_path)
     return study
 

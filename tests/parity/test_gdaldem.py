@@ -8,6 +8,7 @@ import pytest
 import rasterio
 from affine import Affine
 
+from made_study import write_raster
 from rockglacier.cube.terrain import slope_aspect
 from rockglacier.report.layers import hillshade
 
@@ -32,19 +33,8 @@ def ground(tmp_path):
     ground = np.cumsum(np.cumsum(rng.normal(0, 0.4, (150, 170)), 0), 1).astype(np.float32) + 4000
     ground[70:73, 40] = -9999
     path = tmp_path / "dem.tif"
-    with rasterio.open(
-        path,
-        "w",
-        driver="GTiff",
-        height=150,
-        width=170,
-        count=1,
-        dtype="float32",
-        crs="EPSG:32643",
-        transform=Affine(10, 0, 600_000, 0, -10, 4_000_000),
-        nodata=-9999,
-    ) as raster:
-        raster.write(ground, 1)
+    transform = Affine(10, 0, 600_000, 0, -10, 4_000_000)
+    write_raster(path, ground, transform=transform, nodata=-9999)
     ground[ground == -9999] = np.nan
     return ground, path
 

@@ -9,6 +9,7 @@ import rasterio
 import shapely
 from affine import Affine
 
+from made_study import write_raster
 from rockglacier.errors import InputError
 from rockglacier.inventory.overlaps import overlap_columns
 
@@ -66,12 +67,8 @@ def test_points_have_a_distance_only(tmp_path):
 
 def raster(tmp_path, values, west, pixel=400, crs="EPSG:32643"):
     path = tmp_path / "pzi.tif"
-    height, width = values.shape
-    with rasterio.open(
-        path, "w", driver="GTiff", height=height, width=width, count=1, dtype="float32", crs=crs,
-        nodata=-1, transform=Affine(pixel, 0, west, 0, -pixel, 4_000_400),
-    ) as file:  # fmt: skip
-        file.write(values.astype(np.float32), 1)
+    transform = Affine(pixel, 0, west, 0, -pixel, 4_000_400)
+    write_raster(path, values.astype(np.float32), transform=transform, crs=crs, nodata=-1)
     return str(path)
 
 

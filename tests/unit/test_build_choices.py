@@ -6,9 +6,9 @@ import os
 import numpy as np
 import pytest
 import rasterio
-from affine import Affine
 from scipy.ndimage import distance_transform_edt
 
+from made_study import write_raster
 from rockglacier.cube.build import build_cube
 from rockglacier.cube.lazy import open_scenes
 from rockglacier.cube.load import SceneReader
@@ -166,12 +166,7 @@ def test_loaders_of_the_field_do_not_pretend_to_interpolate(make_basin):
 def write_coherence(study, path, add=0.0):
     height, width = study.grid.shape
     values = (np.arange(height * width).reshape(height, width) % 97 / 97 + add).astype(np.float32)
-    transform = study.grid.transform * Affine.translation(0, 0)
-    profile = {"driver": "GTiff", "count": 1, "dtype": "float32", "nodata": -1}
-    with rasterio.open(
-        path, "w", height=height, width=width, crs="EPSG:32643", transform=transform, **profile
-    ) as raster:
-        raster.write(values, 1)
+    write_raster(path, values, transform=study.grid.transform, nodata=-1)
     return values
 
 

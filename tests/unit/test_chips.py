@@ -17,6 +17,7 @@ from torchgeo.samplers import (
     SequentialTimestampSampler,
 )
 
+from made_study import write_raster
 from rockglacier.chips.augment import Augment, moved
 from rockglacier.chips.basins import MultiBasinDataset, MultiBasinSampler
 from rockglacier.chips.dataset import CubeDataset
@@ -160,11 +161,7 @@ def test_dated_rasters_of_others_join_the_basin(basin, tmp_path, is_first):
     folder, features, _ = basin
     heights = np.arange(HEIGHT * WIDTH, dtype=np.float32).reshape(HEIGHT, WIDTH)
     transform = rasterio.Affine(10, 0, ORIGIN[0], 0, -10, ORIGIN[1])
-    with rasterio.open(
-        tmp_path / "elevation_20230801.tif", "w", driver="GTiff", height=HEIGHT, width=WIDTH,
-        count=1, dtype="float32", crs="EPSG:32643", transform=transform,
-    ) as file:  # fmt: skip
-        file.write(heights, 1)
+    write_raster(tmp_path / "elevation_20230801.tif", heights, transform=transform)
     dataset, others = open_basin(folder), Dated(tmp_path)
     both = dataset & others if is_first else others & dataset
     own, its = (np.s_[:3], 3) if is_first else (np.s_[1:], 0)

@@ -6,24 +6,15 @@ import rasterio
 import rasterio.shutil
 import zarr
 from affine import Affine
-from odc.geo.geobox import GeoBox
 from rio_cogeo import cog_validate
 
-from rockglacier.config import parse_config
+from made_study import grid_of, study_in
 from rockglacier.errors import InputError
-from rockglacier.grid import Grid
 from rockglacier.prediction.cog import classify, write_cogs
-from rockglacier.storage import write_json
-from rockglacier.study import Study
 
 
 def make_study(folder, percent, *, block=512, **values):
-    config = parse_config(
-        {"name": "here", "area": [74.0, 36.0, 74.1, 36.1], **values}, source="test"
-    )
-    study = Study(config=config, base=folder)
-    geobox = GeoBox(percent.shape, Affine(10, 0, 500_000, 0, -10, 4_000_000), "EPSG:32643")
-    write_json(study.grid_path, Grid(geobox=geobox, block=block).to_dict())
+    study = study_in(folder, grid_of(percent.shape, block=block), **values)
     study.prediction_path.mkdir(parents=True)
     group = zarr.open_group(study.prediction_path / "prediction.zarr", mode="w")
     group.create_array("probability", data=percent, chunks=(128, 128))

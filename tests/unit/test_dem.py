@@ -8,6 +8,7 @@ import rasterio
 import shapely
 from pyproj import Transformer
 
+from made_study import write_raster
 from rockglacier.cube.dem import DemMosaic, Tile
 from rockglacier.grid import Grid, Window
 
@@ -31,17 +32,7 @@ def write_tile(folder, name, west, north, rows=180, step=1 / 3600, widening=1.0,
     values = height_at(*np.meshgrid(x, y)).astype(np.float32)
     path = folder / f"{name}.tif"
     profile = {"crs": "EPSG:4326", "transform": transform, "nodata": None} | changes
-    with rasterio.open(
-        path,
-        "w",
-        driver="GTiff",
-        height=values.shape[0],
-        width=values.shape[1],
-        count=1,
-        dtype="float32",
-        **profile,
-    ) as file:
-        file.write(values, 1)
+    write_raster(path, values, **profile)
     return Tile(
         id=name,
         href=str(path),

@@ -5,10 +5,10 @@ import json
 import geopandas as gpd
 import numpy as np
 import pytest
-import rasterio
 import shapely
 from affine import Affine
 
+import made_study
 from rockglacier.demo.benchmark import write_synthetic
 from rockglacier.errors import InputError, NotFoundError
 from rockglacier.evaluation.benchmark import (
@@ -68,11 +68,7 @@ def toy(tmp_path):
 
 def write_raster(path, values, *, crs=EPSG, transform=None, **profile):
     transform = transform or Affine(PX, 0, WEST, 0, -PX, NORTH)
-    with rasterio.open(
-        path, "w", driver="GTiff", width=values.shape[1], height=values.shape[0], count=1,
-        dtype=values.dtype, crs=f"EPSG:{crs}", transform=transform, **profile,
-    ) as target:  # fmt: skip
-        target.write(values, 1)
+    made_study.write_raster(path, values, crs=f"EPSG:{crs}", transform=transform, **profile)
     return path
 
 

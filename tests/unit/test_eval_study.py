@@ -12,6 +12,7 @@ import shapely
 import zarr
 from scipy import ndimage
 
+from made_study import write_raster
 from rockglacier.evaluation.everywhere import write_everywhere
 from rockglacier.evaluation.judge import evaluate
 from rockglacier.evaluation.outputs import read_outputs
@@ -239,7 +240,6 @@ def test_landforms_are_counted_on_all_ground_and_on_test_ground_by_network_and_s
 
 
 def test_a_raster_of_the_same_map_scores_the_same_on_the_ground_of_the_study(judged, tmp_path):
-    import rasterio
 
     from rockglacier.evaluation.benchmark import benchmark_of
     from rockglacier.evaluation.score import score_map
@@ -247,11 +247,8 @@ def test_a_raster_of_the_same_map_scores_the_same_on_the_ground_of_the_study(jud
     study, labels, found = judged
     probability = np.where(labels == 1, 0.9, 0.1).astype(np.float32)
     probability[:, :12] = 0.1
-    with rasterio.open(
-        tmp_path / "map.tif", "w", driver="GTiff", width=labels.shape[1], height=labels.shape[0],
-        count=1, dtype="float32", crs=f"EPSG:{study.grid.epsg}", transform=study.grid.transform,
-    ) as target:  # fmt: skip
-        target.write(probability, 1)
+    assert study.grid.epsg == 32643
+    write_raster(tmp_path / "map.tif", probability, transform=study.grid.transform)
     benchmark = benchmark_of(study)
     part = score_map(tmp_path / "map.tif", benchmark, threshold=0.5)["areas"]["test"]
     expected = found["networks"]["hrnet"]["confusion"]

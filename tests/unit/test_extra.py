@@ -6,18 +6,12 @@ import rasterio
 from affine import Affine
 from pyproj import Transformer
 
+from made_study import grid_of, write_raster
 from rockglacier.cube.extra import ExtraLayer
 from rockglacier.errors import InputError, RemoteError
-from rockglacier.grid import Grid, Window
+from rockglacier.grid import Window
 
-GRID = Grid.from_dict(
-    {
-        "crs": "EPSG:32643",
-        "transform": [10.0, 0.0, 500_000.0, 0.0, -10.0, 4_000_000.0],
-        "shape": [120, 140],
-        "block": 128,
-    }
-)
+GRID = grid_of((120, 140))
 
 
 @pytest.fixture
@@ -26,21 +20,9 @@ def layer(tmp_path):
 
     def make(values, *, transform, crs="EPSG:32643", nodata=None, scale=None, **settings):
         path = tmp_path / "extra.tif"
-        values = np.atleast_3d(values.T).T
-        with rasterio.open(
-            path,
-            "w",
-            driver="GTiff",
-            height=values.shape[1],
-            width=values.shape[2],
-            count=values.shape[0],
-            dtype=values.dtype,
-            crs=crs,
-            transform=transform,
-            nodata=nodata,
-        ) as file:
-            file.write(values)
-            if scale is not None:
+        write_raster(path, values, crs=crs, transform=transform, nodata=nodata)
+        if scale is not None:
+            with rasterio.open(path, "r+") as file:
                 file.scales, file.offsets = [scale[0]], [scale[1]]
         return ExtraLayer(name="coherence", href=str(path), license="CC-BY-4.0", **settings)
 

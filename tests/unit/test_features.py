@@ -9,7 +9,7 @@ import pytest
 import shapely
 import zarr
 
-from rockglacier.config import parse_config
+from made_study import changed, grid_of, study_in
 from rockglacier.cube.curvature import curvature
 from rockglacier.cube.roughness import roughness
 from rockglacier.cube.store import create_cube
@@ -21,7 +21,6 @@ from rockglacier.features import build
 from rockglacier.features.fitted import first_component
 from rockglacier.features.fusion import Fusion, fit, fuse, fuse_tasks
 from rockglacier.features.sets import FEATURE_SETS, LAYERS, ROUGHNESS_RADIUS
-from rockglacier.grid import Grid
 from rockglacier.storage import open_place, read_json, write_json, zarr_store
 from rockglacier.study import Study
 
@@ -61,25 +60,9 @@ def ground(bands):
 @pytest.fixture
 def make_study(tmp_path):
     def make(name="basin", *, block=256, features="stack", bands=BANDS, change=None):
-        config = parse_config(
-            {
-                "name": name,
-                "area": [74.0, 36.0, 74.1, 36.1],
-                "cube": {"bands": bands, "block": block},
-                "features": {"set": features},
-            },
-            source="test",
-        )
-        study = Study(config=config, base=tmp_path)
-        grid = Grid.from_dict(
-            {
-                "crs": "EPSG:32643",
-                "transform": [10, 0, 500_000, 0, -10, 4_000_000],
-                "shape": [HEIGHT, WIDTH],
-                "block": block,
-            }
-        )
-        write_json(study.grid_path, grid.to_dict())
+        grid = grid_of((HEIGHT, WIDTH), block=block)
+        cube = {"bands": bands, "block": block}
+        study = study_in(tmp_path, grid, name=name, cube=cube, features={"set": features})
         create_cube(study)
         layers = ground(bands)
         if change is not None:
@@ -383,9 +366,8 @@ def test_set_that_needs_more_bands_than_the_cube_has_is_refused(make_study):
 
 
 def test_no_cube_names_the_stage_that_makes_it(make_study, tmp_path):
-    config = parse_config({"name": "empty", "area": [74.0, 36.0, 74.1, 36.1]}, source="test")
     with pytest.raises(NotFoundError, match=r"cube\.zarr") as caught:
-        fuse(Study(config=config, base=tmp_path))
+        fuse(study_in(tmp_path))
     assert "rockglacier cube" in caught.value.todo
 
 
@@ -594,9 +576,7 @@ SUMMERS = [["2023-07-01", "2023-09-30"], ["2024-07-01", "2024-09-30"]]
 
 def in_periods(study, summers, brighter):
     """Return a study whose cube has a period for each number, which is added to its reflectance."""
-    values = study.resolved()
-    values["cube"]["periods"] = summers
-    several = Study(config=parse_config(values, source="test"), base=study.base)
+    several = changed(study, cube={"periods": summers})
     create_cube(several)
     layers = ground(BANDS)
     for one in several.grid.blocks():

@@ -22,6 +22,7 @@ import rasterio
 import rasterio.shutil
 from rasterio.windows import Window as RasterWindow
 
+from made_study import write_raster
 from rockglacier.cube.build import build_cube
 from rockglacier.cube.load import SceneReader
 from rockglacier.cube.look import looks_of
@@ -151,12 +152,9 @@ class FlakyServer(ThreadingHTTPServer):
 
 
 def raster(path, **profile):
-    with rasterio.open(
-        path, "w", driver="GTiff", height=SIZE, width=SIZE, count=1, dtype="uint16",
-        tiled=True, blockxsize=BLOCK, blockysize=BLOCK, crs="EPSG:32643",
-        transform=rasterio.transform.from_origin(600_000, 4_000_000, 10, 10), **profile,
-    ) as file:  # fmt: skip
-        file.write(VALUES, 1)
+    transform = rasterio.transform.from_origin(600_000, 4_000_000, 10, 10)
+    tiles = {"tiled": True, "blockxsize": BLOCK, "blockysize": BLOCK}
+    write_raster(path, VALUES, transform=transform, **tiles, **profile)
     return path
 
 

@@ -8,14 +8,13 @@ import pytest
 import rasterio
 import torch
 import zarr
-from affine import Affine
-from odc.geo.geobox import GeoBox
 from torch import nn
 
-from rockglacier.config import PredictConfig, parse_config
+from made_study import grid_of, study_in
+from rockglacier.config import PredictConfig
 from rockglacier.engine import Failure, Receipts, Selection
 from rockglacier.errors import ContractError, InputError, NotFoundError
-from rockglacier.grid import Grid, Window
+from rockglacier.grid import Window
 from rockglacier.model.networks import make_network
 from rockglacier.model.trained import TrainedModel
 from rockglacier.prediction.blend import to_percent
@@ -23,7 +22,6 @@ from rockglacier.prediction.infer import infer_window, predict
 from rockglacier.run import Standing, block_counts
 from rockglacier.stages import Context, stage_named
 from rockglacier.storage import write_json
-from rockglacier.study import Study
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 CHANNELS = ("brightness", "slope")
@@ -78,10 +76,8 @@ def stored(values):
 
 
 def make_study(folder, values, *, block=128, **config):
-    config = {"area": [74.0, 36.0, 74.1, 36.1], "predict": SETTINGS.model_dump(), **config}
-    study = Study(config=parse_config({"name": "here", **config}, source="test"), base=folder)
-    geobox = GeoBox(values.shape[-2:], Affine(10, 0, 500_000, 0, -10, 4_000_000), "EPSG:32643")
-    write_json(study.grid_path, Grid(geobox=geobox, block=block).to_dict())
+    grid = grid_of(values.shape[-2:], block=block)
+    study = study_in(folder, grid, **{"predict": SETTINGS.model_dump(), **config})
     write_json(study.fusion_path, {"channels": CHANNELS, "hash": "f1"})
     group = zarr.open_group(study.features_path, mode="w", attributes={"fusion": "f1"})
     group.create_array("features", data=values, chunks=(2, 128, 128))

@@ -20,8 +20,8 @@ import yaml
 from typer.testing import CliRunner
 
 from made_products import make_products
+from made_study import changed
 from rockglacier.cli import app
-from rockglacier.config import parse_config
 from rockglacier.errors import InputError
 from rockglacier.inventory.corrected import write_corrected
 from rockglacier.inventory.edited import import_edited, lines_of, precision_line
@@ -320,8 +320,7 @@ def test_an_outline_that_a_person_drew_joins_and_is_no_hit_of_the_model(study):
 
 
 def test_an_inventory_of_nothing_is_edited_too(study):
-    settings = {**study.resolved(), "inventory": {"threshold": 0.99}}
-    none = Study(config=parse_config(settings, source="test"), base=study.base)
+    none = changed(study, inventory={"threshold": 0.99})
     place = free_ground(study)
     assert build_inventory(none)["objects"] == 0
     package = exported(none)

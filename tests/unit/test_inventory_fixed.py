@@ -10,11 +10,9 @@ import pytest
 import shapely
 from scipy import ndimage
 
-from rockglacier.config import parse_config
-from rockglacier.grid import Grid, projected
+from made_study import grid_of, study_in
+from rockglacier.grid import projected
 from rockglacier.inventory.candidates import draw, measured
-from rockglacier.storage import write_json
-from rockglacier.study import Study
 
 SIZE = 320
 TOLERANCE = 1e-9
@@ -71,21 +69,9 @@ def made_up():
 
 
 def drawn_with(tmp_path, block):
-    config = {
-        "name": "fixed",
-        "area": [75.0, 36.0, 75.1, 36.1],
-        "inventory": {"threshold_low": 0.6, "fill_holes_km2": 0.004, "min_area_km2": 0.005},
-    }
-    study = Study(config=parse_config(config, source="test"), base=tmp_path)
-    grid = Grid.from_dict(
-        {
-            "crs": "EPSG:32643",
-            "transform": [10.0, 0.0, 500_000.0, 0.0, -10.0, 3_995_000.0],
-            "shape": [SIZE, SIZE],
-            "block": block,
-        }
-    )
-    write_json(study.grid_path, grid.to_dict())
+    grid = grid_of((SIZE, SIZE), block=block, north=3_995_000)
+    inventory = {"threshold_low": 0.6, "fill_holes_km2": 0.004, "min_area_km2": 0.005}
+    study = study_in(tmp_path, grid, name="fixed", inventory=inventory)
     study.__dict__["area"] = projected(
         shapely.box(*grid.bounds).buffer(100), epsg=4326, source_epsg=32643
     )

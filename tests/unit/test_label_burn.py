@@ -10,9 +10,9 @@ import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rockglacier.config import parse_config
+from made_reference import LANDFORM, label_study, make_grid, write_outlines
 from rockglacier.engine import Selection
-from rockglacier.grid import Grid, Window
+from rockglacier.grid import Window
 from rockglacier.labels.burn import (
     Outlines,
     Teaching,
@@ -24,37 +24,9 @@ from rockglacier.labels.burn import (
 )
 from rockglacier.labels.registration import shift_scores
 from rockglacier.stages import stage_named
-from rockglacier.storage import write_json
-from rockglacier.study import Study
 
-AREA = shapely.box(74.0, 36.0, 74.1, 36.06)
-LANDFORM = shapely.box(74.02, 36.02, 74.03, 36.03)
 OTHER = shapely.box(74.07, 36.03, 74.08, 36.04)
 ICE = shapely.box(74.025, 36.015, 74.05, 36.035)
-
-
-def write(path, shapes, crs=4326, **columns):
-    gpd.GeoDataFrame(columns, geometry=shapes, crs=crs).to_file(path)
-    return str(path)
-
-
-def make_grid(block=128):
-    return Grid.from_area(AREA, epsg=32643, resolution=20, block=block)
-
-
-def make_study(folder, *, block=128, **labels):
-    config = parse_config(
-        {
-            "name": "here",
-            "area": list(AREA.bounds),
-            "cube": {"block": block, "resolution": 20},
-            "labels": {"split": "strip", "guard": 10, **labels},
-        },
-        source="test",
-    )
-    study = Study(config=config, base=folder)
-    write_json(study.grid_path, make_grid(block).to_dict())
-    return study
 
 
 def stored(study, name="labels"):
@@ -95,10 +67,10 @@ def test_neighbours_have_no_band_between_them():
 
 @pytest.mark.parametrize(("meaning", "value"), [("ignore", 255), ("hard", 2)])
 def test_background_on_glaciers_is_ignored_or_hard_and_landforms_stay(tmp_path, meaning, value):
-    study = make_study(
+    study = label_study(
         tmp_path,
-        reference=write(tmp_path / "r.gpkg", [LANDFORM, OTHER]),
-        glaciers=write(tmp_path / "g.gpkg", [ICE]),
+        reference=write_outlines(tmp_path / "r.gpkg", [LANDFORM, OTHER]),
+        glaciers=write_outlines(tmp_path / "g.gpkg", [ICE]),
         in_glaciers=meaning,
     )
     label_basin(study)
@@ -114,24 +86,24 @@ def test_background_on_glaciers_is_ignored_or_hard_and_landforms_stay(tmp_path, 
 
 
 def test_without_band_and_glaciers_there_is_no_second_array(tmp_path):
-    reference = write(tmp_path / "r.gpkg", [LANDFORM])
-    study = make_study(tmp_path, reference=reference, ignore_band_m=50)
+    reference = write_outlines(tmp_path / "r.gpkg", [LANDFORM])
+    study = label_study(tmp_path, reference=reference, ignore_band_m=50)
     assert label_basin(study)["untaught_share"] > 0
     labels, told = stored(study), stored(study, "taught")
     assert ((told == 255) & (labels == 1)).any()
     assert ((told == 255) & (labels == 0)).any()
-    study = make_study(tmp_path, reference=reference)
+    study = label_study(tmp_path, reference=reference)
     assert label_basin(study)["untaught_share"] == 0
     assert not (study.labels_path / "taught").exists()
     np.testing.assert_array_equal(stored(study), labels)
 
 
 def test_what_is_told_does_not_depend_on_the_block(tmp_path):
-    reference = write(tmp_path / "r.gpkg", [LANDFORM, OTHER])
-    glaciers = write(tmp_path / "g.gpkg", [ICE])
+    reference = write_outlines(tmp_path / "r.gpkg", [LANDFORM, OTHER])
+    glaciers = write_outlines(tmp_path / "g.gpkg", [ICE])
     found = []
     for block in (128, 512):
-        study = make_study(
+        study = label_study(
             tmp_path / str(block),
             block=block,
             reference=reference,
@@ -153,12 +125,12 @@ def burnt(study):
 
 def rewritten(path, shapes, **columns):
     path.unlink()
-    return write(path, shapes, **columns)
+    return write_outlines(path, shapes, **columns)
 
 
 def test_some_blocks_then_the_rest(tmp_path):
-    reference = write(tmp_path / "r.gpkg", [LANDFORM, OTHER])
-    study = make_study(tmp_path, reference=reference)
+    reference = write_outlines(tmp_path / "r.gpkg", [LANDFORM, OTHER])
+    study = label_study(tmp_path, reference=reference)
     facts = label_basin(study, selection=Selection.parse("0:2,1:3"))
     assert (facts["built"], facts["kept"]) == (4, 0)
     assert facts["left"] == facts["blocks"] - 4 > 0
@@ -175,7 +147,9 @@ def test_some_blocks_then_the_rest(tmp_path):
 @pytest.mark.parametrize("band", [0, 60])
 def test_only_blocks_whose_outlines_changed_are_burnt_again(tmp_path, band):
     path = tmp_path / "r.gpkg"
-    study = make_study(tmp_path, reference=write(path, [LANDFORM, OTHER]), ignore_band_m=band)
+    study = label_study(
+        tmp_path, reference=write_outlines(path, [LANDFORM, OTHER]), ignore_band_m=band
+    )
     label_basin(study)
     before = burnt(study)
     assert len(before) > 4
@@ -196,17 +170,17 @@ def test_only_blocks_whose_outlines_changed_are_burnt_again(tmp_path, band):
     }
     assert {name for name in after if after[name] != before[name]} == touched
     assert 0 < len(touched) < len(before)
-    fresh = make_study(tmp_path / "fresh", reference=str(path), ignore_band_m=band)
+    fresh = label_study(tmp_path / "fresh", reference=str(path), ignore_band_m=band)
     label_basin(fresh)
     np.testing.assert_array_equal(stored(study), stored(fresh))
 
 
 def test_complete_ground_that_changed_elsewhere_burns_no_block_again(tmp_path):
     path = tmp_path / "c.gpkg"
-    study = make_study(
+    study = label_study(
         tmp_path,
-        reference=write(tmp_path / "r.gpkg", [LANDFORM]),
-        complete_within=write(path, [shapely.box(74.0, 36.0, 74.08, 36.06)]),
+        reference=write_outlines(tmp_path / "r.gpkg", [LANDFORM]),
+        complete_within=write_outlines(path, [shapely.box(74.0, 36.0, 74.08, 36.06)]),
     )
     label_basin(study)
     before = burnt(study)
@@ -255,7 +229,9 @@ def test_labels_without_a_landform_have_no_score():
 
 
 def test_labelling_tells_what_a_misregistration_costs(tmp_path):
-    facts = label_basin(make_study(tmp_path, reference=write(tmp_path / "r.gpkg", [LANDFORM])))
+    facts = label_basin(
+        label_study(tmp_path, reference=write_outlines(tmp_path / "r.gpkg", [LANDFORM]))
+    )
     by_shift = facts["iou_by_shift_px"]
     means = [by_shift[str(shift)]["mean"] for shift in (1, 2, 3, 4, 5)]
     assert means == sorted(means, reverse=True)
@@ -264,10 +240,10 @@ def test_labelling_tells_what_a_misregistration_costs(tmp_path):
 
 
 def test_every_split_that_was_used_is_kept(tmp_path):
-    reference = write(tmp_path / "r.gpkg", [LANDFORM, OTHER])
+    reference = write_outlines(tmp_path / "r.gpkg", [LANDFORM, OTHER])
     versions = set()
     for guard in (10, 12):
-        study = make_study(tmp_path, reference=reference, guard=guard)
+        study = label_study(tmp_path, reference=reference, guard=guard)
         versions.add(label_basin(study)["split_version"])
         current = gpd.read_parquet(study.splits_path)
         kept = gpd.read_parquet(study.folder / "splits" / f"{current['version'].iloc[0]}.parquet")
@@ -276,25 +252,25 @@ def test_every_split_that_was_used_is_kept(tmp_path):
 
 
 def test_folds_are_written_and_go_where_they_are_not_asked_for(tmp_path):
-    reference = write(tmp_path / "r.gpkg", [LANDFORM, OTHER])
-    study = make_study(tmp_path, reference=reference, split="folds", folds=4, fold=1, guard=4)
+    reference = write_outlines(tmp_path / "r.gpkg", [LANDFORM, OTHER])
+    study = label_study(tmp_path, reference=reference, split="folds", folds=4, fold=1, guard=4)
     label_basin(study)
     folds = gpd.read_parquet(study.folder / "folds.parquet")
     splits = gpd.read_parquet(study.splits_path)
     assert folds["fold"].unique().tolist() == [0, 1, 2, 3]
     one = folds[folds["fold"] == 1].drop(columns="fold").reset_index(drop=True)
     assert one.equals(splits)
-    label_basin(make_study(tmp_path, reference=reference))
+    label_basin(label_study(tmp_path, reference=reference))
     assert not (study.folder / "folds.parquet").exists()
 
 
 def test_sub_basins_are_read_from_their_file(tmp_path):
     strips = [shapely.box(74.0 + 0.025 * k, 36.0, 74.025 + 0.025 * k, 36.06) for k in range(4)]
-    study = make_study(
+    study = label_study(
         tmp_path,
-        reference=write(tmp_path / "r.gpkg", [LANDFORM, OTHER]),
+        reference=write_outlines(tmp_path / "r.gpkg", [LANDFORM, OTHER]),
         split="sub-basins",
-        sub_basins=write(tmp_path / "s.gpkg", strips),
+        sub_basins=write_outlines(tmp_path / "s.gpkg", strips),
         fold=3,
         guard=4,
         validation_share=0.2,
@@ -307,7 +283,7 @@ def test_sub_basins_are_read_from_their_file(tmp_path):
 
 
 def test_files_of_the_settings_make_the_stage_stale(tmp_path):
-    study = make_study(
+    study = label_study(
         tmp_path,
         reference="r.gpkg",
         glaciers="g.gpkg",

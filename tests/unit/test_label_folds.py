@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from made_study import NORTH, WEST, grid_of
 from rockglacier.config import LabelConfig
 from rockglacier.errors import InputError
-from rockglacier.grid import Grid
 from rockglacier.labels.split import (
     chip_lattice,
     labelled_chips,
@@ -22,18 +22,7 @@ from rockglacier.labels.split import (
     windows_of,
 )
 
-WEST, NORTH, PIXEL = 400_000, 4_000_000, 10
-
-
-def grid_of(shape):
-    return Grid.from_dict(
-        {
-            "crs": "EPSG:32643",
-            "transform": [PIXEL, 0, WEST, 0, -PIXEL, NORTH],
-            "shape": shape,
-            "block": 128,
-        }
-    )
+PIXEL = 10
 
 
 def pixels_of(windows, shape, *, grown=0):

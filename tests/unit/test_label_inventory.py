@@ -6,14 +6,12 @@ import pyogrio
 import pytest
 import shapely
 
-from rockglacier.config import parse_config
+from made_reference import label_study
 from rockglacier.errors import InputError
-from rockglacier.grid import Grid, geodesic_area_km2
+from rockglacier.grid import geodesic_area_km2
 from rockglacier.labels.burn import label_basin
 from rockglacier.labels.columns import named_columns
 from rockglacier.labels.reference import read_ground, read_reference
-from rockglacier.storage import write_json
-from rockglacier.study import Study
 
 AREA = shapely.box(74.0, 36.0, 74.1, 36.06)
 LANDFORM = shapely.box(74.02, 36.02, 74.03, 36.03)
@@ -221,24 +219,7 @@ def test_the_layer_of_the_settings_is_burnt(tmp_path):
     path = tmp_path / "r.gpkg"
     gpd.GeoDataFrame(geometry=[LANDFORM], crs=4326).to_file(path, layer="north")
     gpd.GeoDataFrame(geometry=[OTHER], crs=4326).to_file(path, layer="south")
-    config = parse_config(
-        {
-            "name": "here",
-            "area": list(AREA.bounds),
-            "cube": {"block": 128, "resolution": 20},
-            "labels": {
-                "split": "strip",
-                "guard": 10,
-                "reference": str(path),
-                "layer": "south",
-                "columns": {},
-            },
-        },
-        source="test",
-    )
-    study = Study(config=config, base=tmp_path)
-    grid = Grid.from_area(AREA, epsg=32643, resolution=20, block=128)
-    write_json(study.grid_path, grid.to_dict())
+    study = label_study(tmp_path, reference=str(path), layer="south", columns={})
     label_basin(study)
     assert gpd.read_parquet(study.label_table_path).geometry[0].equals(OTHER)
 

@@ -8,9 +8,11 @@ import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rockglacier.config import LabelConfig, parse_config
+from made_reference import AREA, BOW_TIE, LANDFORM, label_study, make_grid, write_outlines
+from made_study import grid_of
+from rockglacier.config import LabelConfig
 from rockglacier.errors import InputError
-from rockglacier.grid import Grid, Window
+from rockglacier.grid import Window
 from rockglacier.labels.burn import Outlines, burn, label_basin
 from rockglacier.labels.reference import read_reference
 from rockglacier.labels.split import (
@@ -20,23 +22,9 @@ from rockglacier.labels.split import (
     split_mask,
     windows_of,
 )
-from rockglacier.storage import write_json
-from rockglacier.study import Study
 
-AREA = shapely.box(74.0, 36.0, 74.1, 36.06)
-LANDFORM = shapely.box(74.02, 36.02, 74.03, 36.03)
 OTHER = shapely.box(74.05, 36.02, 74.06, 36.03)
 FAR = shapely.box(80.0, 30.0, 80.1, 30.1)
-BOW_TIE = shapely.Polygon([(74.07, 36.02), (74.08, 36.03), (74.08, 36.02), (74.07, 36.03)])
-
-
-def write(path, shapes, crs=4326, **columns):
-    gpd.GeoDataFrame(columns, geometry=shapes, crs=crs).to_file(path)
-    return str(path)
-
-
-def make_grid(block=128):
-    return Grid.from_area(AREA, epsg=32643, resolution=20, block=block)
 
 
 def actions(table):
@@ -45,12 +33,12 @@ def actions(table):
 
 def test_other_crs_is_transformed(tmp_path):
     shapes = list(gpd.GeoSeries([LANDFORM], crs=4326).to_crs(32643))
-    table = read_reference(write(tmp_path / "r.gpkg", shapes, crs=32643), area=AREA)
+    table = read_reference(write_outlines(tmp_path / "r.gpkg", shapes, crs=32643), area=AREA)
     assert table.geometry[0].symmetric_difference(LANDFORM).area < 1e-3 * LANDFORM.area
 
 
 def test_invalid_ring_is_repaired_with_both_lobes(tmp_path):
-    table = read_reference(write(tmp_path / "r.gpkg", [LANDFORM, BOW_TIE]), area=AREA)
+    table = read_reference(write_outlines(tmp_path / "r.gpkg", [LANDFORM, BOW_TIE]), area=AREA)
     assert actions(table) == ["kept", "repaired"]
     assert table.geometry.is_valid.all()
     assert table.geometry[1].area == pytest.approx(0.5 * 1e-4, rel=1e-6)
@@ -59,19 +47,21 @@ def test_invalid_ring_is_repaired_with_both_lobes(tmp_path):
 
 def test_landform_drawn_twice_is_used_once(tmp_path):
     shifted = shapely.affinity.translate(LANDFORM, 1e-5, 0)
-    table = read_reference(write(tmp_path / "r.gpkg", [LANDFORM, shifted, OTHER]), area=AREA)
+    table = read_reference(
+        write_outlines(tmp_path / "r.gpkg", [LANDFORM, shifted, OTHER]), area=AREA
+    )
     assert actions(table) == ["kept", "duplicate", "kept"]
     assert table["used"].tolist() == [True, False, True]
 
 
 def test_polygon_outside_the_area_is_counted(tmp_path):
-    table = read_reference(write(tmp_path / "r.gpkg", [LANDFORM, FAR]), area=AREA)
+    table = read_reference(write_outlines(tmp_path / "r.gpkg", [LANDFORM, FAR]), area=AREA)
     assert actions(table) == ["kept", "outside"]
 
 
 def test_reference_without_overlap_says_where_both_lie(tmp_path):
     with pytest.raises(InputError) as caught:
-        read_reference(write(tmp_path / "r.gpkg", [FAR]), area=AREA)
+        read_reference(write_outlines(tmp_path / "r.gpkg", [FAR]), area=AREA)
     message = str(caught.value)
     assert "none of the 1 polygons" in message
     assert "80.000 30.000" in message
@@ -95,20 +85,22 @@ def test_reference_without_overlap_says_where_both_lie(tmp_path):
     ids=["overlapping parts", "a part in a part", "a hole beyond its shell"],
 )
 def test_repair_neither_loses_nor_invents_ground(tmp_path, shape, ground):
-    table = read_reference(write(tmp_path / "r.gpkg", [shape]), area=AREA)
+    table = read_reference(write_outlines(tmp_path / "r.gpkg", [shape]), area=AREA)
     assert actions(table) == ["repaired"]
     assert table.geometry[0].area == pytest.approx(ground * LANDFORM.area, rel=1e-6)
 
 
 def test_reference_without_crs_is_refused(tmp_path):
-    path = write(tmp_path / "r.shp", [LANDFORM])
+    path = write_outlines(tmp_path / "r.shp", [LANDFORM])
     (tmp_path / "r.prj").unlink()
     with pytest.raises(InputError, match=r"has no CRS(.|\n)*Set CRS"):
         read_reference(path, area=AREA)
 
 
 def test_filter_that_keeps_nothing_lists_the_values(tmp_path):
-    path = write(tmp_path / "r.gpkg", [LANDFORM, OTHER], OutType=["Restricted", "extended"])
+    path = write_outlines(
+        tmp_path / "r.gpkg", [LANDFORM, OTHER], OutType=["Restricted", "extended"]
+    )
     with pytest.raises(InputError, match="keeps none of the 2 polygons") as caught:
         read_reference(path, area=AREA, where={"OutType": ("Extended",)})
     assert "Restricted, extended" in caught.value.expected
@@ -123,13 +115,13 @@ def test_first_layer_with_polygons_is_read(tmp_path):
 
 
 def test_missing_column_of_a_filter_lists_the_columns(tmp_path):
-    path = write(tmp_path / "r.gpkg", [LANDFORM], Outline=["Extended"])
+    path = write_outlines(tmp_path / "r.gpkg", [LANDFORM], Outline=["Extended"])
     with pytest.raises(InputError, match=r"no column 'OutType'(.|\n)*Outline"):
         read_reference(path, area=AREA, where={"OutType": ("Extended",)})
 
 
 def test_reference_without_polygons_is_refused(tmp_path):
-    path = write(tmp_path / "r.gpkg", [shapely.Point(74.05, 36.03)])
+    path = write_outlines(tmp_path / "r.gpkg", [shapely.Point(74.05, 36.03)])
     with pytest.raises(InputError, match="no polygon"):
         read_reference(path, area=AREA)
 
@@ -153,7 +145,7 @@ def test_empty_reference_is_believed_only_where_the_ground_is_said_to_be_complet
 
 
 def test_points_are_no_empty_reference(tmp_path):
-    path = write(tmp_path / "r.gpkg", [shapely.Point(74.05, 36.03)])
+    path = write_outlines(tmp_path / "r.gpkg", [shapely.Point(74.05, 36.03)])
     with pytest.raises(InputError, match="no polygon"):
         read_reference(path, area=AREA, may_be_empty=True)
 
@@ -205,27 +197,12 @@ def test_filtered_polygons_are_ignored_ground():
     assert labels[17, 17] == 1
 
 
-def make_study(folder, *, block=128, **labels):
-    config = parse_config(
-        {
-            "name": "here",
-            "area": list(AREA.bounds),
-            "cube": {"block": block, "resolution": 20},
-            "labels": {"split": "strip", "guard": 10, **labels},
-        },
-        source="test",
-    )
-    study = Study(config=config, base=folder)
-    write_json(study.grid_path, make_grid(block).to_dict())
-    return study
-
-
 def test_labels_do_not_depend_on_the_block(tmp_path):
-    path = write(tmp_path / "r.gpkg", [LANDFORM, OTHER, BOW_TIE], OutType=["a", "b", "a"])
+    path = write_outlines(tmp_path / "r.gpkg", [LANDFORM, OTHER, BOW_TIE], OutType=["a", "b", "a"])
     stored = []
     for block in (128, 512):
         folder = tmp_path / str(block)
-        study = make_study(folder, block=block, reference=path, where={"OutType": ["a"]})
+        study = label_study(folder, block=block, reference=path, where={"OutType": ["a"]})
         facts = label_basin(study)
         stored.append(zarr.open_array(study.labels_path / "labels", mode="r")[:])
         assert facts["actions"] == {"kept": 1, "filtered": 1, "repaired": 1}
@@ -234,8 +211,8 @@ def test_labels_do_not_depend_on_the_block(tmp_path):
 
 
 def test_ground_without_a_landform_is_told(tmp_path, caplog):
-    reference = write(tmp_path / "r.gpkg", [shapely.box(74.045, 36.02, 74.055, 36.03)])
-    facts = label_basin(make_study(tmp_path, reference=reference))
+    reference = write_outlines(tmp_path / "r.gpkg", [shapely.box(74.045, 36.02, 74.055, 36.03)])
+    facts = label_basin(label_study(tmp_path, reference=reference))
     assert facts["landform_pixels"]["train"] > 0
     assert facts["landform_pixels"]["test"] == facts["landform_pixels"]["validation"] == 0
     assert "the test ground holds no rock glacier" in caplog.text
@@ -245,11 +222,11 @@ def test_ground_without_a_landform_is_told(tmp_path, caplog):
 
 def test_basin_without_rock_glaciers_is_background_where_it_is_complete(tmp_path, caplog):
     gpd.GeoDataFrame(geometry=[], crs=4326).to_file(tmp_path / "r.gpkg", geometry_type="Polygon")
-    complete = write(tmp_path / "c.gpkg", [shapely.box(74.0, 36.0, 74.05, 36.06)])
+    complete = write_outlines(tmp_path / "c.gpkg", [shapely.box(74.0, 36.0, 74.05, 36.06)])
     reference = str(tmp_path / "r.gpkg")
     with pytest.raises(InputError, match="no polygon"):
-        label_basin(make_study(tmp_path, reference=reference))
-    study = make_study(tmp_path, reference=reference, complete_within=complete)
+        label_basin(label_study(tmp_path, reference=reference))
+    study = label_study(tmp_path, reference=reference, complete_within=complete)
     facts = label_basin(study)
     labels = zarr.open_array(study.labels_path / "labels", mode="r")[:]
     assert 0.4 < (labels == 0).mean() < 0.6
@@ -262,10 +239,10 @@ def test_basin_without_rock_glaciers_is_background_where_it_is_complete(tmp_path
 
 def test_changed_reference_is_burnt_again(tmp_path):
     path = tmp_path / "r.gpkg"
-    study = make_study(tmp_path, reference=write(path, [LANDFORM]))
+    study = label_study(tmp_path, reference=write_outlines(path, [LANDFORM]))
     label_basin(study)
     path.unlink()
-    write(path, [LANDFORM, OTHER])
+    write_outlines(path, [LANDFORM, OTHER])
     before = zarr.open_array(study.labels_path / "labels", mode="r")[:].copy()
     label_basin(study)
     after = zarr.open_array(study.labels_path / "labels", mode="r")[:]
@@ -274,21 +251,10 @@ def test_changed_reference_is_burnt_again(tmp_path):
 
 def test_study_without_reference_cannot_be_labelled(tmp_path):
     with pytest.raises(InputError, match="rockglacier map"):
-        label_basin(make_study(tmp_path))
+        label_basin(label_study(tmp_path))
 
 
 GRIDS = st.tuples(st.integers(60, 400), st.integers(60, 400))
-
-
-def grid_of(shape):
-    return Grid.from_dict(
-        {
-            "crs": "EPSG:32643",
-            "transform": [10, 0, 400_000, 0, -10, 4_000_000],
-            "shape": shape,
-            "block": 128,
-        }
-    )
 
 
 def split_config(kind, **values):

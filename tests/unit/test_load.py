@@ -8,6 +8,7 @@ import pytest
 import rasterio
 from rasterio.errors import RasterioIOError
 
+from made_study import write_raster
 from rockglacier.cube import rows
 from rockglacier.cube.load import SceneReader
 from rockglacier.cube.look import Footprints, looks_of
@@ -171,19 +172,8 @@ def test_off_grid_scene_of_the_same_zone_is_warped_not_shifted(study, tmp_path):
     path = tmp_path / "half.tif"
     x = WEST + 5 + np.arange(40) * 10.0  # pixel edges half a pixel off
     values = np.broadcast_to(1000 + np.arange(40) * 10, (30, 40)).astype(np.uint16)
-    with rasterio.open(
-        path,
-        "w",
-        driver="GTiff",
-        height=30,
-        width=40,
-        count=1,
-        dtype="uint16",
-        crs="EPSG:32643",
-        transform=rasterio.transform.from_origin(x[0], NORTH, 10, 10),
-        nodata=0,
-    ) as file:
-        file.write(values, 1)
+    transform = rasterio.transform.from_origin(x[0], NORTH, 10, 10)
+    write_raster(path, values, transform=transform, nodata=0)
     scene = dataclasses.replace(read_scenes(study.scenes_path)[0], assets={"B04": str(path)})
     read_back = read_asset(scene, "B04", study.grid, Window(y=5, x=0, height=1, width=30))
     # the centre of grid pixel k lies between file pixels k - 1 and k

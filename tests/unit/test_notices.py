@@ -3,16 +3,12 @@
 import pandas as pd
 import pytest
 
-from rockglacier.config import parse_config
+from made_study import study_in
 from rockglacier.scenes.notices import MADE_UP_NOTICE, makers, notices
-from rockglacier.study import Study
 
 
 def make_study(folder, platforms=(), **values):
-    config = parse_config(
-        {"name": "here", "area": [74.0, 36.0, 74.1, 36.1], **values}, source="test"
-    )
-    study = Study(config=config, base=folder)
+    study = study_in(folder, **values)
     study.folder.mkdir()
     if platforms:
         pd.DataFrame({"platform": platforms}).to_parquet(study.scenes_path)

@@ -16,13 +16,12 @@ import zarr
 from pyarrow.parquet import read_table
 
 from made_products import make_products
-from rockglacier.config import parse_config
+from made_study import changed
 from rockglacier.errors import ContractError, NotFoundError
 from rockglacier.origin import place_of
 from rockglacier.prediction.cog import write_cogs
 from rockglacier.publish import model_item, publish
 from rockglacier.storage import read_json, write_json
-from rockglacier.study import Study
 from rockglacier_stac.validate import validate_catalog, validate_document
 
 
@@ -63,9 +62,8 @@ def test_all_products_are_published_and_valid(make_products):
 
 def test_every_period_has_items_of_its_own_with_the_scenes_of_its_days(make_products):
     made = make_products()
-    values = made.resolved()
-    values["cube"]["periods"] = [["2024-08-01", "2024-08-10"], ["2024-08-11", "2024-08-31"]]
-    study = Study(config=parse_config(values, source="test"), base=made.base)
+    parts = [["2024-08-01", "2024-08-10"], ["2024-08-11", "2024-08-31"]]
+    study = changed(made, cube={"periods": parts})
     first, second = study.each_period()
     for one in (first, second):
         shutil.copytree(made.prediction_path, one.prediction_path)

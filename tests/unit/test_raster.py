@@ -6,17 +6,11 @@ import rasterio
 from affine import Affine
 from rasterio.enums import Resampling
 
+from made_study import grid_of, write_raster
 from rockglacier.cube.raster import place, read_window, warp
-from rockglacier.grid import Grid, Window
+from rockglacier.grid import Window
 
-GRID = Grid.from_dict(
-    {
-        "crs": "EPSG:32643",
-        "transform": [10.0, 0.0, 500_000.0, 0.0, -10.0, 4_000_000.0],
-        "shape": [120, 140],
-        "block": 128,
-    }
-)
+GRID = grid_of((120, 140))
 
 
 @pytest.fixture
@@ -26,19 +20,8 @@ def opened(tmp_path):
 
     def open_(values, *, step, west, north, crs="EPSG:32643", nodata=None):
         path = tmp_path / f"{len(held)}.tif"
-        with rasterio.open(
-            path,
-            "w",
-            driver="GTiff",
-            height=values.shape[0],
-            width=values.shape[1],
-            count=1,
-            dtype=values.dtype,
-            crs=crs,
-            transform=Affine(step, 0, west, 0, -step, north),
-            nodata=nodata,
-        ) as file:
-            file.write(values, 1)
+        transform = Affine(step, 0, west, 0, -step, north)
+        write_raster(path, values, crs=crs, transform=transform, nodata=nodata)
         held.append(rasterio.open(path))
         return held[-1]
 

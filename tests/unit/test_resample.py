@@ -6,6 +6,7 @@ import rasterio
 from affine import Affine
 from rasterio.enums import Resampling
 
+from made_study import write_raster
 from rockglacier.cube.raster import read_window, warp
 from rockglacier.cube.resample import cubic, nodes, source_window
 from rockglacier.grid import Grid, Window
@@ -40,19 +41,7 @@ def test_equals_the_exact_warp(tmp_path, latitude):
     grid = grid_at(latitude)
     values, transform = raster_at(latitude)
     path = tmp_path / "dem.tif"
-    with rasterio.open(
-        path,
-        "w",
-        driver="GTiff",
-        height=values.shape[0],
-        width=values.shape[1],
-        count=1,
-        dtype="float32",
-        crs="EPSG:4326",
-        transform=transform,
-        nodata=-9999,
-    ) as file:
-        file.write(values, 1)
+    write_raster(path, values, crs="EPSG:4326", transform=transform, nodata=-9999)
     got = resampled(values, transform, grid, grid.whole)
     with rasterio.open(path) as file:
         warped = warp(file, grid.geobox, resampling=Resampling.cubic, nodata=-9999)

@@ -4,6 +4,7 @@ import geopandas as gpd
 import pytest
 import shapely
 
+from made_study import study_in
 from rockglacier.config import parse_config
 from rockglacier.errors import InputError, NotFoundError
 from rockglacier.study import Study, area_of_bbox, open_study, read_area
@@ -15,11 +16,6 @@ BOW_TIE = shapely.Polygon([(0, 0), (1, 1), (1, 0), (0, 1)])
 def write(path, geometry, crs="EPSG:4326"):
     gpd.GeoDataFrame(geometry=geometry, crs=crs).to_file(path)
     return str(path)
-
-
-def make_study(folder, name="here"):
-    config = parse_config({"name": name, "area": [74.0, 36.0, 74.1, 36.1]}, source="test")
-    return Study(config=config, base=folder)
 
 
 def test_area_in_another_crs_is_transformed(tmp_path):
@@ -49,7 +45,7 @@ def test_bbox_that_is_no_box_on_the_globe_is_refused(bbox):
 
 
 def test_folder_of_another_basin_is_refused(tmp_path):
-    first = make_study(tmp_path)
+    first = study_in(tmp_path)
     first.claim()
     config = first.config.model_copy(update={"name": "there", "output": "here"})
     with pytest.raises(InputError, match="products of basin 'here'"):
@@ -57,7 +53,7 @@ def test_folder_of_another_basin_is_refused(tmp_path):
 
 
 def test_folder_with_foreign_files_is_refused(tmp_path):
-    study = make_study(tmp_path)
+    study = study_in(tmp_path)
     study.folder.mkdir()
     (study.folder / "thesis.docx").touch()
     with pytest.raises(InputError, match="did not write"):
@@ -66,7 +62,7 @@ def test_folder_with_foreign_files_is_refused(tmp_path):
 
 
 def test_missing_product_names_the_stage_that_makes_it(tmp_path):
-    study = make_study(tmp_path)
+    study = study_in(tmp_path)
     with pytest.raises(NotFoundError, match="rockglacier cube"):
         study.require(study.cube_path, stage="cube")
     with pytest.raises(NotFoundError, match="rockglacier search"):
@@ -104,8 +100,7 @@ def test_output_may_be_in_an_object_store(tmp_path):
 @pytest.mark.parametrize("output", [None, "deep/products", "{here}/products"])
 def test_the_record_beside_products_opens_the_study_that_left_it(tmp_path, output):
     given = output and output.format(here=tmp_path)
-    values = {"name": "here", "area": [74.0, 36.0, 74.1, 36.1], "output": given}
-    study = Study(config=parse_config(values, source="test"), base=tmp_path)
+    study = study_in(tmp_path, output=given)
     study.claim()
     (study.folder / "receipts").mkdir()
     again = open_study(study.folder / "study.yaml")
@@ -117,7 +112,7 @@ def test_the_record_beside_products_opens_the_study_that_left_it(tmp_path, outpu
 
 
 def test_a_studys_own_file_may_have_the_name_of_a_record(tmp_path):
-    study = make_study(tmp_path)
+    study = study_in(tmp_path)
     study.claim()
     (study.folder / "receipts").mkdir()
     (tmp_path / "study.yaml").write_text((study.folder / "study.yaml").read_text())

@@ -9,7 +9,7 @@ import pytest
 import shapely
 import yaml
 
-from rockglacier.config import parse_config
+from made_study import changed
 from rockglacier.cube.build import build_cube
 from rockglacier.errors import InputError, NotFoundError
 from rockglacier.features.fusion import fuse
@@ -42,12 +42,8 @@ def taught(study, name, **labels):
     ]
     shapes = [projected(box, epsg=4326, source_epsg=study.grid.epsg) for box in boxes]
     gpd.GeoDataFrame(geometry=shapes, crs=4326).to_file(study.base / "reference.gpkg")
-    values = study.resolved()
-    values["labels"] |= {
-        "reference": "reference.gpkg", "split": "strip", "guard": 16, **labels
-    }  # fmt: skip
-    values["train"] |= TRAIN
-    made = Study(config=parse_config(values, source="test"), base=study.base)
+    labels = {"reference": "reference.gpkg", "split": "strip", "guard": 16, **labels}
+    made = changed(study, labels=labels, train=TRAIN)
     (study.base / f"{name}.yaml").write_text(
         yaml.safe_dump(json.loads(json.dumps(made.resolved())))
     )
