@@ -1,9 +1,8 @@
 """A catalog behind a signed address: its signature is in no message, no log and no file."""
 
 import shutil
-import threading
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import SimpleHTTPRequestHandler
 
 import pyarrow.parquet as pq
 import pytest
@@ -11,6 +10,7 @@ import yaml
 from stac_geoparquet.arrow import stac_table_to_items
 from typer.testing import CliRunner
 
+from made_server import serving
 from rockglacier.cli import app
 from rockglacier.demo.basin import make_basin
 from rockglacier.demo.catalog import write_items
@@ -33,10 +33,8 @@ def basin(tmp_path_factory):
 @pytest.fixture(scope="module")
 def server(basin):
     serve = partial(Silent, directory=str(basin.items.parent))
-    with ThreadingHTTPServer(("127.0.0.1", 0), serve) as running:
-        threading.Thread(target=running.serve_forever, args=(0.01,), daemon=True).start()
-        yield f"http://127.0.0.1:{running.server_port}"
-        running.shutdown()
+    with serving(serve) as url:
+        yield url
 
 
 @pytest.fixture

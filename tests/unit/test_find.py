@@ -1,9 +1,6 @@
 """The search stage against a STAC API on this machine that may ignore what it is asked."""
 
-import json
-import threading
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import geopandas as gpd
 import numpy as np
@@ -11,6 +8,7 @@ import pytest
 import shapely
 import stamina
 
+from made_server import answering, serving
 from rockglacier.errors import InputError, RemoteError
 from rockglacier.scenes.record import read_scenes
 from rockglacier.scenes.select import search_scenes
@@ -73,30 +71,8 @@ class Api:
 def api():
     fake = Api()
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self):
-            size = int(self.headers.get("Content-Length") or 0)
-            body = json.loads(self.rfile.read(size)) if size else {}
-            answer = fake.answer(self.path, body)
-            self.send_response(502 if answer is None else 200)
-            self.send_header("Content-Type", "application/json")
-            self.end_headers()
-            self.wfile.write(json.dumps(answer).encode())
-
-        do_POST = do_GET  # noqa: N815 - the name that http.server calls
-
-        def log_message(self, *args):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    fake.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    with stamina.set_testing(True, attempts=2):
+    with serving(answering(fake.answer)) as fake.url, stamina.set_testing(True, attempts=2):
         yield fake
-    server.shutdown()
-    server.server_close()
-    thread.join()
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from typing import ClassVar
 import pytest
 import stac_geoparquet.arrow as arrow
 
+from made_server import Silent, serving
 from rockglacier.scenes.asset import open_raster
 from rockglacier_stac import guard, untrusted
 from rockglacier_stac.catalogs import open_catalog
@@ -325,7 +326,7 @@ def test_an_item_that_cannot_be_read_is_named(tmp_path, change):
         catalog.search(Query("c", area=box_of((74, 36, 75, 37)), start=date(2024, 1, 1)))
 
 
-class Hostile(BaseHTTPRequestHandler):
+class Hostile(Silent, BaseHTTPRequestHandler):
     def do_GET(self):
         if self.path == "/away/catalog.json":
             self.send_response(302)
@@ -338,25 +339,14 @@ class Hostile(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, *args):
-        """Say nothing."""
-
 
 @pytest.mark.parametrize("path", ["away", "links"])
 def test_neither_redirects_nor_links_lead_to_the_metadata_service(path):
-    with ThreadingHTTPServer(("127.0.0.1", 0), Hostile) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        try:
-            address = f"http://127.0.0.1:{server.server_port}/{path}/catalog.json"
-            with pytest.raises(CatalogError, match="a link-local address"):
-                open_catalog(address).search(Query("c"))
-        finally:
-            server.shutdown()
-            thread.join()
+    with serving(Hostile) as url, pytest.raises(CatalogError, match="a link-local address"):
+        open_catalog(f"{url}/{path}/catalog.json").search(Query("c"))
 
 
-class Endless(BaseHTTPRequestHandler):
+class Endless(Silent, BaseHTTPRequestHandler):
     def do_GET(self):
         self.send_response(200)
         self.end_headers()
@@ -364,23 +354,11 @@ class Endless(BaseHTTPRequestHandler):
             while True:
                 self.wfile.write(b" " * 100_000)
 
-    def log_message(self, *args):
-        """Say nothing."""
-
 
 def test_an_answer_without_end_is_given_up(monkeypatch):
     monkeypatch.setattr(untrusted, "LARGEST_BYTES", 3_000_000)
-    with ThreadingHTTPServer(("127.0.0.1", 0), Endless) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        try:
-            with pytest.raises(CatalogError, match=r"leads to [34] MB"):
-                open_catalog(f"http://127.0.0.1:{server.server_port}/catalog.json").search(
-                    Query("c")
-                )
-        finally:
-            server.shutdown()
-            thread.join()
+    with serving(Endless) as url, pytest.raises(CatalogError, match=r"leads to [34] MB"):
+        open_catalog(f"{url}/catalog.json").search(Query("c"))
 
 
 def test_a_static_catalog_with_a_hostile_item_is_refused(tmp_path):
@@ -391,7 +369,7 @@ def test_a_static_catalog_with_a_hostile_item_is_refused(tmp_path):
         open_catalog(str(tmp_path / "catalog.json")).search(Query("c"))
 
 
-class Elsewhere(BaseHTTPRequestHandler):
+class Elsewhere(Silent, BaseHTTPRequestHandler):
     """A server that redirects to what it is asked for, as many on the internet do."""
 
     asked: ClassVar[list[str]] = []
@@ -404,9 +382,6 @@ class Elsewhere(BaseHTTPRequestHandler):
             self.send_response(302)
             self.send_header("Location", self.path.partition("?to=")[2])
         self.end_headers()
-
-    def log_message(self, *args):
-        """Say nothing."""
 
 
 @pytest.fixture
@@ -427,10 +402,8 @@ def public(monkeypatch):
     )
     guard._follow.cache_clear()
     Elsewhere.asked.clear()
-    with ThreadingHTTPServer(("127.0.0.1", 0), Elsewhere) as server:
-        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-        yield f"http://files.example:{server.server_port}"
-        server.shutdown()
+    with serving(Elsewhere) as url:
+        yield url.replace("127.0.0.1", "files.example")
 
 
 @pytest.mark.parametrize(

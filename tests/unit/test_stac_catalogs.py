@@ -1,15 +1,14 @@
 """One search over a Parquet file, a static catalog and a STAC API on this machine."""
 
 import json
-import threading
 from datetime import date
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import shapely
 import stac_geoparquet.arrow as stac_arrow
 import stamina
 
+from made_server import answering, serving
 from rockglacier_stac.catalogs import PROVIDERS, open_catalog
 from rockglacier_stac.errors import CatalogError, ServiceError, UnknownCollectionError
 from rockglacier_stac.globe import box_of
@@ -121,30 +120,9 @@ class Api:
 def api():
     fake = Api()
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self):
-            size = int(self.headers.get("Content-Length") or 0)
-            body = json.loads(self.rfile.read(size)) if size else {}
-            answer = fake.answer(self.path, body)
-            self.send_response(fake.status if answer is None else 200)
-            self.send_header("Content-Type", "application/json")
-            self.end_headers()
-            self.wfile.write(json.dumps(answer).encode())
-
-        do_POST = do_GET  # noqa: N815 - the name that http.server calls
-
-        def log_message(self, *args):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    fake.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    with stamina.set_testing(True, attempts=5):
+    handler = answering(fake.answer, failing=lambda: fake.status)
+    with serving(handler) as fake.url, stamina.set_testing(True, attempts=5):
         yield fake
-    server.shutdown()
-    server.server_close()
-    thread.join()
 
 
 @pytest.fixture(params=["parquet", "static", "api"])

@@ -4,12 +4,13 @@ import re
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 
 import numpy as np
 import pytest
 import rasterio
 
+from made_server import Silent, serving
 from rockglacier_stac.access import gdal_options, read_slot, reads_at_once, require_access
 from rockglacier_stac.dialects import band_asset, epsg_of, utm_of_tile
 from rockglacier_stac.errors import AccessError
@@ -184,7 +185,7 @@ def store(tmp_path):
         file.write(np.arange(64 * 64, dtype="u2").reshape(1, 64, 64))
     data, asked = path.read_bytes(), []
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(Silent, BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def do_GET(self):
@@ -202,16 +203,8 @@ def store(tmp_path):
 
         do_HEAD = do_GET  # noqa: N815 - the name that http.server calls
 
-        def log_message(self, *args):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield f"127.0.0.1:{server.server_port}", asked
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with serving(Handler) as url:
+        yield url.removeprefix("http://"), asked
 
 
 def test_pixels_behind_keys_are_read_path_style_and_signed(store, monkeypatch):

@@ -1,13 +1,13 @@
 """Addresses that can be read now, against a token service on this machine."""
 
 import json
-import threading
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 
 import pytest
 import stamina
 
+from made_server import Silent, serving
 from rockglacier_stac.errors import ServiceError
 from rockglacier_stac.sign import Tokens, sign, unsigned
 
@@ -25,7 +25,7 @@ def service():
     """A token service: `answers` are (status, minutes or content), the last one for ever."""
     answers, asked = [(200, 60)], []
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(Silent, BaseHTTPRequestHandler):
         def do_GET(self):
             asked.append(self.path)
             status, minutes = answers[min(len(asked), len(answers)) - 1]
@@ -37,16 +37,8 @@ def service():
             self.end_headers()
             self.wfile.write(said)
 
-        def log_message(self, *args):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}/token", answers, asked
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with serving(Handler) as url:
+        yield f"{url}/token", answers, asked
 
 
 def test_token_is_asked_for_once_a_container(service):
