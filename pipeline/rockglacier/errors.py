@@ -72,7 +72,8 @@ class RemoteError(RockGlacierError):
     Parameters
     ----------
     item, asset, href
-        Where it failed; ``href`` without its query, which may hold a signature.
+        Where it failed; ``href`` without its query, which may hold a signature, and without user
+        and password.
     """
 
     def __init__(
@@ -86,7 +87,7 @@ class RemoteError(RockGlacierError):
         href: str = "",
     ) -> None:
         super().__init__(found, expected=expected, todo=todo)
-        self.item, self.asset, self.href = item, asset, href.split("?", 1)[0]
+        self.item, self.asset, self.href = item, asset, without_secrets(href)
 
 
 class BlocksFailedError(RockGlacierError):

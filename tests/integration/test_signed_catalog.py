@@ -87,19 +87,44 @@ def test_what_is_made_of_it_does_not_tell_it_either(server, search, tmp_path):
     assert record["search"]["catalog"].endswith("/items.parquet?X-Amz-Signature=***")
 
 
-def test_signatures_of_pixels_are_kept_where_pixels_are_read_by_and_nowhere_else(
-    server, search, basin, tmp_path
-):
+def sign_pixels(server, basin, signature=SIGNATURE):
+    """A table of the same items, whose rasters have signed addresses."""
     items = list(stac_table_to_items(pq.read_table(basin.items)))
     for item in items:
         for asset in item["assets"].values():
-            asset["href"] = f"{server}/{asset['href'].removeprefix('./')}{SIGNATURE}"
+            asset["href"] = f"{server}/{asset['href'].removeprefix('./')}{signature}"
     write_items(items, basin.items.with_name("pixels.parquet"))
+
+
+def test_signatures_of_pixels_are_kept_where_pixels_are_read_by_and_nowhere_else(
+    server, search, basin, tmp_path
+):
+    sign_pixels(server, basin)
     answer, said = search(f"{server}/pixels.parquet")
     assert answer.exit_code == 0, said
     built = CliRunner().invoke(app, ["cube", str(tmp_path / "study.yaml")])
     assert built.exit_code == 0, built.output
     assert "unspeakable" not in said + built.output
-    names = {path.name for path in files_with_it(tmp_path / "out")}
-    assert names == {"scenes.parquet", "dem.parquet"}
+    assert_in_tables_alone(tmp_path / "out")
     assert (tmp_path / "out/receipts/cube/r0000c0000.json").is_file()
+
+
+def assert_in_tables_alone(folder):
+    assert {path.name for path in files_with_it(folder)} == {"scenes.parquet", "dem.parquet"}
+
+
+def test_a_scene_that_cannot_be_read_is_told_without_its_signature(server, search, basin, tmp_path):
+    sign_pixels(server, basin, f"{SIGNATURE}-too")  # GDAL keeps what it read of others
+    answer, said = search(f"{server}/pixels.parquet")
+    assert answer.exit_code == 0, said
+    band = next(basin.items.parent.glob("S2A*20240904*/B11.tif"))
+    hidden = band.rename(band.with_suffix(".away"))
+    built = CliRunner().invoke(app, ["cube", str(tmp_path / "study.yaml")])
+    hidden.rename(band)
+    assert built.exit_code == 1
+    told = f"{built.output} {built.exception!r}"
+    assert "B11.tif" in told
+    assert "unspeakable" not in told
+    (failure,) = (tmp_path / "out/receipts/cube").glob("*.failed.json")
+    assert "B11.tif" in failure.read_text()
+    assert_in_tables_alone(tmp_path / "out")

@@ -96,7 +96,9 @@ def test_redact_text_drops_the_keys_of_the_environment(monkeypatch):
 
 
 def test_remote_error_keeps_no_signature():
-    error = RemoteError("failed", item="i", asset="B02", href="https://host/a.tif?sig=SECRET")
+    error = RemoteError(
+        "failed", item="i", asset="B02", href="https://me:SECRET@host/a.tif?sig=SECRET"
+    )
     assert error.href == "https://host/a.tif"
 
 
