@@ -56,5 +56,5 @@ def _comment(text: str, indent: str) -> str:
 
 def _scalar(value: Any) -> str:
     plain = list(value) if isinstance(value, tuple) else value
-    text = yaml.safe_dump(plain, default_flow_style=True, width=1000).strip()
+    text = yaml.safe_dump(plain, default_flow_style=True, width=1000, allow_unicode=True).strip()
     return text.removesuffix("...").strip()

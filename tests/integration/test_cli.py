@@ -79,6 +79,27 @@ def test_new_overwrites_nothing(area, tmp_path):
     assert "is there already" in answer.stderr
 
 
+def test_new_keeps_the_letters_of_a_path(area, tmp_path):
+    area.rename(tmp_path / "Zürich 山.gpkg")
+    answer = rockglacier("new", "here", "--area", "Zürich 山.gpkg", cwd=tmp_path)
+    assert answer.returncode == 0, answer.stderr
+    assert "area: Zürich 山.gpkg\n" in (tmp_path / "here.yaml").read_text(encoding="utf-8")
+
+
+def test_new_writes_nothing_for_a_reference_that_is_none(area, tmp_path):
+    (tmp_path / "there.geojson").write_text(
+        gpd.GeoSeries([shapely.box(10, 46, 10.1, 46.1)], crs=4326).to_json()
+    )
+    (tmp_path / "text.gpkg").write_text("no polygons")
+    for reference, said in (("there.geojson", "touches the area"), ("text.gpkg", "cannot be read")):
+        answer = rockglacier(
+            "new", "here", "--area", area.name, "--reference", reference, cwd=tmp_path
+        )
+        assert answer.returncode == 1
+        assert said in answer.stderr
+        assert not (tmp_path / "here.yaml").exists()
+
+
 def test_bad_file_exits_1_with_found_expected_and_what_to_do(tmp_path):
     (tmp_path / "x.yaml").write_text("name: x\narea: a.gpkg\ncub: {}\n")
     answer = rockglacier("run", "x.yaml", cwd=tmp_path)

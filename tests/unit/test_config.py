@@ -33,6 +33,34 @@ def test_wrong_value_is_shown():
         parse(cube={"resolution": -10})
 
 
+@pytest.mark.parametrize(
+    ("values", "line"),
+    [
+        ({"name": "My Valley"}, "lower-case letters, digits, - and _"),
+        ({"cube": {"bands": "B02"}}, "cube.bands: should be a list, in square brackets"),
+        ({"labels": "a.gpkg"}, "labels: is a section: its keys are indented below it"),
+        ({"compute": {"memory": "4 gigs"}}, "Memory of a worker, e.g. 4GiB"),
+        ({"search": {"assets": {"B99": "a"}}}, "search.assets.B99: Input should be 'B01'"),
+    ],
+)
+def test_wrong_value_is_explained_without_patterns_and_types(values, line):
+    with pytest.raises(InputError) as caught:
+        parse(**values)
+    said = str(caught.value)
+    assert said.startswith("1 setting(s) of 'here.yaml' cannot be used")
+    assert line in said
+    assert not any(jargon in said for jargon in ("^[", "tuple", "[key]", "instance of"))
+
+
+def test_network_that_is_not_known_is_one_problem_with_both_ways_out():
+    with pytest.raises(InputError) as caught:
+        parse(train={"networks": ["unett"]})
+    said = str(caught.value)
+    assert said.startswith("1 setting(s)")
+    assert "train.networks.0: Input should be 'unet', 'deeplabv3plus' or 'hrnet'; or" in said
+    assert "package.module:build" in said
+
+
 @pytest.mark.parametrize("value", [".nan", ".inf", "-.inf"])
 def test_a_number_has_to_be_one(value):
     text = f"name: a\narea: [74, 36, 75, 37]\ncube: {{resolution: {value}}}\n"
@@ -61,6 +89,12 @@ def test_missing_file_says_how_to_make_one(tmp_path):
 def test_file_that_is_not_yaml_is_refused(tmp_path):
     (tmp_path / "bad.yaml").write_text("name: [")
     with pytest.raises(InputError, match="is not YAML"):
+        load_config(tmp_path / "bad.yaml")
+
+
+def test_tab_is_named(tmp_path):
+    (tmp_path / "bad.yaml").write_text("name: a\nsearch:\n\tstart: 2024-01-01\n")
+    with pytest.raises(InputError, match="YAML takes no tabs"):
         load_config(tmp_path / "bad.yaml")
 
 

@@ -35,6 +35,7 @@ def new(
     from rockglacier.config import parse_config
     from rockglacier.console import out
     from rockglacier.errors import InputError
+    from rockglacier.labels.reference import read_reference
     from rockglacier.run import require_files
     from rockglacier.stages import STAGES
     from rockglacier.storage import write_text
@@ -49,7 +50,9 @@ def new(
     text = commented_yaml(name, area=area, reference=reference)
     config = parse_config(yaml.safe_load(text), source=str(path))
     require_files(Study(config=config, base=path.parent), STAGES)
-    read_area(area)
+    outline = read_area(area)
+    if reference is not None:
+        read_reference(reference, area=outline, may_be_empty=True)
     write_text(path, text)
     out.print(f"wrote {path}\nnext: rockglacier plan {path}")
 

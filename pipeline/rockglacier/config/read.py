@@ -5,14 +5,26 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
 from rockglacier.config.whole import Config
 from rockglacier.errors import InputError
+
+ALTERNATIVE: Final = re.compile(r"(str|int|float|constrained-\w+|(literal|tuple)\[.*|\[key\])")
+"""What pydantic puts into the place of a value that may be of several types."""
+
+WORDS: Final = {
+    "tuple_type": "should be a list, in square brackets",
+    "list_type": "should be a list, in square brackets",
+    "dict_type": "should be keys and values, in braces or indented below it",
+    "model_type": "is a section: its keys are indented below it",
+    "string_pattern_mismatch": "is not of the form that it should have",
+}
 
 
 class _Plain(yaml.SafeLoader):
@@ -43,9 +55,10 @@ def load_config(path: Path) -> Config:
     try:
         values = yaml.load(path.read_text(encoding="utf-8"), Loader=_Plain)  # noqa: S506 - it is safe
     except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:
+        tab = ", indented by spaces: YAML takes no tabs" if r"'\t'" in str(error) else ""
         raise InputError(
             f"{str(path)!r} is not YAML: {error}",
-            expected="keys and values, in UTF-8",
+            expected=f"keys and values, in UTF-8{tab}",
             todo="mend the file, or begin anew with `rockglacier new`",
         ) from error
     return parse_config(values, source=str(path))
@@ -62,26 +75,60 @@ def parse_config(values: Any, *, source: str) -> Config:
     try:
         return Config.model_validate(values)
     except ValidationError as error:
-        lines = [f"{len(error.errors())} setting(s) of {source!r} cannot be used:"]
-        lines += [f"    {_explain(problem)}" for problem in error.errors()]
+        told = _explained(error)
+        lines = [f"{len(told)} setting(s) of {source!r} cannot be used:"]
+        lines += [f"    {location}: {why}" for location, why in told.items()]
         raise InputError(
             "\n".join(lines), todo="mend the file; `rockglacier schema` prints every key"
         ) from error
 
 
-def _explain(problem: Any) -> str:
-    location = ".".join(str(part) for part in problem["loc"]) or "the file"
+def _explained(error: ValidationError) -> dict[str, str]:
+    """Return what is wrong with every setting, by its place in the file."""
+    reasons: dict[str, list[str]] = {}
+    given = {}
+    for problem in error.errors():
+        place = [str(part) for part in problem["loc"] if not ALTERNATIVE.fullmatch(str(part))]
+        location = ".".join(place) or "the file"
+        reasons.setdefault(location, []).append(_reason(problem, place))
+        is_whole = problem["type"] == "value_error" and isinstance(problem["input"], dict)
+        if problem["type"] not in ("extra_forbidden", "missing") and not is_whole:
+            given[location] = problem["input"]  # of a whole section the message names the keys
+    told = {}
+    for location, found in reasons.items():
+        if any(other.startswith(f"{location}.") for other in reasons):
+            continue  # only says that what is inside it is wrong
+        shown = repr(given[location]) if location in given else ""
+        shown = f" (found {shown if len(shown) < 80 else shown[:77] + '...'})" if shown else ""
+        told[location] = "; or ".join(dict.fromkeys(found)) + shown
+    return told
+
+
+def _reason(problem: Any, place: list[str]) -> str:
     if problem["type"] == "extra_forbidden":
         valid = _keys_of(problem["loc"][:-1])
-        near = difflib.get_close_matches(str(problem["loc"][-1]), valid, n=1, cutoff=0.4)
+        near = difflib.get_close_matches(place[-1], valid, n=1, cutoff=0.4)
         hint = f"did you mean {near[0]!r}?" if near else f"valid: {', '.join(valid)}"
-        return f"{location}: unknown key; {hint}"
-    message = problem["msg"].removeprefix("Value error, ")
-    given = problem.get("input")
-    if isinstance(given, dict) and problem["type"] == "value_error":  # the message names the keys
-        return f"{location}: {message}"
-    shown = repr(given)
-    return f"{location}: {message} (found {shown if len(shown) < 80 else shown[:77] + '...'})"
+        return f"unknown key; {hint}"
+    words = WORDS.get(problem["type"])
+    if words is None:
+        return str(problem["msg"].removeprefix("Value error, "))
+    meaning = _description(problem["loc"])
+    return f"{words}. {meaning.removesuffix('.')}" if meaning else words
+
+
+def _description(location: tuple[Any, ...]) -> str:
+    """Return what a setting is, as its schema says."""
+    model: type[BaseModel] = Config
+    found = ""
+    for part in location:
+        field = model.model_fields.get(str(part))
+        if field is None:
+            break
+        found = field.description or ""
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            model = field.annotation
+    return found
 
 
 def _keys_of(location: tuple[Any, ...]) -> list[str]:

@@ -16,7 +16,10 @@ from rockglacier.config.section import Section
 class Config(Section):
     """A study: one basin, from search to publication."""
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", description="Names files and items.")
+    name: str = Field(
+        pattern=r"^[a-z0-9][a-z0-9_-]*$",
+        description="Names files and items: lower-case letters, digits, - and _, e.g. upper-hunza.",
+    )
     area: str | tuple[float, float, float, float] = Field(
         description="Polygon file, or west, south, east, north in degrees."
     )
