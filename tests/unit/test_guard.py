@@ -15,6 +15,7 @@ import stac_geoparquet.arrow as arrow
 
 from made_server import Silent, serving
 from rockglacier.scenes.asset import open_raster
+from rockglacier.scenes.patience import ask
 from rockglacier_stac import guard, untrusted
 from rockglacier_stac.catalogs import open_catalog
 from rockglacier_stac.errors import CatalogError
@@ -425,6 +426,13 @@ def test_redirects_to_other_hosts_of_the_internet_are_followed_and_checked_once(
     for _ in range(2):
         guard.check_read(f"{public}/b.tif?to={public}/a.tif")
     assert Elsewhere.asked == [f"/b.tif?to={public}/a.tif", "/a.tif"]
+
+
+def test_no_redirect_into_the_own_network_is_followed_after_a_failed_read_either(public):
+    own = f"http://127.0.0.1:{public.rpartition(':')[2]}/a.tif"
+    assert ask(f"{public}/b.tif?to={own}") is None
+    assert len(Elsewhere.asked) == 1
+    assert ask(f"{public}/b.tif?to={public}/a.tif").status == 206
 
 
 def test_a_host_that_does_not_answer_is_left_to_whoever_reads(public):

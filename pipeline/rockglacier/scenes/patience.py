@@ -23,6 +23,8 @@ from rasterio.errors import RasterioError, RasterioIOError
 
 from rockglacier.scenes.vsi import forget
 from rockglacier.storage import redact, redact_text
+from rockglacier_stac import guard
+from rockglacier_stac.errors import CatalogError
 from rockglacier_stac.sign import renew, sign
 
 logger = logging.getLogger(__name__)
@@ -200,10 +202,11 @@ class Patience:
 
 
 def ask(address: str) -> Answer | None:
-    """Ask a server for the first byte of a file; None if it does not answer."""
+    """Ask a server for the first byte of a file; None if it does not answer, or leads astray."""
+    byte, hooks = {"Range": "bytes=0-0"}, {"response": guard.follow_checked}
     try:
         with requests.get(
-            address, headers={"Range": "bytes=0-0"}, stream=True, timeout=(10, 20)
+            address, headers=byte, hooks=hooks, stream=True, timeout=guard.ASK_S
         ) as response:
             kind = response.headers.get("Content-Type", "")
             return Answer(
@@ -211,7 +214,7 @@ def ask(address: str) -> Answer | None:
                 wait_s=wait_of(response.headers.get("Retry-After", "")),
                 is_page=response.ok and kind.startswith("text/html"),
             )
-    except requests.RequestException:
+    except (requests.RequestException, CatalogError):
         return None
 
 
