@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 import geopandas as gpd
+import pandas as pd
 import pytest
 import shapely
 import yaml
@@ -29,7 +30,7 @@ from rockglacier.errors import InputError, NotFoundError
 from rockglacier.publish import publish
 from rockglacier.shelf import add_to_catalog
 from rockglacier.stages import Context, Stage, stage_named
-from rockglacier.storage import turn
+from rockglacier.storage import turn, write_json
 from rockglacier.study import Study
 from rockglacier_stac.collection import Publication
 from rockglacier_stac.validate import validate_catalog
@@ -110,7 +111,11 @@ def test_basins_end_in_one_inventory_and_one_catalog(make_products, tmp_path):
         (study.folder / "study.yaml").write_text(f"name: {name}")
         studies.append(study)
     drawn = stage("inventory", lambda *_: {"objects": 2, "area_km2": 0.5}, "grid.json")
-    stages = [drawn, replace(stage_named("publish"), after=())]
+    found = {"verdict": "unlike", "distance": 1.5, "beyond": 0.25}
+    write_json(studies[1].prediction_path / "applicability.json", found)
+    said = {"a": {}, "b": {"applicability": "unlike"}}
+    shown = stage("report", lambda of, _: said[of.config.name], "grid.json")
+    stages = [drawn, shown, replace(stage_named("publish"), after=())]
 
     def run(*basins):
         return run_queue(basins, folder=tmp_path, stages_of=lambda study: stages, context=Context())
@@ -118,7 +123,15 @@ def test_basins_end_in_one_inventory_and_one_catalog(make_products, tmp_path):
     # two commands, of a basin each, in one folder
     rows = [*run(studies[0]), *run(studies[1])]
     assert states(rows) == {"a": "done", "b": "done"}
-    assert [(row.outlines, row.done, row.why) for row in rows] == [(2, 2, "")] * 2
+    assert [(row.outlines, row.done, row.why) for row in rows] == [(2, 3, "")] * 2
+    assert [row.ground for row in rows] == ["", "unlike"]
+    table = pd.read_csv(tmp_path / "basins.csv", keep_default_na=False).set_index("basin")
+    assert table["ground"].to_dict() == {"a": "", "b": "unlike"}
+    for folder, kind in (("predictions", "prediction"), ("inventories", "inventory")):
+        for name, expected in (("a", None), ("b", found)):
+            place = tmp_path / "stac" / folder / f"{name}-2024-{kind}.json"
+            said = json.loads(place.read_text())["properties"]
+            assert said.get("rockglacier:applicability") == expected
     assert validate_catalog(tmp_path / "stac") == []
     names = {path.name for path in (tmp_path / "stac" / "inventories").glob("*-2024-*.json")}
     assert names == {"a-2024-inventory.json", "b-2024-inventory.json"}

@@ -325,6 +325,9 @@ def test_a_model_far_from_its_ground_is_told(make_products):
     assert section.warning == "Be careful: do not use these."
     assert "25.0 % of the ground lies farther out" in section.notes[2]
     assert not section.missing
+    # a map of the study's own networks, made since
+    write_json(study.prediction_record_path, {"model_id": "hunza/unet/trial-0"})
+    assert trusting.trust(layers.Products(study)).missing
 
 
 def test_a_few_labelled_chips_are_in_the_report(make_products):

@@ -20,6 +20,7 @@ from rockglacier.inventory.geoparquet import hilbert_order, write_geoparquet
 from rockglacier.inventory.ids import place_ids
 from rockglacier.inventory.match import EQUAL_AREA
 from rockglacier.inventory.reviews import read_reviews
+from rockglacier.model.applicability import applicability_of
 from rockglacier.storage import readable, write_json, write_text
 from rockglacier.storage.vector import in_degrees
 from rockglacier.study import Study
@@ -57,7 +58,7 @@ class Merged:
     renamed: dict[str, str]
     """New id to ``BASIN/OLD-ID``, where two basins gave one id to two landforms."""
     basins: pd.DataFrame
-    """A row a basin: ``basin, area_km2, outlines, outlines_km2, doubles``."""
+    """A row a basin: ``basin, area_km2, outlines, outlines_km2, doubles, ground``."""
     outlines_km2: float
     """Ground under the outlines, every place once."""
 
@@ -67,6 +68,7 @@ def merge_inventories(
     areas: Mapping[str, BaseGeometry],
     across: Mapping[str, gpd.GeoDataFrame] | None = None,
     reviews: Mapping[str, gpd.GeoDataFrame] | None = None,
+    grounds: Mapping[str, str] | None = None,
 ) -> Merged:
     """Put inventories together, each landform once.
 
@@ -82,6 +84,8 @@ def merge_inventories(
         :mod:`rockglacier.inventory.across`.
     reviews
         Basin to what people decided there; see :func:`rockglacier.inventory.reviews.read_reviews`.
+    grounds
+        Basin to how like its ground is to that which a given model was trained on.
 
     Notes
     -----
@@ -131,7 +135,7 @@ def merge_inventories(
         doubles=left_out,
         rejected=rejected.reset_index(drop=True),
         renamed=renamed,
-        basins=_by_basin(table, left_out, areas, sorted(tables)),
+        basins=_by_basin(table, left_out, areas, sorted(tables), grounds or {}),
         outlines_km2=round(float(shapely.area(shapely.union_all(ground[is_kept]))) / 1e6, 6),
     )
 
@@ -250,6 +254,7 @@ def _by_basin(
     doubles: pd.DataFrame,
     areas: Mapping[str, BaseGeometry],
     names: Sequence[str],
+    grounds: Mapping[str, str],
 ) -> pd.DataFrame:
     rows = []
     for name in names:
@@ -261,6 +266,7 @@ def _by_basin(
                 "outlines": len(own),
                 "outlines_km2": round(sum(geodesic_area_km2(shape) for shape in own.geometry), 6),
                 "doubles": int((doubles["basin"] == name).sum()),
+                "ground": grounds.get(name, ""),
             }
         )
     return pd.DataFrame(rows)
@@ -295,6 +301,7 @@ def write_merged(studies: Sequence[Study], folder: Path) -> dict[str, Any]:
             if across_path(study).is_file()
         },
         {study.config.name: read_reviews(study) for study in ready},
+        {study.config.name: (applicability_of(study) or {}).get("verdict", "") for study in ready},
     )
     facts = {
         "basins": len(ready),

@@ -82,6 +82,8 @@ class Row:
     outlines: int | None = None
     area_km2: float | None = None
     """Of the outlines."""
+    ground: str = ""
+    """How like it is to that which a given model was trained on: alike, shifted, unlike."""
     why: str = ""
     """Why it failed, or waits."""
     products: str = ""
@@ -344,9 +346,11 @@ class Queue:
             stage: Stage, kept: Standing | None, facts: dict[str, Any], seconds: float
         ) -> None:
             number = list(stages).index(stage) + 1
-            drawn = {}
+            drawn: dict[str, Any] = {}
             if stage.name == "inventory":
                 drawn = {"outlines": facts.get("objects"), "area_km2": facts.get("area_km2")}
+            if stage.name == "report":
+                drawn = {"ground": facts.get("applicability", "")}
             self.change(
                 study.config.name,
                 stage=stage.name,
@@ -368,6 +372,7 @@ def row_of(study: Study, stages: Sequence[Stage], context: Context) -> Row:
     done = [one for one in found if one.state == "done"]
     failed = next((one for one in found if one.state == "failed"), None)
     drawn = next((one.facts for one in done if one.stage.name == "inventory"), {})
+    shown = next((one.facts for one in done if one.stage.name == "report"), {})
     whole: State = "done" if len(done) == len(found) else "waiting"
     return Row(
         basin=study.config.name,
@@ -378,6 +383,7 @@ def row_of(study: Study, stages: Sequence[Stage], context: Context) -> Row:
         seconds=round(sum(one.seconds or 0.0 for one in done), 1),
         outlines=drawn.get("objects"),
         area_km2=drawn.get("area_km2"),
+        ground=shown.get("applicability", ""),
         why=failed.why if failed else "",
     )
 

@@ -333,8 +333,9 @@ def show_rows(rows: Sequence[Row], folder: Path) -> None:
 
     colours = {"done": "green", "failed": "red", "waiting": "yellow", "stopped": "yellow"}
     table = Table(box=None, pad_edge=False)
-    for column in ("basin", "state", "stages", "time", "outlines", "km²", ""):
-        table.add_column(column, justify="left" if column in ("basin", "state", "") else "right")
+    for column in ("basin", "state", "stages", "time", "outlines", "km²", "ground", ""):
+        is_word = column in ("basin", "state", "ground", "")
+        table.add_column(column, justify="left" if is_word else "right")
     for row in rows:
         table.add_row(
             row.basin,
@@ -343,10 +344,17 @@ def show_rows(rows: Sequence[Row], folder: Path) -> None:
             f"{row.seconds:.0f} s",
             "" if row.outlines is None else str(row.outlines),
             "" if row.area_km2 is None else f"{row.area_km2:.2f}",
+            f"[{'red' if row.ground == 'unlike' else 'yellow'}]{row.ground}[/]"
+            if row.ground in ("shifted", "unlike")
+            else row.ground,
             escape(row.why),
         )
     out.print()
     out.print(table)
+    if unlike := [row.basin for row in rows if row.ground == "unlike"]:
+        from rockglacier.features.shift import ADVICE
+
+        out.print(f"[red]{', '.join(unlike)}[/red]: {ADVICE['unlike']}")
     if (folder / "inventory.json").is_file():
         facts = read_json(folder / "inventory.json")
         out.print(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import geopandas as gpd
@@ -32,6 +33,8 @@ TILES: Final = 256
 STEP: Final = 8
 """Every so manieth row and column of a tile: neighbours tell the same."""
 SHOWN: Final = 3
+GIVEN: Final = "bundle-"
+"""Begins the id of a given model in the record of a prediction."""
 
 
 def training_ground(study: Study) -> dict[str, Any] | None:
@@ -78,7 +81,7 @@ def write_applicability(study: Study, bundle: Bundle) -> dict[str, Any]:
         ``applicability``: alike, shifted, unlike, or unknown where the model does not tell its
         ground; ``shift`` and ``beyond_percent``, see :func:`rockglacier.features.shift.shift_of`.
     """
-    path = study.prediction_path / "applicability.json"
+    path = _path(study)
     known = bundle.facts.get("applicability")
     values = sample_features(study, [study.grid.whole], inside=study.area)
     if known is None or not len(values):
@@ -104,6 +107,19 @@ def write_applicability(study: Study, bundle: Bundle) -> dict[str, Any]:
         "shift": shift["distance"],
         "beyond_percent": round(100 * shift["beyond"], 1),
     }
+
+
+def applicability_of(study: Study) -> dict[str, Any] | None:
+    """Return what :func:`write_applicability` wrote, None where the map is not a given model's."""
+    path, record = _path(study), study.prediction_record_path
+    if not path.is_file():
+        return None
+    is_given = not record.is_file() or str(read_json(record)["model_id"]).startswith(GIVEN)
+    return dict(read_json(path)) if is_given else None
+
+
+def _path(study: Study) -> Path:
+    return study.prediction_path / "applicability.json"
 
 
 def sample_features(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from rockglacier import origin
-from rockglacier.products.names import cube_source, item_id
+from rockglacier.products.names import applicability, cube_source, item_id
 from rockglacier.products.tables import table_of
 from rockglacier.storage import listing
 from rockglacier.study import Study
@@ -56,7 +56,7 @@ def inventory_item(study: Study, *, model: Source | None) -> Json:
         )
     prediction = origin.own_source("predictions", item_id(study, "prediction"), "Probability")
     cube = cube_source(study)
-    return item.inventory_item(
+    document = item.inventory_item(
         item_id(study, "inventory"),
         title=f"Rock glaciers of {study.config.name}, {study.period.name}",
         place=origin.place_of(study.area),
@@ -71,6 +71,8 @@ def inventory_item(study: Study, *, model: Source | None) -> Json:
         sources=[prediction, cube, *([model] if model else []), *origin.sources_of(study)],
         table=table_of(path),
     )
+    document["properties"] |= applicability(study)
+    return document
 
 
 def _table_assets(study: Study) -> dict[str, Asset]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 
+from rockglacier.model.applicability import applicability_of
 from rockglacier.origin import own_source
 from rockglacier.study import Study
+from rockglacier_stac.extensions import Json
 from rockglacier_stac.item import Source
 
 
@@ -32,3 +34,12 @@ def slug(name: str) -> str:
 def cube_title(study: Study) -> str:
     """Return the title of the cube's item."""
     return f"Cube of {study.config.name}, {study.config.search.period}"
+
+
+def applicability(study: Study) -> Json:
+    """Return how like the ground is to that of a given model's training, where it was measured."""
+    found = applicability_of(study)
+    if found is None:
+        return {}
+    said = {name: found[name] for name in ("verdict", "distance", "beyond")}
+    return {"rockglacier:applicability": said}

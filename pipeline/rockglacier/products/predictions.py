@@ -9,7 +9,7 @@ from typing import Final
 import rasterio
 
 from rockglacier import origin
-from rockglacier.products.names import cube_source, item_id
+from rockglacier.products.names import applicability, cube_source, item_id
 from rockglacier.storage import listing, local_copy
 from rockglacier.study import Study
 from rockglacier_stac import extensions, item
@@ -31,7 +31,7 @@ def prediction_item(study: Study, *, model: Source | None) -> Json:
     study.require(study.raster_path("probability"), stage="predict")
     assets = {key: asset for name in RASTERS for key, asset in _raster_assets(study, name).items()}
     cube = cube_source(study)
-    return item.prediction_item(
+    document = item.prediction_item(
         item_id(study, "prediction"),
         title=f"Probability of rock glaciers, {study.config.name}, {study.period.name}",
         place=origin.grid_place(study),
@@ -46,6 +46,8 @@ def prediction_item(study: Study, *, model: Source | None) -> Json:
         sources=[cube, *([model] if model else []), *origin.sources_of(study)],
         projection=origin.projection(study),
     )
+    document["properties"] |= applicability(study)
+    return document
 
 
 def _raster_assets(study: Study, name: str) -> dict[str, Asset]:

@@ -9,6 +9,7 @@ import pandas as pd
 from rockglacier.evaluation.few import CALIBRATION as CHECKED
 from rockglacier.evaluation.few import lines_of
 from rockglacier.evaluation.figures import draw_reliability
+from rockglacier.model.applicability import applicability_of
 from rockglacier.report import figures, scored, tables
 from rockglacier.report.layers import Products
 from rockglacier.report.parts import Picture, Section, Table, picture
@@ -45,7 +46,7 @@ SHIFTS: Final = {"mean": "mean IoU", "min": "lowest IoU"}
 def trust(products: Products) -> Section:
     """Say how like the ground is to that which a given model was trained on."""
     key, title = "trust", "Is the ground like that of training?"
-    found = products.json(products.study.prediction_path / "applicability.json")
+    found = applicability_of(products.study)
     if found is None:
         why = (
             "The networks were trained here: scores on test ground tell it."
