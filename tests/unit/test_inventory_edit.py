@@ -25,7 +25,7 @@ from rockglacier.cli import app
 from rockglacier.errors import InputError
 from rockglacier.inventory.corrected import write_corrected
 from rockglacier.inventory.edited import import_edited, lines_of, precision_line
-from rockglacier.inventory.export import export_qgis
+from rockglacier.inventory.export import export_csv, export_qgis
 from rockglacier.inventory.reviews import outline_hash, read_reviews, review_counts
 from rockglacier.inventory.tables import build_inventory
 from rockglacier.labels.reference import read_reference
@@ -684,3 +684,15 @@ def test_an_import_of_what_is_not_there_says_so(study, tmp_path):
         failed = CliRunner().invoke(app, ["import", *paths, "--study", "hunza.yaml"])
         assert isinstance(failed.exception, InputError)
         assert re.search(message, str(failed.exception))
+
+
+def test_table_for_spreadsheets_holds_every_outline_and_explains_every_column(study):
+    rows, columns = (pd.read_csv(path) for path in export_csv(study, study.folder / "export"))
+    held = inventory(study)
+    assert rows["candidate_id"].tolist() == held["candidate_id"].tolist()
+    for name in ("area_km2", "area_uncertainty_km2", "elevation_front_m", "elevation_max_m"):
+        assert rows[name].to_numpy() == pytest.approx(held[name].to_numpy())
+    places = shapely.points(rows["longitude"], rows["latitude"])
+    assert (shapely.distance(held.geometry.to_numpy(), places) < 1e-5).all()
+    assert columns["column"].tolist() == rows.columns.tolist()
+    assert columns["meaning"].notna().all()

@@ -18,8 +18,8 @@ def export(
         str,
         typer.Option(
             help="cog: layers of the cube, for GDAL and QGIS; qgis: the inventory as a project to "
-            "review and edit; labelme: chips to draw on in LabelMe; chips: images and masks for "
-            "anybody's training."
+            "review and edit; csv: the inventory as a table, with what its columns mean; labelme: "
+            "chips to draw on in LabelMe; chips: images and masks for anybody's training."
         ),
     ],
     layers: Annotated[
@@ -49,7 +49,7 @@ def export(
     seed: Annotated[int, typer.Option(help="labelme: another seed chooses other chips.")] = 0,
     period: Annotated[
         str | None,
-        typer.Option(help="qgis: of several periods, the name of one; default: the last."),
+        typer.Option(help="qgis, csv: of several periods, the name of one; default: the last."),
     ] = None,
 ) -> None:
     """Write products in forms that other programs read.
@@ -60,12 +60,14 @@ def export(
     from rockglacier.console import out
     from rockglacier.cube.export import export_cube
     from rockglacier.errors import InputError
-    from rockglacier.inventory.export import export_qgis
+    from rockglacier.inventory.export import export_csv, export_qgis
     from rockglacier.labels.draw import Wish, write_chips
     from rockglacier.storage import open_place
 
-    if to not in ("cog", "qgis", "labelme", "chips"):
-        raise InputError(f"nothing is exported to {to!r}", expected="qgis, cog, labelme or chips")
+    if to not in ("cog", "qgis", "csv", "labelme", "chips"):
+        raise InputError(
+            f"nothing is exported to {to!r}", expected="qgis, csv, cog, labelme or chips"
+        )
     opened = study_of(study)
     place = open_place(folder) if folder else opened.folder / "export" / to
     with progress_shown() as progress:
@@ -73,6 +75,8 @@ def export(
             files = export_cube(opened, place, layers=_names(layers), progress=progress)
         elif to == "qgis":
             files = export_qgis(opened.of_period(period), place)
+        elif to == "csv":
+            files = export_csv(opened.of_period(period), place)
         elif to == "chips":
             files = write_chipset(opened, place, progress=progress)
         else:

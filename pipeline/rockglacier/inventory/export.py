@@ -1,8 +1,9 @@
-"""The inventory as a project that QGIS opens: outlines to review, in the order of doubt."""
+"""The inventory for other programs: a project to review in QGIS, a table for spreadsheets."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
 import geopandas as gpd
 import pandas as pd
@@ -12,14 +13,51 @@ from rockglacier.inventory.about import about_inventory
 from rockglacier.inventory.qgis_style import QUEUE, Shown, write_project
 from rockglacier.inventory.references import REFERENCE_COLUMNS
 from rockglacier.inventory.reviews import outline_hash, read_reviews
-from rockglacier.inventory.schema import MARKER_COLUMNS, MOVING_AREA_COLUMNS
+from rockglacier.inventory.schema import COLUMNS, MARKER_COLUMNS, MOVING_AREA_COLUMNS
 from rockglacier.inventory.tables import study_domains
 from rockglacier.scenes.asset import gdal_path
-from rockglacier.storage import local_copy, readable
+from rockglacier.storage import local_copy, readable, write_text
 from rockglacier.study import Study
 
+PLACES: Final = {
+    "longitude": "Of a point inside the outline, degrees east, WGS 84.",
+    "latitude": "Of a point inside the outline, degrees north, WGS 84.",
+}
 HASH = "drawn_hash"
 """Column that tells an outline that was moved from one that was not."""
+
+
+def export_csv(study: Study, folder: Path) -> list[Path]:
+    """Write a row an outline, what its columns mean, and return both files.
+
+    Parameters
+    ----------
+    study
+        With its inventory.
+    folder
+        Takes ``NAME-PERIOD.csv``, UTF-8, in the order of the inventory, and
+        ``NAME-PERIOD-columns.csv``.
+
+    Raises
+    ------
+    NotFoundError
+        There is no inventory yet.
+    """
+    source = study.require(study.inventory_path / "inventory.parquet", stage="inventory")
+    table = gpd.read_parquet(readable(source))
+    points = table.geometry.representative_point()
+    rows = pd.DataFrame(table.drop(columns="geometry"))
+    rows.insert(1, "longitude", points.x.round(6))
+    rows.insert(2, "latitude", points.y.round(6))
+    known = PLACES | {name: column.description for name, column in COLUMNS.items()}
+    meanings = [known.get(name, "See inventory.overlaps in the study's file.")
+                for name in rows.columns]  # fmt: skip
+    columns = pd.DataFrame({"column": rows.columns, "meaning": meanings})
+    stem = f"{study.config.name}-{study.period.name}"
+    files = [folder / f"{stem}.csv", folder / f"{stem}-columns.csv"]
+    for path, frame in zip(files, (rows, columns), strict=True):
+        write_text(path, frame.to_csv(index=False))
+    return files
 
 
 def export_qgis(study: Study, folder: Path) -> list[Path]:
