@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import time
 from collections.abc import Callable
@@ -144,6 +145,28 @@ def _summary(study: Study, elsewhere: Study, *, seconds: float) -> None:
             f"leak       {name:<14} {leak['leak']:+.3f}: the random split says "
             f"{leak['random_split_iou']:.3f}, unseen ground {leak['test_iou']:.3f}"
         )
+    for line in hardly_trained(study):
+        out.print(line)
     out.print(f"elsewhere  {mapped['objects']} rock glaciers, {mapped['area_km2']:.2f} km²")
     stages = ", ".join(f"{name} {spent:.0f}" for name, spent in timings(study, STAGES))
     out.print(f"time       {seconds:.0f} s in all; stages in seconds: {stages}")
+
+
+def hardly_trained(study: Study) -> list[str]:
+    """Return lines that say so if a slow or busy machine left a network too few steps to learn."""
+    from rockglacier.model.trial import HARDLY_TRAINED
+
+    steps = {}
+    for name in study.config.train.networks:
+        history = study.models_path / name / "trial-0" / "history.jsonl"
+        *_, last = history.read_text(encoding="utf-8").splitlines()
+        steps[name] = int(json.loads(last)["step"])
+    if min(steps.values()) >= HARDLY_TRAINED:
+        return []
+    told = ", ".join(f"{name} {n}" for name, n in steps.items())
+    file = study.base / "demo.yaml"
+    return [
+        f"[yellow]untrained[/yellow]  steps in the time they had: {told}. That is too few, and no",
+        "           number above says anything: this machine is slow, or busy. Raise",
+        f"           train.max_minutes in {file}, then: rockglacier run {file}",
+    ]
