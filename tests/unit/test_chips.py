@@ -197,26 +197,6 @@ def test_a_year_can_be_drawn_of_all_time(basin):
     assert dataset[query]["image"].shape == (3, 64, 64)
 
 
-def test_spawned_worker_reads_the_same_chips(basin):
-    folder, features, labels = basin
-    dataset = open_basin(folder, cache=True)
-    windows = [Window(y=3, x=2, height=64, width=64), Window(y=120, x=240, height=64, width=64)]
-    dataset.sample(windows[0])
-    loader = DataLoader(
-        dataset,
-        batch_size=2,
-        sampler=[dataset.query_of(window) for window in windows],
-        collate_fn=stack_samples,
-        num_workers=1,
-        multiprocessing_context="spawn",
-    )
-    (batch,) = loader
-    for window, image, mask in zip(windows, batch["image"], batch["mask"], strict=True):
-        expected_image, expected_mask = padded(features, labels, window)
-        np.testing.assert_array_equal(image.numpy(), expected_image)
-        np.testing.assert_array_equal(mask.numpy(), expected_mask)
-
-
 def test_union_across_crs_and_resolution_raises(basin, tmp_path):
     write_basin(tmp_path, crs="EPSG:32644")
     with pytest.raises(ContractError, match="zone 43N") as caught:

@@ -146,24 +146,26 @@ def test_a_local_copy_is_made_once_and_never_half(basin, tmp_path, monkeypatch):
     assert not again.flags.writeable
 
 
-@pytest.mark.parametrize("context", ["spawn", "forkserver"])
-def test_workers_give_the_same_batches_and_do_not_hang(basin, tmp_path, context):
-    dataset = opened(basin[0], tmp_path / "copy" if context == "spawn" else False)
-    both = MultiBasinDataset([dataset])
-    dataset.labels(Window(y=0, x=0, height=1, width=1))  # the parent has used Zarr
-    windows = awkward(8, seed=1)
+def test_workers_give_the_same_batches_and_do_not_hang(basin, tmp_path):
+    """One worker, one dataset a cache: each is sent as it is after its first read."""
+    datasets = [opened(basin[0], cache) for cache in (False, True, tmp_path / "copy")]
+    for dataset in datasets:
+        dataset.sample(Window(y=0, x=0, height=1, width=1))  # the parent has used Zarr
+    chips = [
+        (number, window) for number in range(len(datasets)) for window in awkward(8, seed=number)
+    ]
     loader = DataLoader(
-        InBatches(both),
+        InBatches(MultiBasinDataset(datasets)),
         batch_size=4,
-        sampler=[(0, dataset.query_of(window)) for window in windows],
+        sampler=[(number, datasets[number].query_of(window)) for number, window in chips],
         collate_fn=whole,
         num_workers=1,
-        multiprocessing_context=context,
+        multiprocessing_context="spawn",
         timeout=WORKERS_S,
     )
     batches = list(loader)
-    assert [len(batch["image"]) for batch in batches] == [4, 4]
-    expected = batch_of([(dataset, window) for window in windows])
+    assert [len(batch["image"]) for batch in batches] == [4] * 6
+    expected = batch_of([(datasets[number], window) for number, window in chips])
     for key, values in expected.items():
         assert torch.equal(torch.cat([batch[key] for batch in batches]), values)
 
