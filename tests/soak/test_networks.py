@@ -15,7 +15,7 @@ from rockglacier.demo import relief
 from rockglacier.demo.basin import make_basin
 from rockglacier.demo.show import _settings
 from rockglacier.features.fusion import Fusion, fuse
-from rockglacier.model.table import Ground, score_ground
+from rockglacier.model.scoring import Ground, score_ground
 from rockglacier.model.trained import load_model
 from rockglacier.prediction.infer import infer_window
 from rockglacier.run import run_stages

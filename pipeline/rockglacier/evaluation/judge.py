@@ -22,10 +22,10 @@ from rockglacier.evaluation.outputs import begin_outputs, write_outputs
 from rockglacier.evaluation.paired import BlockCounts, block_counts, block_edge, compare_networks
 from rockglacier.evaluation.pieces import Mosaic, Piece, pieces_of
 from rockglacier.grid import Window
+from rockglacier.model.held_out import evaluate as score_networks
 from rockglacier.model.metrics import as_json
 from rockglacier.model.reliability import Reliability
 from rockglacier.model.scoring import Infer, Map
-from rockglacier.model.table import evaluate as score_networks
 from rockglacier.prediction.together import together_of
 from rockglacier.storage import open_array, write_text
 from rockglacier.study import Study
@@ -40,7 +40,7 @@ STRIP_PX: Final = 2**22
 def evaluate(study: Study, *, infer: Infer, progress: Progress = silent) -> dict[str, Any]:
     """Score every network of a study on its test ground, and the ensemble, in every respect.
 
-    See :func:`rockglacier.model.table.evaluate`, whose products these join: boundaries,
+    See :func:`rockglacier.model.held_out.evaluate`, whose products these join: boundaries,
     calibration, errors by kind of ground and landforms in ``models/evaluation.json``, the paired
     differences of the networks there too, and tables of them in ``models/evaluation/``; there also
     the maps themselves, ``outputs.zarr``, and which landforms each network found, ``found.csv``.

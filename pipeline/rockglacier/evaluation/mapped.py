@@ -13,7 +13,7 @@ from rockglacier.evaluation.judge import BLOCKS, FOLDER
 from rockglacier.evaluation.kinds import burnt
 from rockglacier.grid import projected
 from rockglacier.inventory.landforms import is_above
-from rockglacier.model.table import ENSEMBLE
+from rockglacier.model.held_out import ENSEMBLE
 from rockglacier.prediction.blend import PERCENT_NODATA
 from rockglacier.storage import open_array, read_json, write_json
 from rockglacier.study import Study

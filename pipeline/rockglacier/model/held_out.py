@@ -28,8 +28,6 @@ from rockglacier.model.trained import TrainedModel, load_model
 from rockglacier.storage import open_array, read_json, readable, write_json, write_text
 from rockglacier.study import Study
 
-__all__ = ["Ground", "Infer", "Map", "evaluate", "score_ground"]
-
 TABLE_COLUMNS = ("ground", "network", "trial", "pixels", "tn", "fp", "fn", "tp")
 
 ENSEMBLE = "ensemble"

@@ -9,8 +9,8 @@ import zarr
 
 from rockglacier.errors import InputError
 from rockglacier.grid import Window
+from rockglacier.model.held_out import evaluate, held_out, leak_of
 from rockglacier.model.scoring import Ground, score_ground, to_classes
-from rockglacier.model.table import evaluate, held_out, leak_of
 from rockglacier.model.trained import load_model
 from rockglacier.storage import read_json
 

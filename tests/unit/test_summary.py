@@ -106,7 +106,7 @@ def test_memory_counts_activations_and_weights():
 
 
 def test_evaluation_writes_the_table(trained_ground):
-    from rockglacier.model.table import evaluate
+    from rockglacier.model.held_out import evaluate
     from rockglacier.prediction.infer import infer_window
 
     evaluate(trained_ground, infer=infer_window)
