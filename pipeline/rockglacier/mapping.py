@@ -80,11 +80,11 @@ def require_fit(study: Study, bundle: Bundle) -> None:
 def pack_model(study: Study, to: Path | None = None) -> Path:
     """Write a study's selected model as one file and return its path."""
     from rockglacier.model.bundle import write_bundle
+    from rockglacier.products.models import bundle_path
     from rockglacier.publish import model_item
-    from rockglacier.storage import read_json
 
-    selection = read_json(study.require(study.selection_path, stage="train"))
-    path = to or Path(f"{study.config.name}-{selection['network']}.rgbundle.zip")
+    study.require(study.selection_path, stage="train")
+    path = to or Path(bundle_path(study).name)
     write_bundle(study, path, item=model_item(study))
     return path
 

@@ -1,17 +1,20 @@
 """Encoders of the networks, weights to start from, networks from elsewhere, refusals."""
 
+import importlib
 import sys
 
 import pytest
 import torch
 from torch import nn
 
+from made_study import study_in
 from rockglacier.config import TrainConfig
 from rockglacier.errors import InputError, NotFoundError
 from rockglacier.model import encoders
 from rockglacier.model.encoders import ENCODERS, adapted, load_pretrained
 from rockglacier.model.networks import folder_name, make_network, parameter_count
 from rockglacier.model.task import SegmentationTask
+from rockglacier.storage import write_json
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -236,7 +239,7 @@ def test_a_network_from_elsewhere_is_trained_loaded_and_selected(plugin, make_gr
     [
         ("halved", r"answers an image of 64 x 64 with \(1, 2, 32, 32\)"),
         ("nothing", "returns str"),
-        ("missing", "cannot be imported"),
+        ("missing", "(?s)cannot be imported.*PYTHONPATH"),
     ],
 )
 def test_what_is_no_network_is_refused(plugin, function, sentence):
@@ -258,3 +261,16 @@ def test_a_packed_model_imports_nothing_that_was_not_installed_for_it(plugin, ma
         read_bundle(path)
     assert plugin not in sys.modules
     assert "rockglacier.networks" in caught.value.expected
+
+
+def test_packed_model_of_a_network_from_elsewhere_is_called_as_every_system_allows(
+    tmp_path, monkeypatch
+):
+    from rockglacier.mapping import pack_model
+
+    publishing = importlib.import_module("rockglacier.publish")  # a function has its name too
+    study = study_in(tmp_path)
+    write_json(study.selection_path, {"network": "their_networks:build"})
+    monkeypatch.setattr(publishing, "model_item", lambda study: {})
+    monkeypatch.setattr("rockglacier.model.bundle.write_bundle", lambda study, path, *, item: path)
+    assert pack_model(study).name == "here-their_networks-build.rgbundle.zip"

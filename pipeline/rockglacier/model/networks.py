@@ -174,7 +174,7 @@ def _plugged_in(
         raise InputError(
             f"network {name!r} cannot be imported: {error}",
             expected="package.module:build of an installed package",
-            todo="install the package, or mend train.networks",
+            todo="install the package, or put its folder into PYTHONPATH, or mend train.networks",
         ) from error
     network = build(channels=channels, classes=classes)
     if not isinstance(network, nn.Module):
