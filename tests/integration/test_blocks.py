@@ -1,5 +1,6 @@
 """Blocks at the command line: some of them, those that failed, and where they stand."""
 
+import json
 from pathlib import Path
 
 import geopandas as gpd
@@ -54,6 +55,17 @@ def test_some_blocks_then_the_rest(study):
     assert "blocks: 4 done, 0 stale, 5 missing, 0 failed" in shown
     assert "built 5" in rockglacier(study, "cube").output
     assert "blocks: 9 done, 0 stale, 0 missing, 0 failed" in rockglacier(study, "status").output
+
+
+def test_status_for_programs_is_json_with_stages_blocks_and_facts(study):
+    rockglacier(study, "cube", "--blocks", "0:2,0:2")
+    (basin,) = json.loads(rockglacier(study, "status", "--json").output)
+    assert basin["basin"] == "basin"
+    assert basin["folder"] == str(study.folder)
+    cube = next(stage for stage in basin["stages"] if stage["stage"] == "cube")
+    assert cube["state"] == "missing"
+    assert cube["blocks"] == {"done": 4, "stale": 0, "missing": 5, "failed": {}}
+    assert {stage["stage"] for stage in basin["stages"]} >= {"search", "predict", "publish"}
 
 
 def test_failed_blocks_are_named_and_tried_again(study):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,7 +17,17 @@ from rockglacier.cli.many import (
     run_many,
     show_status,
 )
-from rockglacier.cli.running import progress_shown, run_shown, show_standings, study_of
+from rockglacier.cli.running import (
+    progress_shown,
+    run_shown,
+    show_standings,
+    standings_of,
+    study_of,
+)
+
+if TYPE_CHECKING:
+    from rockglacier.model.bundle import Bundle
+    from rockglacier.study import Study
 
 
 @app.command()
@@ -148,21 +158,47 @@ def status(
         list[Path], typer.Argument(help="A study's YAML file; of several basins a table.")
     ],
     model: Model = None,
+    json: Annotated[
+        bool,
+        typer.Option(
+            "--json", help="For programs: a list of basins, each with its stages, blocks and facts."
+        ),
+    ] = False,
 ) -> None:
     """Show which stages are done, stale or failed, and why.
 
-    Example: rockglacier status hunza.yaml
+    Example: rockglacier status hunza.yaml --json
     """
     from rockglacier.stages import Context, stages_of
 
     bundle = bundle_of(model)
+    if json:
+        _print_standings([study_of(path) for path in studies], bundle)
+        return
     if len(studies) > 1:
         show_status(studies, bundle=bundle)
         return
     opened = study_of(studies[0])
-    mapping = bundle is not None or opened.config.labels.reference is None
-    stages = stages_of(opened, mapping=mapping)
+    stages = stages_of(opened, mapping=_is_mapped(opened, bundle))
     show_standings(opened, stages, Context(bundle=bundle), every=True)
+
+
+def _is_mapped(study: Study, bundle: Bundle | None) -> bool:
+    return bundle is not None or study.config.labels.reference is None
+
+
+def _print_standings(studies: list[Study], bundle: Bundle | None) -> None:
+    import json
+
+    from rockglacier.stages import Context, stages_of
+
+    told = [
+        standings_of(
+            study, stages_of(study, mapping=_is_mapped(study, bundle)), Context(bundle=bundle)
+        )
+        for study in studies
+    ]
+    typer.echo(json.dumps(told, indent=1, ensure_ascii=False))
 
 
 @app.command(name="map")

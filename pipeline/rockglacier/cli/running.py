@@ -100,6 +100,32 @@ def show_standings(study: Study, stages: Any, context: Context, *, every: bool =
                 out.print(f"[red]{'':<20}{name}: {escape(failure.message)}[/red]")
 
 
+def standings_of(study: Study, stages: Any, context: Context) -> dict[str, Any]:
+    """Return how stages and their blocks stand, for programs."""
+    from rockglacier.run import block_counts, standings
+
+    told = []
+    for standing in standings(study, stages, context):
+        counts = block_counts(study, standing)
+        blocks = counts and {
+            "done": counts.done,
+            "stale": counts.stale,
+            "missing": counts.missing,
+            "failed": {name: failure.message for name, failure in counts.failures.items()},
+        }
+        told.append(
+            {
+                "stage": standing.stage.name,
+                "state": standing.state,
+                "why": standing.why,
+                "seconds": standing.seconds,
+                "blocks": blocks,
+                "facts": standing.facts,
+            }
+        )
+    return {"basin": study.config.name, "folder": str(study.folder), "stages": told}
+
+
 def run_one(
     study: Path,
     name: str,
