@@ -182,6 +182,16 @@ def test_what_is_no_area_is_told_by_number_and_label():
     assert "covers no ground" in drawing.problems[3]
 
 
+@pytest.mark.parametrize("kind", ["polygon", "rectangle", "circle"])
+@pytest.mark.parametrize("far", [1e308, -1e200, float("nan")])
+def test_points_that_no_image_holds_are_told(kind, far):
+    points = [(far, 0), (0, far), (far, far)]
+    shape = new_shape("rock_glacier", points[:2] if kind != "polygon" else points, kind=kind)
+    drawing = read_drawing(new_form(shape), size=SIZE)
+    assert drawing.outlines == ()
+    assert drawing.problems == ("shape 1 (rock_glacier): its points are no pixels",)
+
+
 def test_an_image_of_another_size_is_told():
     drawing = read_drawing(old_form(ring(0, 0, 9, 9), size=(128, 128)), size=SIZE)
     assert drawing.problems == ("drawn on an image of 128 x 128 pixels, and the chip has 64 x 64",)

@@ -42,6 +42,9 @@ DECIMALS: Final = 3
 GRAIN: Final = 10.0**-DECIMALS
 """Points are written to so many pixels: rounded one by one, they could make a ring cross itself."""
 
+FARTHEST: Final = 1e9
+"""Pixels from the corner of an image: far beyond any, and far from where numbers overflow."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outline:
@@ -251,8 +254,8 @@ def _polygon(shape: Mapping[str, Any]) -> BaseGeometry:
         points = np.asarray(shape.get("points"), float).reshape(-1, 2)
     except (TypeError, ValueError, OverflowError):
         raise ValueError("its points are no pairs of numbers") from None
-    if not np.isfinite(points).all():
-        raise ValueError("its points are no pairs of numbers")
+    if not (np.abs(points) <= FARTHEST).all():
+        raise ValueError("its points are no pixels")
     return _KINDS[kind](points, shape)
 
 
