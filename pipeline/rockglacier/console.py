@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import shlex
 import sys
 import time
 import traceback
@@ -108,6 +109,17 @@ class Lines:
             self._started.pop(what)
             self._spoken.pop(what)
             self._ended.add(what)
+
+
+def command(*words: object) -> str:
+    """Return a command of ours as a shell takes it, whatever its paths hold.
+
+    Examples
+    --------
+    >>> command("plan", "my basin.yaml")
+    "rockglacier plan 'my basin.yaml'"
+    """
+    return shlex.join(["rockglacier", *map(str, words)])
 
 
 def spoken(seconds: float) -> str:

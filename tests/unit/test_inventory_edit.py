@@ -1,6 +1,7 @@
 """The editing loop: exported for QGIS, edited with OGR, taken over, kept by every later run."""
 
 import re
+import shlex
 import shutil
 import sqlite3
 import subprocess
@@ -696,3 +697,14 @@ def test_table_for_spreadsheets_holds_every_outline_and_explains_every_column(st
     assert (shapely.distance(held.geometry.to_numpy(), places) < 1e-5).all()
     assert columns["column"].tolist() == rows.columns.tolist()
     assert columns["meaning"].notna().all()
+
+
+def test_next_command_is_one_that_a_shell_takes(study):
+    folder = study.base / "my basin [old]"
+    study.folder.rename(folder)
+    values = {**study.resolved(), "output": str(folder)}
+    (study.base / "here.yaml").write_text(yaml.safe_dump(values))
+    answer = CliRunner().invoke(app, ["export", str(study.base / "here.yaml"), "--to", "qgis"])
+    said = re.search(r"then (rockglacier import .*)", answer.output).group(1)
+    _, _, package, *_ = shlex.split(said)
+    assert package.startswith(f"{folder}/export/qgis/")

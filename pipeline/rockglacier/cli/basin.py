@@ -251,9 +251,9 @@ def pack(
 
     Example: rockglacier pack hunza.yaml
     """
-    from rockglacier.console import out
+    from rockglacier.console import command, out
     from rockglacier.mapping import pack_model
 
     path = pack_model(study_of(study), to)
-    out.print(f"wrote {path} ({path.stat().st_size / 1e6:.1f} MB)")
-    out.print(f"next: rockglacier map AREA.gpkg --model {path}")
+    out.print(f"wrote {path} ({path.stat().st_size / 1e6:.1f} MB)", markup=False)
+    out.print(f"next: {command('map', 'AREA.gpkg', '--model', path)}", markup=False)

@@ -57,7 +57,7 @@ def export(
     Example: rockglacier export hunza.yaml --to labelme --n 156 --choose stratified
     """
     from rockglacier.chipset import write_chipset
-    from rockglacier.console import out
+    from rockglacier.console import command, out
     from rockglacier.cube.export import export_cube
     from rockglacier.errors import InputError
     from rockglacier.inventory.export import export_csv, export_qgis
@@ -90,14 +90,13 @@ def export(
                 seed=seed,
             )
             files = write_chips(opened, place, wish, progress=progress)
-    out.print(f"wrote {len(files)} file(s) to {place}")
+    out.print(f"wrote {len(files)} file(s) to {place}", markup=False)
     if to == "labelme":
-        out.print(f"next: draw in LabelMe, save every chip, then rockglacier import {place}")
+        next_one = command("import", place)
+        out.print(f"next: draw in LabelMe, save every chip, then {next_one}", markup=False)
     if to == "qgis":
-        out.print(
-            f"next: open {files[1].name} in QGIS, then "
-            f"rockglacier import {files[0]} --study {study}"
-        )
+        next_one = command("import", files[0], "--study", study)
+        out.print(f"next: open {files[1].name} in QGIS, then {next_one}", markup=False)
 
 
 def _names(given: str | None) -> list[str] | None:
@@ -189,7 +188,7 @@ def _import_chips(given: list[Path], labels: str, to: Path | None) -> None:
 
 
 def _import_inventory(edited: Path, study: Path | None, period: str | None) -> None:
-    from rockglacier.console import out
+    from rockglacier.console import command, out
     from rockglacier.errors import InputError
     from rockglacier.inventory import corrected
     from rockglacier.inventory import edited as editing
@@ -200,7 +199,7 @@ def _import_inventory(edited: Path, study: Path | None, period: str | None) -> N
         raise InputError(
             f"{str(edited)!r} is an inventory, and no study is named",
             expected="the study that it is of",
-            todo=f"rockglacier import {edited} --study STUDY.yaml",
+            todo=command("import", edited, "--study", "STUDY.yaml"),
         )
     opened = study_of(study)
     opened = in_period_of(opened.of_period(period) if period else opened, edited)

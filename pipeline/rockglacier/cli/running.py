@@ -45,7 +45,7 @@ def run_shown(
             out.print(f"dashboard: {link}")
         context = Context(progress=progress, client=client, **options)
         run_stages(study, stages, context, force=force, told=told)
-    out.print(f"products: {study.folder}")
+    out.print(f"products: {study.folder}", markup=False)
 
 
 def told(stage: Stage, kept: Standing | None, facts: dict[str, Any], seconds: float) -> None:
