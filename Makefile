@@ -25,6 +25,7 @@ real: env ## the pipeline on real pixels; needs ../shared/data
 
 soak: env ## long trials: minutes to hours
 	@$(BIN)/python -m uv pip install --quiet --group soak
+	@sh scripts/engine.sh
 	@$(BIN)/pytest -m soak -s
 
 bench: bench-cube bench-chips bench-inventory bench-predict ## measure beside the limits and the peers

@@ -4,18 +4,17 @@ import importlib.util
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
 import time
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import requests
 
+from ports import free_ports
 from rockglacier.storage import open_place
 
 KEY, SECRET = "made-up-key", "made-up-secret"
@@ -33,14 +32,6 @@ def program(name):
     """Return the path of a program of this environment, or None."""
     beside = Path(sys.executable).with_name(name)
     return str(beside) if beside.is_file() else shutil.which(name)
-
-
-def free_ports(number):
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(number)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
 
 
 def seaweed(weed, folder):
