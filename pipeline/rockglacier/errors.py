@@ -4,6 +4,7 @@
 
     RockGlacierError
     ├── InputError (ValueError)      the person changes a file, a setting or the area
+    │   └── InUseError               another run works there: wait for it
     ├── NotFoundError (LookupError)  what was asked for is not there: ask for something else
     ├── RemoteError                  somebody else's server or file failed: try again, or skip it
     ├── BlocksFailedError            some blocks could not be built; the others are done
@@ -56,6 +57,10 @@ def _rebuild(
 
 class InputError(RockGlacierError, ValueError):
     """A file, a setting or an area that cannot be used as it is."""
+
+
+class InUseError(InputError):
+    """Another run holds the folder: it goes on once that one has ended."""
 
 
 class NotFoundError(RockGlacierError, LookupError):

@@ -16,6 +16,7 @@ from rockglacier.atlas.beside import Processes
 from rockglacier.atlas.queue import Budget, run_queue
 from rockglacier.config import parse_config
 from rockglacier.stages import Context, Stage
+from rockglacier.storage import lease
 from rockglacier.study import Study
 
 PATIENCE_S = 120
@@ -136,6 +137,14 @@ def test_two_are_at_work_at_once_and_one_that_is_killed_or_fails_ends_alone(tmp_
         "killed": "waiting",
         "kept": "done",
     }
+
+
+def test_a_basin_that_another_run_works_on_is_not_failed(tmp_path):
+    held = study(tmp_path, "held")
+    with lease(held.folder):
+        rows, _ = run(tmp_path, [held], lambda of: None)
+    assert rows["held"].state == "waiting"
+    assert "is in use by process" in rows["held"].why
 
 
 def test_ctrl_c_ends_all_and_leaves_neither_process_nor_lease(tmp_path):

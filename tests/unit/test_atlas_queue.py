@@ -30,7 +30,7 @@ from rockglacier.errors import InputError, NotFoundError
 from rockglacier.publish import publish
 from rockglacier.shelf import add_to_catalog
 from rockglacier.stages import Context, Stage, stage_named
-from rockglacier.storage import turn, write_json
+from rockglacier.storage import lease, turn, write_json
 from rockglacier.study import Study
 from rockglacier_stac.collection import Publication
 from rockglacier_stac.validate import validate_catalog
@@ -352,3 +352,28 @@ def test_a_basin_of_the_name_of_a_shared_folder_is_refused(basins, name):
     with pytest.raises(InputError, match=f"basin '{name}' has the folder .* which the basins"):
         basins.run([basins.study("a"), basins.study(name)])
     assert basins.calls == []
+
+
+def test_a_basin_that_another_run_works_on_waits_and_keeps_that_runs_row(basins):
+    studies = [basins.study(name) for name in "abc"]
+    other = Queue(
+        folder=basins.folder,
+        rows={"b": Row(basin="b", state="done", outlines=7)},
+        budget=Budget(),
+        told=None,
+    )
+    stages = basins.stages
+
+    def ended_meanwhile(study):
+        if study.config.name == "c":
+            other.save()
+        return stages(study)
+
+    basins.stages = ended_meanwhile
+    with lease(studies[1].folder):
+        rows = basins.run(studies)
+    assert states(rows) == {"a": "done", "b": "waiting", "c": "done"}
+    assert "is in use by process" in rows[1].why
+    assert list(failures(rows)) == []
+    table = json.loads((basins.folder / "progress.json").read_text())
+    assert {row["basin"]: (row["state"], row["outlines"]) for row in table}["b"] == ("done", 7)

@@ -16,7 +16,7 @@ from distributed.protocol.pickle import dumps, loads
 
 from rockglacier.atlas.queue import Spent, StageTold, reason
 from rockglacier.engine import Progress, silent
-from rockglacier.errors import RockGlacierError
+from rockglacier.errors import InUseError, RockGlacierError
 from rockglacier.run import Standing, run_stages
 from rockglacier.stages import Context, Stage
 from rockglacier.study import Study
@@ -76,6 +76,8 @@ class Processes:
 
         Raises
         ------
+        InUseError
+            Another run holds its folder.
         RockGlacierError
             Why it failed, in a line, or that its process was killed.
         KeyboardInterrupt
@@ -95,17 +97,19 @@ class Processes:
                 process.start()
                 self._running.add(process)
             theirs.close()  # so that its end is heard
-            is_done, why = self._heard(ours, study, {stage.name: stage for stage in stages}, told)
+            end, why = self._heard(ours, study, {stage.name: stage for stage in stages}, told)
         finally:
             ours.close()
             if process.pid is not None:
                 process.join()
             with self._lock:
                 self._running.discard(process)
-        if is_done:
+        if end == "done":
             return
         if self._is_stopped:
             raise KeyboardInterrupt
+        if end == "in use":
+            raise InUseError(why, todo="wait for that run")
         if why:
             raise RockGlacierError(why, todo="look into logs/run.log of the basin")
         raise RockGlacierError(
@@ -116,9 +120,9 @@ class Processes:
 
     def _heard(
         self, pipe: Connection, study: Study, stages: dict[str, Stage], told: StageTold
-    ) -> tuple[bool, str]:
-        """Hear what a process says until its end: whether it is done, or why not."""
-        is_done, why, spent = False, "", None
+    ) -> tuple[str, str]:
+        """Hear what a process says until its end: how it ended, and why it is not done."""
+        end, why, spent = "", "", None
         while True:
             try:
                 kind, *said = pipe.recv()
@@ -137,10 +141,10 @@ class Processes:
                     spent = enough
                 pipe.send(spent is None)
             else:
-                is_done, why = kind == "done", said[0]
+                end, why = kind, said[0]
         if spent is not None:
             raise spent
-        return is_done, why
+        return end, why
 
 
 def _main(pipe: Connection, job: bytes) -> None:
@@ -158,7 +162,7 @@ def _main(pipe: Connection, job: bytes) -> None:
         pass  # whoever told it to end knows
     except Exception as error:
         with suppress(OSError):  # of a command that is gone
-            talk.say("failed", reason(error))
+            talk.say("in use" if isinstance(error, InUseError) else "failed", reason(error))
 
 
 def _end_with_command() -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, Protocol
 
 from rockglacier.atlas.merged import write_merged
-from rockglacier.errors import InputError, RockGlacierError
+from rockglacier.errors import InputError, InUseError, RockGlacierError
 from rockglacier.publish import share
 from rockglacier.run import Standing, run_stages, standings
 from rockglacier.stages import Context, Stage
@@ -253,12 +253,17 @@ class Queue:
     def __post_init__(self) -> None:
         self._start = time.monotonic()
         self._begun = 0
+        self._elsewhere: set[str] = set()
         self._lock = threading.RLock()
 
     def save(self) -> None:
         """Write the table, for people and programs that look on; other runs write theirs too."""
         with self._lock, turn(self.folder, name=TABLE_TURN):
-            own = [asdict(row) for row in self.rows.values()]
+            held = {row["basin"]: row for row in self.table()}
+            own = [
+                held.get(name, asdict(row)) if name in self._elsewhere else asdict(row)
+                for name, row in self.rows.items()
+            ]
             write_json(self.folder / PROGRESS, [*own, *self._others()])
 
     def table(self) -> list[dict[str, Any]]:
@@ -304,6 +309,9 @@ class Queue:
             self.change(name, state="done", seconds=took, why=why)
         except Spent:
             self.change(name, state="waiting", why=self._spent())
+        except InUseError as error:
+            self.change(name, state="waiting", why=reason(error))
+            self._elsewhere.add(name)  # its row is from now on that of the run that holds it
         except Exception as error:
             logger.exception("basin %s: failed", name)
             self.change(name, state="failed", why=reason(error))

@@ -15,7 +15,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
-from rockglacier.errors import ContractError, InputError, RemoteError, RockGlacierError
+from rockglacier.errors import ContractError, InputError, InUseError, RemoteError, RockGlacierError
 from rockglacier.storage.faults import disk_errors
 from rockglacier.storage.files import parse_json, read_json
 from rockglacier.storage.remote import RemotePath
@@ -284,8 +284,8 @@ def _is_alive(pid: int) -> bool:
     return True
 
 
-def _in_use(folder: Path, path: Path, holder: dict[str, Any]) -> InputError:
-    return InputError(
+def _in_use(folder: Path, path: Path, holder: dict[str, Any]) -> InUseError:
+    return InUseError(
         f"{str(folder)!r} is in use by process {holder.get('pid', '?')} on "
         f"{holder.get('host', 'an unknown host')}",
         expected="one run at a time for one output folder",
