@@ -104,6 +104,8 @@ def test_packed_model_knows_the_ground_of_its_basins(basins):
     bundle = SimpleNamespace(facts={"applicability": known}, path=here.folder / "a.rgbundle.zip")
     assert write_applicability(here, bundle)["applicability"] in {"alike", "shifted"}
     everywhere = sample_features(here, [here.grid.whole])
+    # one of 64 pixels of so small a basin would be a thousand, all of a few slopes
+    assert len(everywhere) > here.grid.shape[0] * here.grid.shape[1] / 8
     west, south, east, north = here.area.bounds
     corner = shapely.box(west, (south + north) / 2, (west + east) / 2, north)
     assert 0 < len(sample_features(here, [here.grid.whole], inside=corner)) < len(everywhere)

@@ -32,6 +32,8 @@ TILES: Final = 256
 """Tiles that are looked at, evenly spread."""
 STEP: Final = 8
 """Every so manieth row and column of a tile: neighbours tell the same."""
+FEW, FINE_STEP = 64, 2
+"""Of fewer tiles than that, every so manieth row and column: a basin of a few km² has four."""
 SHOWN: Final = 3
 GIVEN: Final = "bundle-"
 """Begins the id of a given model in the record of a prediction."""
@@ -146,9 +148,10 @@ def sample_features(
         tiles = _within(study, tiles, inside)
     chosen = tiles[:: max(1, math.ceil(len(tiles) / TILES))]
     stored: Any = open_array(study.features_path / "features")
+    step = FINE_STEP if len(chosen) < FEW else STEP
     found = []
     for tile in chosen:
-        part = np.asarray(stored[(slice(None), *tile.slices)])[:, ::STEP, ::STEP]
+        part = np.asarray(stored[(slice(None), *tile.slices)])[:, ::step, ::step]
         flat = part.reshape(len(part), -1).T
         found.append(flat[flat[:, 0] != NODATA])
     if not found:
