@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from scipy.stats import wasserstein_distance
 
 from rockglacier.errors import ContractError
 from rockglacier.features.shift import Profile, profile_of, shift_of, verdict_of
@@ -37,6 +38,15 @@ def test_distance_of_a_shifted_channel_is_its_shift_in_deviations(known, shift):
     assert by_name["a"]["distance"] == pytest.approx(shift, abs=0.03)
     assert by_name["c"]["distance"] == pytest.approx(2 * shift / np.sqrt(2), abs=0.03)
     assert by_name["a"]["median"] - by_name["a"]["trained_median"] == pytest.approx(shift, abs=0.05)
+
+
+@pytest.mark.parametrize("scale", [0.5, 2.0])
+def test_ground_with_another_spread_is_as_far_as_the_earth_that_has_to_move(known, scale):
+    there, here = ground(0), ground(1, scale=scale)
+    found = shift_of(known, here)
+    for k, row in enumerate(found["channels"]):
+        moved = wasserstein_distance(there[:, k], here[:, k]) / there[:, k].std()
+        assert row["distance"] == pytest.approx(moved, abs=0.03)  # 50 quantiles, without the ends
 
 
 def test_ground_of_other_correlations_lies_beyond_though_every_channel_is_alike(known):
