@@ -109,6 +109,9 @@ def run_stages(
     """
     with disk_errors(study.folder), lease(study.folder):
         study.claim()
+        for one in standings(study, stages, context):
+            if one.stage.check and (force or one.state != "done"):
+                one.stage.check(study)
         for stage in stages:
             standing = standings(study, _upto(stage, stages), context)[-1]
             if standing.state == "done" and not force:

@@ -56,6 +56,8 @@ class Stage:
     """Its blocks and where they are recorded, if it can build some of them."""
     each_period: bool = False
     """Its blocks are recorded period by period."""
+    check: Callable[[Study], None] | None = None
+    """Raises what would stop it for lack of a library, so that no earlier stage runs in vain."""
 
 
 def _search(study: Study, context: Context) -> dict[str, Any]:
@@ -132,6 +134,14 @@ def _train(study: Study, context: Context) -> dict[str, Any]:
         more = train(fold, progress=context.progress)
         facts |= {name: facts[name] + more[name] for name in ("trials", "built", "kept", "seconds")}
     return facts
+
+
+def _check_networks(study: Study) -> None:
+    from rockglacier.model.networks import builder_of  # imports PyTorch
+
+    for name in study.config.train.networks:
+        if ":" in name:
+            builder_of(name)
 
 
 def _evaluate(study: Study, context: Context) -> dict[str, Any]:
@@ -306,6 +316,7 @@ STAGES: tuple[Stage, ...] = (
         after=("fuse", "label"),
         product=lambda study: study.selection_path,
         learns=True,
+        check=_check_networks,
     ),
     Stage(
         name="evaluate",

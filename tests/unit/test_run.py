@@ -141,3 +141,16 @@ def test_of_the_inventory_settings_the_prediction_reads_the_threshold(tmp_path, 
     assert standing.state == state
     if state == "stale":
         assert standing.why == "changed: inventory.threshold settings"
+
+
+def test_what_a_later_stage_lacks_is_told_before_the_first_runs(tmp_path):
+    calls, study = [], study_in(tmp_path, train={"networks": ["unet", "nowhere_at_all:build"]})
+    first, second = make_stages(calls)
+    stages = [first, replace(second, check=stage_named("train").check)]
+    with pytest.raises(InputError, match="'nowhere_at_all:build' cannot be imported"):
+        run_stages(study, stages, CONTEXT)
+    assert calls == []
+    # what is done needs nothing more
+    run_stages(study, make_stages(calls), CONTEXT)
+    run_stages(study, stages, CONTEXT)
+    assert calls == ["first", "second"]

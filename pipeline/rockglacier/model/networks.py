@@ -7,7 +7,7 @@ little with eleven bands and terrain, and would have to be fetched.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import entry_points
 from typing import Any, Literal
 
@@ -158,6 +158,26 @@ def is_installed_plugin(name: str) -> bool:
     return any(entry.value == name for entry in entry_points(group=PLUGINS))
 
 
+def builder_of(name: str) -> Callable[..., Any]:
+    """Import what builds a network from elsewhere, ``package.module:build``.
+
+    Raises
+    ------
+    InputError
+        There is no such module or function.
+    """
+    module_name, _, function = name.partition(":")
+    try:
+        build: Callable[..., Any] = getattr(importlib.import_module(module_name), function)
+    except (ImportError, AttributeError) as error:
+        raise InputError(
+            f"network {name!r} cannot be imported: {error}",
+            expected="package.module:build of an installed package",
+            todo="install the package, or put its folder into PYTHONPATH, or mend train.networks",
+        ) from error
+    return build
+
+
 def _plugged_in(
     name: str, channels: int, classes: int, *, encoder: str | None, pretrained: str | None
 ) -> nn.Module:
@@ -167,16 +187,7 @@ def _plugged_in(
             expected="neither: a network from elsewhere chooses its own",
             todo="have its function choose them",
         )
-    module_name, _, function = name.partition(":")
-    try:
-        build = getattr(importlib.import_module(module_name), function)
-    except (ImportError, AttributeError) as error:
-        raise InputError(
-            f"network {name!r} cannot be imported: {error}",
-            expected="package.module:build of an installed package",
-            todo="install the package, or put its folder into PYTHONPATH, or mend train.networks",
-        ) from error
-    network = build(channels=channels, classes=classes)
+    network = builder_of(name)(channels=channels, classes=classes)
     if not isinstance(network, nn.Module):
         raise InputError(
             f"{name} returns {type(network).__name__}",
