@@ -39,6 +39,7 @@ from rockglacier.storage import (
     write_json,
     write_text,
 )
+from rockglacier.storage.vector import in_degrees
 from rockglacier.study import Study
 
 ABOUT: Final = "dataset.json"
@@ -302,8 +303,8 @@ def _row(chip: Chip, mask: NDArray[np.uint8]) -> dict[str, Any]:
 
 def _table(chips: list[Chip], rows: list[dict[str, Any]], study: Study) -> gpd.GeoDataFrame:
     boxes = [shapely.box(*study.grid.window_geobox(c.window).boundingbox.bbox) for c in chips]
-    table = gpd.GeoDataFrame(pd.DataFrame(rows), geometry=boxes, crs=study.grid.epsg)
-    return table.to_crs(4326)
+    ground = in_degrees(gpd.GeoSeries(boxes, crs=study.grid.epsg))
+    return gpd.GeoDataFrame(pd.DataFrame(rows), geometry=ground)
 
 
 def _counts(table: gpd.GeoDataFrame) -> dict[str, dict[str, int]]:

@@ -330,3 +330,40 @@ def test_the_truth_of_the_unseen_basin_scores_one_and_talus_is_known(tmp_path):
     assert kinds["rock glacier"]["landform"] > 0.9 * kinds["rock glacier"]["pixels"]
     shares = [row["share_of_false_alarms"] for name, row in kinds.items() if name != "all"]
     assert sum(share for share in shares if share) == pytest.approx(1, abs=1e-4)
+
+
+def test_a_map_across_the_antimeridian_is_scored_as_anywhere(tmp_path):
+    epsg, west, north = 32660, 636_050, 7_300_000  # 180 E, in the middle of a landform
+
+    def ground(y0, x0, y1, x1):
+        return shapely.box(west + PX * x0, north - PX * y1, west + PX * x1, north - PX * y0)
+
+    def degrees(shape):
+        return projected(shape, epsg=4326, source_epsg=epsg)
+
+    area = ground(0, 0, SIZE, SIZE)
+    crossing = degrees(area).bounds
+    assert crossing[2] - crossing[0] > 359
+    landform = ground(40, 10, 80, 110)
+    table = {"area": ["a"], "id": ["rg"], "use": ["landform"]}
+    benchmark = Benchmark(
+        name="far",
+        version="1",
+        title="far east and far west",
+        protocol="held-out",
+        resolution=PX,
+        areas=area_table([area_row("a", degrees(area), epsg=epsg)]),
+        reference=gpd.GeoDataFrame(table, geometry=[degrees(landform)], crs=4326),
+        rules=Rules(block_px=32),
+    )
+    write_benchmark(benchmark, tmp_path / "far")
+    image = np.zeros((SIZE, SIZE), np.uint8)
+    image[40:80, 10:110] = 1
+    at = Affine(PX, 0, west, 0, -PX, north)
+    raster = write_raster(tmp_path / "map.tif", image, crs=epsg, transform=at)
+    gpd.GeoDataFrame(geometry=[landform], crs=epsg).to_file(tmp_path / "map.gpkg")
+    for path in (raster, tmp_path / "map.gpkg"):
+        part = score_map(path, read_benchmark(tmp_path / "far"))["areas"]["a"]
+        assert (part["object_precision"], part["object_recall"]) == (1, 1), path.name
+        assert part["objects"]["n_a"] == 1
+        assert np.diag(part["confusion"]).sum() > 0.95 * SIZE**2

@@ -24,7 +24,7 @@ from rockglacier.inventory.outlines import simplify, trace
 from rockglacier.inventory.overlaps import RASTERS
 from rockglacier.inventory.polygons import read_outlines
 from rockglacier.prediction.blend import PERCENT_NODATA, to_percent
-from rockglacier.storage.vector import areal, has_polygons
+from rockglacier.storage.vector import areal, has_polygons, in_degrees
 
 logger = logging.getLogger(__name__)
 
@@ -102,7 +102,7 @@ def read_map(
         outlines, small = _traced(
             to_percent(probability), grid, threshold=threshold, min_area_km2=min_area_km2
         )
-        table = gpd.GeoDataFrame(geometry=outlines.to_crs(4326))
+        table = gpd.GeoDataFrame(geometry=in_degrees(outlines))
         return ForeignMap(
             probability=probability, outlines=table, is_probability=is_probability, small=small
         )
@@ -210,7 +210,7 @@ def _polygons(path: Path, grid: Grid, ground: BaseGeometry, *, min_area_km2: flo
     burned = burnt(list(near), grid, grid.whole)
     return ForeignMap(
         probability=burned.astype(np.float32),
-        outlines=gpd.GeoDataFrame(geometry=outlines.to_crs(4326)),
+        outlines=gpd.GeoDataFrame(geometry=in_degrees(outlines)),
         is_probability=False,
         small=len(near) - len(large),
     )

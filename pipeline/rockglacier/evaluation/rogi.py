@@ -19,7 +19,7 @@ from shapely.geometry.base import BaseGeometry
 from rockglacier.errors import InputError
 from rockglacier.evaluation.benchmark import Benchmark, Rules, area_row, area_table
 from rockglacier.grid import projected, utm_epsg
-from rockglacier.storage.vector import layers_of, read_features
+from rockglacier.storage.vector import in_degrees, layers_of, read_features
 
 CITATION: Final = (
     "Rouyet et al. 2025, Earth Syst. Sci. Data 17, 4125-4157, doi 10.5194/essd-17-4125-2025"
@@ -106,8 +106,9 @@ def _layer(path: Path, layers: list[str], part: str) -> gpd.GeoDataFrame:
             expected="a layer whose name holds _AOI_, and one with _GO_",
         )
     table = read_features(str(path), what="RoGI CCI", layer=name)
-    table = table[~(table.geometry.isna() | table.geometry.is_empty)].to_crs(4326)
-    return table.set_geometry(table.geometry.make_valid()).reset_index(drop=True)
+    table = table[~(table.geometry.isna() | table.geometry.is_empty)]
+    shapes = in_degrees(table.geometry).make_valid()
+    return table.set_geometry(shapes).reset_index(drop=True)
 
 
 def _areas(table: gpd.GeoDataFrame) -> list[dict[str, Any]]:

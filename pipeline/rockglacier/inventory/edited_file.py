@@ -22,7 +22,7 @@ from rockglacier.inventory.schema import UNREVIEWED
 from rockglacier.inventory.tables import study_domains
 from rockglacier.labels.columns import named_columns
 from rockglacier.storage import readable
-from rockglacier.storage.vector import POLYGONS, layers_of
+from rockglacier.storage.vector import POLYGONS, in_degrees, layers_of
 from rockglacier.study import Study
 
 WHAT: Final = "the edited inventory"
@@ -93,7 +93,7 @@ def read_edited(study: Study, path: Path) -> gpd.GeoDataFrame:
     table["date_given"] = table["review_date"]
     table["review_date"] = _naive(table["review_date"])
     table = table.set_geometry(shapely.force_2d(table.geometry.to_numpy()), crs=table.crs)
-    table = table.to_crs(4326)
+    table = table.set_geometry(in_degrees(table.geometry))
     is_new = table["candidate_id"].isna()
     table["is_moved"], shapes = _moved(study, table)
     table = table.set_geometry(gpd.GeoSeries(shapes, index=table.index, crs=4326))
