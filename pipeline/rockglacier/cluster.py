@@ -38,7 +38,11 @@ SHARE_OF_MEMORY = 0.9
 ALLOWED_DEATHS = 1
 """Of workers, under one block: it is set aside at the second."""
 
-ALLOWED_FAILURES = "distributed.scheduler.allowed-failures"
+SETTINGS = {
+    "distributed.scheduler.allowed-failures": ALLOWED_DEATHS,
+    "distributed.worker.profile.enabled": False,
+}
+"""Of Dask on this machine; its profiler stops the threads of a worker a hundred times a second."""
 
 
 @contextmanager
@@ -142,7 +146,7 @@ def _local_client(compute: ComputeConfig) -> Iterator[Client]:
 
     number, threads, memory = local_size(compute, cores=CPU_COUNT, memory_bytes=MEMORY_LIMIT)
     with (
-        dask.config.set({ALLOWED_FAILURES: ALLOWED_DEATHS}),
+        dask.config.set(SETTINGS),
         LocalCluster(
             n_workers=number,
             threads_per_worker=threads,

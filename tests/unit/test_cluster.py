@@ -3,6 +3,7 @@
 import importlib.util
 import os
 
+import dask
 import pytest
 from distributed.protocol.pickle import dumps, loads
 
@@ -41,6 +42,11 @@ def test_a_scheduler_that_does_not_answer_is_named_with_what_to_do(monkeypatch):
 def local():
     with cluster_client("local", workers=1) as client:
         yield client
+
+
+def test_workers_here_are_not_stopped_by_a_profiler(local):
+    (is_on,) = local.run(dask.config.get, "distributed.worker.profile.enabled").values()
+    assert not is_on
 
 
 def make_work(folder):
