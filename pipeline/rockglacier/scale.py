@@ -207,8 +207,8 @@ def estimate(area: Area, fleet: Fleet, costs: Mapping[str, Any] | None = None) -
     workers wait. Bytes of a look are those of its bands and classification as they are stored.
     """
     costs = unit_costs() if costs is None else costs
-    cube, predict, inventory, scheduler = (
-        costs[name] for name in ("cube", "predict", "inventory", "scheduler")
+    cube, fuse, predict, inventory, scheduler = (
+        costs[name] for name in ("cube", "fuse", "predict", "inventory", "scheduler")
     )
     commands = min(fleet.commands, area.basins, fleet.workers)
     in_turn = math.ceil(area.basins / commands)
@@ -220,6 +220,7 @@ def estimate(area: Area, fleet: Fleet, costs: Mapping[str, Any] | None = None) -
     reads = looked * 1e6 / FILE_BLOCK**2 * (area.band_pixels + CLASS_PIXELS)
     seconds = {
         "cube": looked * cube["seconds_per_look_megapixel"],
+        "fuse": area.megapixels * fuse["seconds_per_megapixel"],
         "predict": area.megapixels * area.views * predict["seconds_per_window_megapixel"],
         "inventory": area.megapixels * inventory["seconds_per_megapixel"],
     }
@@ -227,12 +228,15 @@ def estimate(area: Area, fleet: Fleet, costs: Mapping[str, Any] | None = None) -
     busy = max(seconds["cube"], line)  # reading and computing go on side by side
     group_s = busy / groups
     again = 1 + _lost(group_s / 3600, fleet.losses_per_hour)
-    objects = int(area.blocks * cube["objects_per_block"] + area.blocks)
+    stored = (cube, fuse, predict)
+    # each with a receipt
+    objects = round(area.blocks * sum(stage["objects_per_block"] + 1 for stage in stored))
     tasks = groups + 2 * area.blocks
     rounds = math.ceil(groups / area.basins / workers)
-    predict_s = seconds["predict"] / area.basins / min(workers, area.blocks / area.basins)
+    at_work = min(workers, area.blocks / area.basins)
+    mapping_s = (seconds["fuse"] + seconds["predict"]) / area.basins / at_work
     limits = [
-        Limit(name=WORK, hours=in_turn * (rounds * group_s * again + predict_s) / 3600),
+        Limit(name=WORK, hours=in_turn * (rounds * group_s * again + mapping_s) / 3600),
         Limit(name=ALONE, hours=in_turn * seconds["inventory"] / area.basins / 3600),
         Limit(name="requests for scenes", hours=reads / GETS_PER_S / 3600),
         Limit(name="objects written", hours=objects / (PUTS_PER_S * commands) / 3600),
@@ -246,13 +250,11 @@ def estimate(area: Area, fleet: Fleet, costs: Mapping[str, Any] | None = None) -
         read_bytes=int(read_bytes),
         objects=objects,
         written_bytes=int(
-            area.megapixels
-            * (cube["written_bytes_per_megapixel"] + predict["written_bytes_per_megapixel"])
+            area.megapixels * sum(stage["written_bytes_per_megapixel"] for stage in stored)
         ),
         worker_hours={
+            **{name: spent / 3600 for name, spent in seconds.items()},
             "cube": busy * again / 3600,
-            "predict": seconds["predict"] / 3600,
-            "inventory": seconds["inventory"] / 3600,
         },
         scheduler_bytes=int(
             scheduler["bytes"] + IN_FLIGHT * fleet.workers * scheduler["bytes_per_task_in_flight"]

@@ -23,7 +23,16 @@ COSTS = {
         "objects_per_block": 8.0,
         "written_bytes_per_megapixel": 10_000_000,
     },
-    "predict": {"seconds_per_window_megapixel": 0.5, "written_bytes_per_megapixel": 1_000_000},
+    "fuse": {
+        "seconds_per_megapixel": 0.4,
+        "objects_per_block": 2.0,
+        "written_bytes_per_megapixel": 500_000,
+    },
+    "predict": {
+        "seconds_per_window_megapixel": 0.5,
+        "objects_per_block": 3.0,
+        "written_bytes_per_megapixel": 1_000_000,
+    },
     "inventory": {"seconds_per_megapixel": 0.01},
     "scheduler": {
         "tasks_per_second": 100.0,
@@ -44,8 +53,9 @@ def test_worker_hours_bytes_and_objects_are_units_times_costs():
     found = made(price=0.5)
     assert found.worker_hours["cube"] == pytest.approx(TWICE * 1000 * 10 * 2 / 3600)
     assert found.worker_hours["predict"] == pytest.approx(1000 * 4 * 0.5 / 3600)
-    assert found.written_bytes == 1000 * 11_000_000
-    assert found.objects == 240 * 8 + 240  # with a receipt a block
+    assert found.worker_hours["fuse"] == pytest.approx(1000 * 0.4 / 3600)
+    assert found.written_bytes == 1000 * 11_500_000
+    assert found.objects == 240 * (8 + 1 + 2 + 1 + 3 + 1)  # each with a receipt
     # four bands of 10 m and two of 20 m of two bytes, and the classes of 20 m
     assert found.read_bytes == pytest.approx(0.75 * 1e6 * 1000 * 10 * 9.25 * TWICE)
     assert found.cost == pytest.approx(0.5 * sum(found.worker_hours.values()))
@@ -53,8 +63,8 @@ def test_worker_hours_bytes_and_objects_are_units_times_costs():
 
 def test_groups_go_in_whole_rounds():
     hours = [made(workers=workers).limits[0].hours for workers in (5, 9, 10)]
-    predicted = [2000 / workers / 3600 for workers in (5, 9, 10)]
-    cube = [h - p for h, p in zip(hours, predicted, strict=True)]
+    mapped = [(2000 + 400) / workers / 3600 for workers in (5, 9, 10)]
+    cube = [h - m for h, m in zip(hours, mapped, strict=True)]
     assert cube == pytest.approx([1000 * TWICE * rounds / 3600 for rounds in (4, 3, 2)])
 
 
@@ -98,10 +108,10 @@ def test_basins_wait_for_each_other_in_a_command_and_for_their_inventories():
     belt = Area(megapixels=1000.0, looks=10.0, blocks=20, groups=20, basins=10)
     one, five = made(belt, workers=10), made(belt, workers=10, commands=5)
     # a basin has two groups of 1000 s and more: eight of ten workers wait, or none
-    cube_s, predict_s = 1000 * TWICE, 2000 / 10 / 2
-    assert one.limits[0].hours == pytest.approx(10 * (cube_s + predict_s) / 3600)
-    assert five.limits[0].hours == pytest.approx(2 * (cube_s + predict_s) / 3600)
-    assert one.hours == pytest.approx((10 * (cube_s + predict_s) + 1000 * 0.01) / 3600)
+    cube_s, mapping_s = 1000 * TWICE, (2000 + 400) / 10 / 2
+    assert one.limits[0].hours == pytest.approx(10 * (cube_s + mapping_s) / 3600)
+    assert five.limits[0].hours == pytest.approx(2 * (cube_s + mapping_s) / 3600)
+    assert one.hours == pytest.approx((10 * (cube_s + mapping_s) + 1000 * 0.01) / 3600)
     assert one.worker_hours == five.worker_hours
 
 

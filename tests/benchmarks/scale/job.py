@@ -1,6 +1,7 @@
 """One stage of one basin in a process of its own; prints what it took as JSON."""
 
 import json
+import pickle
 import resource
 import sys
 import threading
@@ -53,6 +54,13 @@ def cube(study: Study, address: str) -> dict[str, Any]:
                 held = client.run_on_scheduler(lambda dask_scheduler: len(dask_scheduler.tasks))
                 most[0] = max(most[0], held)
 
+        sent, submit = [0], client.submit
+
+        def weighed(work: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+            sent.append(len(pickle.dumps(arguments)))
+            return submit(work, *arguments, **options)
+
+        client.submit = weighed  # type: ignore[method-assign]
         watcher = threading.Thread(target=watch)
         watcher.start()
         spent, facts = timed(lambda: build_cube(study, client=client))
@@ -62,6 +70,7 @@ def cube(study: Study, address: str) -> dict[str, Any]:
     return {
         "seconds": spent["seconds"],
         "tasks_held": most[0],
+        "task_bytes": max(sent),
         "groups": sum(1 for _ in study.grid.groups(4, 4)),
         **held_by(study.cube_path),
         **{name: facts[name] for name in wanted},
@@ -85,7 +94,7 @@ def fuse(study: Study) -> dict[str, Any]:
     from rockglacier.model.bundle import read_bundle
 
     spent, _ = timed(lambda: run(study, fusion=read_bundle(model_of(study)).fusion))
-    return {**spent}
+    return {**spent, **held_by(study.features_path)}
 
 
 def train(study: Study) -> dict[str, Any]:
