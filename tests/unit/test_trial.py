@@ -1,6 +1,7 @@
 """One trial of training: it learns texture, keeps its limits, and can be loaded again."""
 
 import csv
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from torch.utils.data import DataLoader
 from rockglacier.config import TrainConfig
 from rockglacier.engine import silent
 from rockglacier.errors import ContractError, InputError, NotFoundError
-from rockglacier.model.keeper import steps_that_fit
+from rockglacier.model.keeper import Keeper, steps_that_fit
 from rockglacier.model.trained import load_model
 from rockglacier.model.trial import Chips, Trial, run_trial
 
@@ -70,6 +71,20 @@ def test_progress_counts_steps_to_the_end(trained):
     assert told[0] == ("train unet, trial 0", 1, 32)
     assert told[-1][1:] == (32, 32)
     assert found["steps"] == 32
+
+
+def test_progress_counts_the_steps_that_the_time_allows(monkeypatch):
+    now, told = [0.0], []
+    monkeypatch.setattr("rockglacier.model.keeper.time.perf_counter", lambda: now[0])
+    keeper = Keeper("unet", limit_minutes=1, progress=lambda *step: told.append(step[1:]))
+    trainer = SimpleNamespace(strategy=SimpleNamespace(broadcast=bool), should_stop=False)
+    module = SimpleNamespace(total_steps=1000)
+    keeper.on_train_start(trainer, module)
+    for now[0], trainer.global_step in ((6.0, 3), (30.0, 20), (61.0, 42)):
+        keeper.on_train_batch_start(trainer, module, None, 0)
+        keeper.on_train_batch_end(trainer, module, None, None, 0)
+        assert trainer.should_stop is (now[0] > 60)
+    assert told == [(3, 30), (20, 40), (42, 42)]
 
 
 def test_history_has_a_row_an_epoch(trained):

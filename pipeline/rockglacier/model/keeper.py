@@ -114,8 +114,11 @@ class Keeper(Callback):
         """Report the step, and stop where the time is up."""
         self._clock.worked()
         done, total = trainer.global_step, pl_module.total_steps
-        self._progress(self._what, min(done, total), total)
-        is_late = self._limit is not None and time.perf_counter() - self._start > self._limit
+        elapsed, shown, is_late = time.perf_counter() - self._start, total, False
+        if self._limit is not None:
+            shown = min(total, round(done * max(1, self._limit / elapsed)))
+            is_late = elapsed > self._limit
+        self._progress(self._what, min(done, shown), shown)
         if done >= total or trainer.strategy.broadcast(is_late):
             trainer.should_stop = True
 
