@@ -84,6 +84,8 @@ def test_season_outside_the_year_is_refused():
 def test_missing_file_says_how_to_make_one(tmp_path):
     with pytest.raises(InputError, match="rockglacier new lost"):
         load_config(tmp_path / "lost.yaml")
+    with pytest.raises(InputError, match=r"no file matches '.*\*\.yaml'"):
+        load_config(tmp_path / "basins" / "*.yaml")
 
 
 def test_file_that_is_not_yaml_is_refused(tmp_path):

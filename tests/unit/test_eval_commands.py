@@ -41,6 +41,17 @@ def test_a_map_is_scored_on_the_synthetic_pair(pair, tmp_path):
     }
 
 
+def test_a_benchmark_is_written_over_only_when_that_is_said(pair):
+    before = read_benchmark(pair)
+    with pytest.raises(InputError, match="holds benchmark '") as caught:
+        run("benchmark", "synthetic", pair, "--size-km", 4, 3, "--no-scenes")
+    assert "--replace" in caught.value.todo
+    assert read_benchmark(pair).areas.equals(before.areas)
+    answer = run("benchmark", "synthetic", pair, "--size-km", 4, 3, "--no-scenes", "--replace")
+    assert answer.exit_code == 0
+    assert not read_benchmark(pair).areas.equals(before.areas)
+
+
 def test_other_sources_and_missing_data_are_refused(tmp_path):
     with pytest.raises(InputError, match="no benchmark 'nothing' is known"):
         run("benchmark", "nothing", tmp_path / "x")

@@ -107,6 +107,9 @@ def benchmark(
     scenes: Annotated[
         bool, typer.Option(help="synthetic: also write imagery and elevation of the basins.")
     ] = True,
+    replace: Annotated[
+        bool, typer.Option(help="Write over the benchmark that the folder holds.")
+    ] = False,
 ) -> None:
     """Write a benchmark: which ground is scored, what is true there, and the rules.
 
@@ -115,9 +118,11 @@ def benchmark(
     from rockglacier.console import out
     from rockglacier.demo.benchmark import write_synthetic
     from rockglacier.errors import InputError
-    from rockglacier.evaluation.benchmark import find_benchmark, write_benchmark
+    from rockglacier.evaluation.benchmark import find_benchmark, require_free, write_benchmark
     from rockglacier.evaluation.rogi import rogi_benchmark
 
+    if not replace:
+        require_free(folder)
     if source == "synthetic":
         with progress_shown() as progress:
             made = write_synthetic(folder, size_km=size_km, scenes=scenes, progress=progress)

@@ -46,6 +46,12 @@ def load_config(path: Path) -> Config:
         nearest valid key.
     """
     if not path.is_file():
+        if set(path.name) & set("*?["):
+            raise InputError(
+                f"no file matches {str(path)!r}",
+                expected="YAML files that describe a basin each",
+                todo="check the folder and the pattern",
+            )
         name = path.stem or "NAME"
         raise InputError(
             f"{str(path)!r} is a folder" if path.is_dir() else f"no file {str(path)!r}",

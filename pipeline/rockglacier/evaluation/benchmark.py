@@ -32,6 +32,7 @@ from rockglacier.storage import read_json, readable, write_json
 from rockglacier.study import Study, open_study
 
 FORMAT: Final = 1
+ABOUT: Final = "benchmark.json"
 FOLDER: Final = "benchmarks"
 """Where a benchmark is looked for by its name, in the working folder."""
 TILE_PX: Final = 2048
@@ -113,12 +114,29 @@ class Benchmark:
         return rows.iloc[0]
 
 
+def require_free(folder: Path) -> None:
+    """Raise where a folder holds a benchmark already: scores on it would be of another one.
+
+    Raises
+    ------
+    InputError
+        It does.
+    """
+    path = folder / ABOUT
+    if path.is_file():
+        raise InputError(
+            f"{str(folder)!r} holds benchmark {read_json(path).get('name')!r}",
+            expected="a folder without one: scores are of the ground that it had",
+            todo="name another folder, or write over it with --replace",
+        )
+
+
 def write_benchmark(benchmark: Benchmark, folder: Path) -> Path:
     """Write a benchmark as a folder; rasters of kinds are the caller's."""
     write_geoparquet(_degrees(benchmark.areas), folder / "areas.parquet")
     write_geoparquet(_degrees(benchmark.reference), folder / "reference.parquet")
     write_json(
-        folder / "benchmark.json",
+        folder / ABOUT,
         {
             "format": FORMAT,
             "name": benchmark.name,
@@ -145,7 +163,7 @@ def read_benchmark(folder: Path) -> Benchmark:
     InputError
         It is of another format, lacks a column, or holds no area to score.
     """
-    path = folder / "benchmark.json"
+    path = folder / ABOUT
     if not path.is_file():
         raise NotFoundError(
             f"no benchmark in {str(folder)!r}",
@@ -188,7 +206,7 @@ def find_benchmark(name: str) -> Benchmark:
     if name.endswith((".yaml", ".yml")):
         return benchmark_of(open_study(name))
     folder = Path(name)
-    if not (folder / "benchmark.json").is_file() and (Path(FOLDER) / name).is_dir():
+    if not (folder / ABOUT).is_file() and (Path(FOLDER) / name).is_dir():
         folder = Path(FOLDER) / name
     return read_benchmark(folder)
 
