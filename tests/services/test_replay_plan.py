@@ -102,7 +102,8 @@ def planned(request, shared_data, tmp_path, monkeypatch):
     area = shape(best["geometry"]).representative_point().buffer(0.005).envelope
     dem = dem_at(tiles[0], area, PROVIDERS[name].dem_collection)
     values = yaml.safe_load((ROOT / "pipeline" / "basins" / "hunza.yaml").read_text())
-    values |= {"area": list(area.bounds), "labels": {"reference": "outlines.gpkg"}}
+    labels = {"reference": "outlines.gpkg", "split": "strip", "guard": 2}
+    values |= {"area": list(area.bounds), "labels": labels}
     values["search"] = {
         "catalog": name, "start": start, "end": f"{start[:4]}-07-31", "season": [1, 12],
         "scene_cloud_max": cloud,

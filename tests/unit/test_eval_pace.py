@@ -2,6 +2,7 @@
 
 import json
 
+import geopandas as gpd
 import pytest
 import torch
 
@@ -61,7 +62,9 @@ def test_the_plan_says_how_many_steps_on_what(basin):
     study = basin.study()
     search_scenes(study)
     values = study.config.model_dump(mode="json")
-    values["labels"]["reference"] = "reference.gpkg"
+    values["labels"] |= {"reference": "reference.gpkg", "split": "strip", "guard": 2}
+    outline = gpd.GeoDataFrame(geometry=[study.area.buffer(-0.002)], crs=4326)
+    outline.to_file(study.base / "reference.gpkg")
     values["train"] |= {**SMALL, "networks": ["hrnet"], "trials": 2, "epochs": 3}
     study = type(study)(config=parse_config(values, source="test"), base=study.base)
     plan = make_plan(study, steps=10)
