@@ -4,6 +4,7 @@ import os
 import time
 
 import dask
+import distributed  # noqa: F401 - its defaults come first: they would go when a setting does
 
 from rockglacier.cluster import cluster_client
 from rockglacier.config import ComputeConfig
