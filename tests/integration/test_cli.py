@@ -138,7 +138,6 @@ def test_run_that_sigterm_ends_lets_its_folder_go(tmp_path):
     lease = tmp_path / "x" / ".lease"
     while run.poll() is None and not lease.exists():
         time.sleep(0.002)
-    time.sleep(0.1)  # the run is at work: a signal amid the taking of a lease may leave it
     run.terminate()
     _, said = run.communicate(timeout=60)
     assert run.returncode == EXIT_ENDED

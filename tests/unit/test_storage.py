@@ -158,6 +158,22 @@ def test_lease_of_a_run_that_was_killed_before_it_wrote_into_it_is_taken_over(tm
         assert read_json(path)["pid"] == os.getpid()
 
 
+def test_run_that_is_stopped_while_it_takes_a_lease_leaves_none(tmp_path, monkeypatch):
+    def stopped(*arguments, **options):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("rockglacier.storage.lease.json.dump", stopped)
+        with pytest.raises(KeyboardInterrupt), lease(tmp_path):
+            pass
+    assert not list(tmp_path.iterdir())
+    # nor does one that is refused take that of another
+    with lease(tmp_path):
+        with pytest.raises(InputError), lease(tmp_path):
+            pass
+        assert list(tmp_path.iterdir())
+
+
 def test_lease_of_another_host_is_respected(tmp_path):
     (tmp_path / ".lease").write_text(json.dumps({"pid": 1, "host": "elsewhere"}))
     with pytest.raises(InputError, match="on elsewhere"), lease(tmp_path):

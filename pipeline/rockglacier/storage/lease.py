@@ -101,24 +101,26 @@ def lease(folder: Path, *, name: str = OF_A_RUN) -> Iterator[Lease]:
 
 @contextmanager
 def _local(path: Path, mine: dict[str, Any]) -> Iterator[Lease]:
-    with disk_errors(path.parent):
-        while True:
-            try:
-                with path.open("x", encoding="utf-8") as file:
-                    json.dump(mine, file, allow_nan=False)
-                break
-            except FileExistsError:
-                try:
-                    holder = read_json(path)
-                except (FileNotFoundError, ContractError):
-                    holder = {}
-                if not (_is_dead(holder, mine) or _is_left_empty(path)):
-                    raise _in_use(path.parent, path, holder) from None
-                path.unlink(missing_ok=True)
+    is_mine = False
     try:
+        with disk_errors(path.parent):
+            while not is_mine:
+                try:
+                    with path.open("x", encoding="utf-8") as file:
+                        is_mine = True  # whatever stops the run from here on
+                        json.dump(mine, file, allow_nan=False)
+                except FileExistsError:
+                    try:
+                        holder = read_json(path)
+                    except (FileNotFoundError, ContractError):
+                        holder = {}
+                    if not (_is_dead(holder, mine) or _is_left_empty(path)):
+                        raise _in_use(path.parent, path, holder) from None
+                    path.unlink(missing_ok=True)
         yield Lease()
     finally:
-        path.unlink(missing_ok=True)
+        if is_mine:
+            path.unlink(missing_ok=True)
 
 
 @contextmanager
