@@ -163,7 +163,7 @@ def test_run_that_is_stopped_while_it_takes_a_lease_leaves_none(tmp_path, monkey
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("rockglacier.storage.lease.json.dump", stopped)
+        patch.setattr("json.dump", stopped)
         with pytest.raises(KeyboardInterrupt), lease(tmp_path):
             pass
     assert not list(tmp_path.iterdir())
